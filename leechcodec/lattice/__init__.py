@@ -1,0 +1,1 @@
+"""The codebook: Golay code, Leech lattice's minimal vectors, and computations over all of them at once."""
