@@ -1,0 +1,139 @@
+"""Released models: a folder with config.json, weights.safetensors and card.md. Strict, hashed, no pickle.
+
+The transforms are stored as float16, the prior as its canonical integers (int16 where they fit, int32 otherwise).
+Two ids of eight bytes name a model in a file: the token model (all that fixes the tokens: the prior's integers and
+the stage layout) and the synthesis transform.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ModelError, UnknownModelError
+from leechcodec.model import CodecModel
+from leechcodec.paths import models_dir
+from leechcodec.prior import ACTIVATION_BITS, WEIGHT_BITS, check_exact, integer_weights
+
+DEFAULT_MODEL = "leech-vbr"
+LAYOUT_KEYS = ("quantizer", "stages", "checkerboard", "min_quality", "prior_channels", "quality_knots")
+"""The config's keys that fix the tokens, beside the prior's integers."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to code: evaluation mode, CPU, and its prior as integers."""
+
+    name: str
+    config: ModelConfig
+    networks: CodecModel
+    prior: dict[str, torch.Tensor]
+    """Canonical integers of the prior as float64 tensors."""
+    token_model: bytes
+    synthesis: bytes
+
+
+def token_model_id(config: ModelConfig, integers: dict[str, np.ndarray]) -> bytes:
+    """First 8 bytes of SHA-256 over the layout (canonical JSON) and the prior's integers (names sorted, int32 LE)."""
+    layout = {key: value for key, value in asdict(config).items() if key in LAYOUT_KEYS}
+    return _digest(json.dumps(layout, sort_keys=True, separators=(",", ":")), integers, "<i4")
+
+
+def synthesis_id(config: ModelConfig, weights: dict[str, np.ndarray]) -> bytes:
+    """First 8 bytes of SHA-256 over the synthesis transform's shape and its float16 tensors."""
+    shape = {key: asdict(config)[key] for key in ("stages", "channels", "synthesis_blocks", "quality_knots")}
+    return _digest(json.dumps(shape, sort_keys=True, separators=(",", ":")), weights, "<f2")
+
+
+def _digest(layout: str, tensors: dict[str, np.ndarray], dtype: str) -> bytes:
+    digest = hashlib.sha256(layout.encode())
+    for name in sorted(tensors):
+        digest.update(f"\n{name} {list(tensors[name].shape)}\n".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).astype(dtype).tobytes())
+    return digest.digest()[:8]
+
+
+def save_model(folder: Path, model: CodecModel) -> None:
+    """Write config.json and weights.safetensors of a model into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if not name.startswith("prior."):
+            half = value.detach().to(torch.float16).cpu()
+            if not torch.isfinite(half).all():
+                raise ModelError(f"weight {name} does not fit float16")
+            tensors[name] = half.contiguous().numpy()
+    integers = integer_weights(model.prior)
+    check_exact(integers)
+    for name, value in integers.items():
+        narrow = np.abs(value).max(initial=0) < 2**15
+        tensors[f"prior.{name}"] = value.astype(np.int16 if narrow else np.int32)
+    (folder / "config.json").write_text(model.config.to_json() + "\n")
+    save_file(tensors, folder / "weights.safetensors")
+
+
+def load_model(model: str | Path | None = None) -> LoadedModel:
+    """Load a model by name, by folder, or the default one; cached, so that each folder is read once.
+
+    Raises ModelError where a folder is missing, incomplete, damaged, or not exact.
+    """
+    folder = Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
+    return _load(folder.resolve())
+
+
+def model_for_file(token_model: bytes, model: str | Path | None = None) -> LoadedModel:
+    """The model that decodes a file: the given one, or the installed one with this token model id.
+
+    Raises UnknownModelError where there is none.
+    """
+    candidates = [model] if model is not None else sorted(p.name for p in models_dir().glob("*/") if p.is_dir())
+    for candidate in candidates:
+        loaded = load_model(candidate)
+        if loaded.token_model == token_model:
+            return loaded
+    where = f"the model {model}" if model is not None else "any installed model"
+    raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}")
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path) -> LoadedModel:
+    config = ModelConfig.load(folder / "config.json") if folder.is_dir() else None
+    if config is None:
+        raise ModelError(f"no model at {folder}")
+    try:
+        tensors = load_file(folder / "weights.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder}: {error}") from error
+    networks = CodecModel(config)
+    integers = {n.removeprefix("prior."): t.astype(np.int32) for n, t in tensors.items() if n.startswith("prior.")}
+    state = {name: torch.from_numpy(t.astype(np.float32)) for name, t in tensors.items()}
+    state |= {f"prior.{name}": torch.from_numpy(value) * 2.0 ** -_unit(name) for name, value in integers.items()}
+    try:
+        networks.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ModelError(f"{folder}: weights do not fit the config ({str(error).splitlines()[0]})") from error
+    check_exact(integers)
+    networks.eval().requires_grad_(False)
+    synthesis = {n: t for n, t in tensors.items() if n.startswith("synthesis.")}
+    return LoadedModel(
+        name=folder.name,
+        config=config,
+        networks=networks,
+        prior={name: torch.from_numpy(value).double() for name, value in integers.items()},
+        token_model=token_model_id(config, integers),
+        synthesis=synthesis_id(config, synthesis),
+    )
+
+
+def _unit(name: str) -> int:
+    """Bits after the binary point of a canonical prior tensor."""
+    if name.endswith(".weight"):
+        return WEIGHT_BITS
+    return WEIGHT_BITS + ACTIVATION_BITS if name.endswith(".bias") else ACTIVATION_BITS

@@ -1,0 +1,236 @@
+"""The facade: photographs to bytes and back, photographs to tokens and back.
+
+      image ─▶ pad ─▶ g_a, quantize ─▶ codes ─▶ code_stages(encoders) ─▶ chunks ─▶ .lq
+      image ◀─ crop ◀─── g_s ◀──────── codes ◀─ code_stages(decoders) ◀─ chunks ◀─ .lq
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from leechcodec import entropy
+from leechcodec.bitstream import Chunk, ChunkKind, Header, read_file, write_file
+from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
+from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.errors import ConfigError, CorruptError, UnknownModelError
+from leechcodec.image import from_array, to_array
+from leechcodec.lattice import leech
+from leechcodec.model import ALIGNMENT
+from leechcodec.prior import IntegerView
+
+Progress = Callable[[int, int], None]
+CHUNK_SCALES = ((0, 1), (2,), (3, 4))
+"""Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An image as integers.
+
+    codes: for each stage, coarse to fine, int8 (h, w, dim), the codewords in integer form. width, height: of the
+    image, in pixels. quality: the dial, 1..100. token_model: id of the model they belong to.
+    """
+
+    codes: tuple[np.ndarray, ...]
+    width: int
+    height: int
+    quality: float
+    token_model: bytes
+
+    def indices(self) -> list[np.ndarray]:
+        """Codeword indices of each stage, int64 (h, w), in 0..196,559 (Λ24-SQ models only)."""
+        return [leech.vector_to_index(codes) for codes in self.codes]
+
+
+def compress(
+    image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None, progress: Progress | None = None
+) -> bytes:
+    """Compress an image to the bytes of a .lq file.
+
+    quality: the dial, 1..100, decimals allowed (hundredths are kept). model: a name, a folder, or None for the
+    default. progress: called with (steps done, steps in all). Raises LqError kinds.
+    """
+    loaded = load_model(model)
+    tokens = tokenize(image, quality=quality, model=model)
+    if progress:
+        progress(1, 1 + len(tokens.codes))
+    return _write(tokens, loaded, progress)
+
+
+def decompress(
+    data: bytes,
+    *,
+    model: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Image.Image:
+    """Decompress the bytes of a .lq file to an RGB image. Raises LqError kinds, and nothing else, for bad data."""
+    tokens = read_tokens(data, model=model, max_pixels=max_pixels, progress=progress)
+    image = detokenize(tokens, model=model)
+    if progress:
+        progress(1 + len(tokens.codes), 1 + len(tokens.codes))
+    return image
+
+
+@torch.inference_mode()
+def tokenize(image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None) -> Tokens:
+    """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding."""
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+    loaded = load_model(model)
+    quality = round(quality * 100) / 100
+    pixels = torch.from_numpy(to_array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    height, width = pixels.shape[2:]
+    pixels = F.pad(pixels, (0, -width % ALIGNMENT, 0, -height % ALIGNMENT), mode="replicate")
+    codes, _ = loaded.networks.encode(pixels, quality)
+    return Tokens(
+        codes=tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes),
+        width=width,
+        height=height,
+        quality=quality,
+        token_model=loaded.token_model,
+    )
+
+
+@torch.inference_mode()
+def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Image:
+    """The image of tokens: the synthesis transform. Raises UnknownModelError for tokens of another model."""
+    loaded = model_for_file(tokens.token_model, model)
+    codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
+    height, width = _aligned(tokens.height), _aligned(tokens.width)
+    x_hat = loaded.networks.decode(codes, height, width, tokens.quality)
+    levels = ((x_hat[0, :, : tokens.height, : tokens.width] + 1) * 127.5).round().clamp(0, 255)
+    return from_array(levels.to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def read_tokens(
+    data: bytes, *, model: str | Path | None = None, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
+) -> Tokens:
+    """The tokens in a .lq file: exact integers on every machine."""
+    header, chunks = read_file(data, max_pixels=max_pixels)
+    loaded = model_for_file(header.token_model, model)
+    payloads = [chunk.payload for chunk in chunks if chunk.kind in TOKEN_KINDS]
+    _check_sizes(loaded.config, header, payloads)
+    coders = [entropy.TokenDecoder(payload) for payload in payloads]
+    codes = code_stages(loaded, header.width, header.height, header.quality, coders, None, progress)
+    for coder in coders:
+        coder.finish()
+    return Tokens(tuple(codes), header.width, header.height, header.quality / 100, header.token_model)
+
+
+@torch.inference_mode()
+def code_stages(
+    loaded: LoadedModel,
+    width: int,
+    height: int,
+    quality: int,
+    coders: Sequence,
+    codes: Sequence[np.ndarray] | None,
+    progress: Progress | None = None,
+) -> list[np.ndarray]:
+    """Drive the prior and the coders over all stages of an image: the one loop of encoder and decoder.
+
+    quality: the header's hundredths. coders: one a token chunk, encoders, decoders or counters of bits alike.
+    codes: int8 (h, w, dim) a stage, or None to decode. Returns the codes coded.
+    """
+    config, quantizer = loaded.config, loaded.networks.quantizer
+    count = config.stages_sent(quality / 100)
+    done: list[np.ndarray] = []
+    walk = loaded.networks.prior.walk(IntegerView(loaded.prior, quality), _aligned(height), _aligned(width))
+    step = next(walk)
+    while step is not None:
+        stage, mask, params = step
+        if stage >= count:
+            break
+        h, w = params.shape[2:]
+        rows = np.arange(h * w) if mask is None else np.flatnonzero(mask.reshape(-1).numpy())
+        table = params[0].reshape(quantizer.dim, -1, h * w).permute(2, 0, 1).numpy()[rows].astype(np.int64)
+        known = None if codes is None else codes[stage].reshape(h * w, -1)[rows]
+        coded = quantizer.code_tokens(coders[_chunk_of(config, stage)], table, known)
+        passed = np.zeros((h * w, quantizer.dim), dtype=np.int8)
+        passed[rows] = coded
+        if stage == len(done):
+            done.append(np.zeros((h * w, quantizer.dim), dtype=np.int8))
+        done[stage][rows] = coded
+        if progress:
+            progress(stage + 1, count + 1)
+        try:
+            step = walk.send(torch.from_numpy(passed.reshape(1, h, w, -1)).permute(0, 3, 1, 2))
+        except StopIteration:
+            break
+    return [code.reshape(*_grid(config, stage, height, width), -1) for stage, code in enumerate(done)]
+
+
+def _write(tokens: Tokens, loaded: LoadedModel, progress: Progress | None = None) -> bytes:
+    quality = round(tokens.quality * 100)
+    count = 1 + _chunk_of(loaded.config, len(tokens.codes) - 1)
+    coders = [entropy.TokenEncoder() for _ in range(count)]
+    code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, progress)
+    header = Header(
+        token_model=loaded.token_model,
+        synthesis=loaded.synthesis,
+        width=tokens.width,
+        height=tokens.height,
+        quality=quality,
+    )
+    return write_file(header, [Chunk(kind, coder.to_bytes()) for kind, coder in zip(TOKEN_KINDS, coders)])
+
+
+def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:
+    """The prior's cross-entropy of tokens in bits, one figure a chunk: what a perfect coder would write."""
+    loaded = model_for_file(tokens.token_model, model)
+    coders = [entropy.BitCounter() for _ in CHUNK_SCALES]
+    code_stages(loaded, tokens.width, tokens.height, round(tokens.quality * 100), coders, tokens.codes)
+    return [coder.bits for coder in coders]
+
+
+TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
+
+
+def _check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes]) -> None:
+    """Refuse a file too short for the tokens it declares, before anything is allocated."""
+    count = config.stages_sent(header.quality / 100)
+    needed = 1 + _chunk_of(config, count - 1) if count else 0
+    if len(payloads) != needed:
+        raise CorruptError(f"{len(payloads)} token chunks where this quality needs {needed}")
+    tokens = [0] * len(CHUNK_SCALES)
+    for stage in range(count):
+        h, w = _grid(config, stage, header.height, header.width)
+        tokens[_chunk_of(config, stage)] += h * w
+    for payload, number in zip(payloads, tokens):
+        if 8 * len(payload) < entropy.MIN_BITS_PER_TOKEN * number - 64:
+            raise CorruptError(f"{len(payload)} bytes cannot hold {number} tokens")
+
+
+def _chunk_of(config: ModelConfig, stage: int) -> int:
+    scale = config.stage_scales[stage]
+    return next(number for number, scales in enumerate(CHUNK_SCALES) if scale in scales)
+
+
+def _grid(config: ModelConfig, stage: int, height: int, width: int) -> tuple[int, int]:
+    stride = STRIDES[config.stage_scales[stage]]
+    return _aligned(height) // stride, _aligned(width) // stride
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+__all__ = [
+    "Tokens",
+    "UnknownModelError",
+    "code_stages",
+    "compress",
+    "decompress",
+    "detokenize",
+    "ideal_bits",
+    "read_tokens",
+    "tokenize",
+]

@@ -1,0 +1,84 @@
+"""The one description of a model: a frozen dataclass, saved as config.json beside the weights."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from leechcodec.errors import ConfigError
+
+STRIDES = (64, 32, 16, 8, 4)
+"""The scales, coarse to fine; every per-scale tuple of a config follows this order."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes a model's shape and its token layout.
+
+    Per-scale tuples run over strides 64, 32, 16, 8, 4. Quality is the dial q in 1..100; the rate-distortion
+    trade-off it stands for is lmbda(q) = lmbda_min · (lmbda_max / lmbda_min)^((q - 1) / 99), in the field's
+    convention: loss = lmbda · 255² · MSE + bits per pixel, MSE on values 0..1.
+    """
+
+    quantizer: str = "leech"
+    stages: tuple[int, ...] = (1, 1, 3, 4, 0)
+    """Token stages at each scale."""
+    checkerboard: tuple[int, ...] = (0, 0, 1, 1, 0)
+    """How many of a scale's first stages the prior codes in two passes, even positions before odd ones."""
+    min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 20, 40, 65)
+    """The dial's value from which a stage is sent, one entry a stage, coarse to fine."""
+    channels: tuple[int, ...] = (128, 160, 160, 128, 64)
+    """Channels of the transforms at each scale."""
+    analysis_blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
+    synthesis_blocks: tuple[int, ...] = (1, 1, 3, 3, 2)
+    prior_channels: tuple[int, ...] = (96, 96, 96, 64, 64)
+    quality_knots: int = 6
+    """Knots of the piecewise linear tables that condition the networks on the quality dial."""
+    lmbda_min: float = 0.0008
+    lmbda_max: float = 0.0256
+
+    def __post_init__(self) -> None:
+        for name in ("stages", "checkerboard", "channels", "analysis_blocks", "synthesis_blocks", "prior_channels"):
+            value = getattr(self, name)
+            if len(value) != len(STRIDES) or any(not isinstance(n, int) or n < 0 for n in value):
+                raise ConfigError(f"{name} needs {len(STRIDES)} non-negative integers (strides {STRIDES}), got {value}")
+        if len(self.min_quality) != sum(self.stages):
+            raise ConfigError(f"min_quality needs one entry a stage ({sum(self.stages)}), got {len(self.min_quality)}")
+        if list(self.min_quality) != sorted(self.min_quality):
+            raise ConfigError("min_quality must not fall from a coarser stage to a finer one")
+        if not 0 < self.lmbda_min < self.lmbda_max:
+            raise ConfigError(f"need 0 < lmbda_min < lmbda_max, got {self.lmbda_min} and {self.lmbda_max}")
+        if self.quality_knots < 2:
+            raise ConfigError(f"quality_knots must be at least 2, got {self.quality_knots}")
+
+    @property
+    def stage_scales(self) -> tuple[int, ...]:
+        """The scale index 0..4 of every stage, coarse to fine."""
+        return tuple(scale for scale, count in enumerate(self.stages) for _ in range(count))
+
+    def stages_sent(self, quality: float) -> int:
+        """How many stages a file of this quality holds."""
+        return sum(quality >= q for q in self.min_quality)
+
+    def lmbda(self, quality: float) -> float:
+        """The trade-off of a quality 1..100."""
+        return self.lmbda_min * math.exp(math.log(self.lmbda_max / self.lmbda_min) * (quality - 1) / 99)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "ModelConfig":
+        """Raises ConfigError for a key that does not exist or a value that does not fit."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"unknown model config key {unknown[0]!r} (known: {', '.join(sorted(known))})")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+    @classmethod
+    def load(cls, path: Path) -> "ModelConfig":
+        try:
+            values = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+        return cls.from_dict(values)

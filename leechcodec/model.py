@@ -1,0 +1,135 @@
+"""The codec's networks in one module: analysis, quantizer, synthesis, prior.
+
+      x ─▶ g_a ─▶ e ─▶ z ─▶ quantize ─▶ codes ─▶ g_s ─▶ x̂
+                       ▲                  │  │
+                       └── state of g_s ◀─┘  └─▶ prior ─▶ p(codes) ─▶ rate
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.prior import FloatView, Prior, checkerboard
+from leechcodec.quantizers import make_quantizer
+from leechcodec.transforms import AnalysisTransform, SynthesisTransform, TokenStage, knot_weights
+
+ALIGNMENT = STRIDES[0]
+"""Images are padded to multiples of the coarsest stride."""
+
+
+@dataclass
+class Forward:
+    """What one training pass gives. Rates are estimates where tokens were sampled, unbiased."""
+
+    x_hat: Tensor
+    """(B, 3, H, W), values about -1..1."""
+    stage_bits: Tensor
+    """(B, stages): bits of each stage of each image, zero where the stage is not sent."""
+
+
+class CodecModel(nn.Module):
+    """Networks of one config. Tensors in and out; bytes are the business of codec.py."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.quantizer = make_quantizer(config.quantizer)
+        self.analysis = AnalysisTransform(config)
+        self.synthesis = SynthesisTransform(config, self.quantizer.dim)
+        self.prior = Prior(config, self.quantizer)
+        self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
+
+    def forward(self, x: Tensor, quality: Tensor, rate_tokens: int | None = None) -> Forward:
+        """Code and reconstruct a batch with gradients for every part.
+
+        x: (B, 3, H, W) in -1..1, H and W multiples of 64. quality: (B,) dial values 1..100.
+        rate_tokens: at most so many tokens a stage pass enter the rate term, sampled (None: all).
+        """
+        sent = torch.tensor(
+            [[value >= q for q in self.config.min_quality] for value in quality.tolist()],
+            dtype=torch.float32,
+            device=x.device,
+        )
+        codes = []
+
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
+            if not sent[:, index].any():
+                return None
+            z = stage.encode(features[self.config.stage_scales[index]], state, weights)
+            _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1))
+            code = code.permute(0, 3, 1, 2) * sent[:, index, None, None, None]
+            codes.append(code)
+            return code * self.code_scale
+
+        weights = knot_weights(quality, self.config.quality_knots)
+        features = self.analysis(x, weights)
+        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
+        return Forward(x_hat, self._rates(codes, sent, quality, x.shape[2], x.shape[3], rate_tokens))
+
+    def _rates(
+        self, codes: list[Tensor], sent: Tensor, quality: Tensor, height: int, width: int, rate_tokens: int | None
+    ) -> Tensor:
+        """Bits of every stage of every image, (B, stages)."""
+        batch = sent.shape[0]
+        bits = sent.new_zeros(batch, len(self.prior.stages))
+        walk = self.prior.walk(FloatView(self.prior, quality), height, width)
+        step = next(walk)
+        while True:
+            stage, mask, params = step
+            if stage >= len(codes):
+                return bits
+            code = codes[stage] if mask is None else codes[stage] * mask
+            where = sent[:, stage].bool()[:, None, None].expand(batch, *code.shape[2:])
+            (rows,) = (where if mask is None else where & mask).reshape(-1).nonzero(as_tuple=True)
+            total = rows.numel()
+            if rate_tokens is not None and total > rate_tokens:
+                rows = rows[torch.randperm(total, device=rows.device)[:rate_tokens]]
+            flat_params = params.permute(0, 2, 3, 1).reshape(-1, self.prior.num_params)[rows]
+            flat_codes = code.permute(0, 2, 3, 1).reshape(-1, self.quantizer.dim)[rows]
+            token_bits = self.quantizer.bits_of(
+                flat_params.float().reshape(-1, self.quantizer.dim, self.quantizer.params_per_coordinate), flat_codes
+            )
+            image = rows // (code.shape[2] * code.shape[3])
+            one_stage = F.one_hot(torch.tensor(stage), bits.shape[1]).to(bits)
+            summed = bits.new_zeros(batch).index_add(0, image, token_bits) * (total / max(rows.numel(), 1))
+            bits = bits + summed[:, None] * one_stage
+            try:
+                step = walk.send(code)
+            except StopIteration:
+                return bits
+
+    def encode(self, x: Tensor, quality: float) -> tuple[list[Tensor], Tensor]:
+        """Codes of one image, coarse to fine, and its reconstruction.
+
+        x: (1, 3, H, W) in -1..1, H and W multiples of 64. Returns (codes int8 (1, dim, h, w) for each stage that
+        this quality sends, x_hat).
+        """
+        weights = knot_weights(x.new_tensor([quality]), self.config.quality_knots)
+        features = self.analysis(x, weights)
+        count, codes = self.config.stages_sent(quality), []
+
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
+            if index >= count:
+                return None
+            z = stage.encode(features[self.config.stage_scales[index]], state, weights)
+            integers, code = self.quantizer.quantize(z.permute(0, 2, 3, 1))
+            codes.append(integers.permute(0, 3, 1, 2))
+            return code.permute(0, 3, 1, 2) * self.code_scale
+
+        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
+        return codes, x_hat
+
+    def decode(self, codes: list[Tensor], height: int, width: int, quality: float) -> Tensor:
+        """Image (1, 3, height, width), about -1..1, from the codes of its stages."""
+        weights = knot_weights(self.synthesis.constant.new_tensor([quality]), self.config.quality_knots)
+
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
+            return codes[index].float() * self.code_scale if index < len(codes) else None
+
+        return self.synthesis(height, width, weights, answer)
+
+
+__all__ = ["ALIGNMENT", "CodecModel", "Forward", "checkerboard"]

@@ -1,0 +1,254 @@
+"""The autoregressive prior: which token comes next, told by the tokens before it and by nothing else.
+
+      constant ─▶ h_64 ──────────▶ h_32 ──────────▶ h_16 ──────────▶ h_8          (1x1 convolution, pixel shuffle)
+                  │ ▲              │ ▲              │ ▲              │ ▲
+        head(h) ◀─┘ │ embed(c)     ┆                ┆                ┆            stage by stage, then a block
+        params  ──▶ c                                                             of two 3x3 convolutions
+
+A second small network beside the synthesis transform, of the same coarse-to-fine shape, fed by the integer
+codewords. Every stage's parameters depend on all stages before it, in the same place and around it; a stage may
+also be coded in two passes, even positions of a checkerboard before the odd ones (He et al., CVPR 2021).
+
+Two views of the same weights run through the same walk, :meth:`Prior.walk`:
+
+* :class:`FloatView` for training: ordinary convolutions, any device, bf16 under autocast;
+* :class:`IntegerView` for coding: weights and activations are integers held in float64. Every partial sum stays
+  below 2^53, so every machine, thread count and order of summation gives the same integers (DESIGN: bit-exact
+  decoding). The bound is checked from the weights when the view is made.
+"""
+
+from collections.abc import Generator, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.errors import ModelError
+from leechcodec.quantizers.base import SCORE_UNIT, Quantizer
+from leechcodec.transforms import knot_weights
+
+ACTIVATION_BITS = 8
+"""Activations are multiples of 2^-8 ..."""
+ACTIVATION_LIMIT = 64
+"""... within ±64."""
+WEIGHT_BITS = 14
+"""Weights are multiples of 2^-14."""
+QUALITY_UNIT = 99 * 100
+"""The header's quality, in hundredths, takes the values 100..10,000: 9,900 steps."""
+
+
+class Prior(nn.Module):
+    """Weights of the prior, and the walk over its stages.
+
+    A walk is a generator. It yields (stage, mask, params): params (B, num_params, h, w) in nats, valid where mask
+    (bool (h, w), or None for everywhere) is true; it is sent the codes there (B, dim, h, w), zero elsewhere, or
+    None to end it when the remaining stages are not sent.
+    """
+
+    def __init__(self, config: ModelConfig, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.config = config
+        self.num_params = quantizer.num_params
+        self.dim = quantizer.dim
+        # A codeword's entries have mean square norm_squared / dim: a shift brings them near 1 in both views.
+        self.code_shift = 0 if quantizer.norm_squared == quantizer.dim else 1
+        widths, knots = config.prior_channels, config.quality_knots
+        self.constant = nn.Parameter(torch.zeros(widths[0]))
+        self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))
+        self.stages = nn.ModuleList()
+        for scale in range(len(STRIDES)):
+            for number in range(config.stages[scale]):
+                passes = 2 if number < config.checkerboard[scale] else 1
+                self.stages.append(nn.ModuleList(PriorPass(widths[scale], self, knots) for _ in range(passes)))
+
+    def walk(self, view: "FloatView | IntegerView", height: int, width: int) -> Generator:
+        """Drive a view over all stages of an image of height x width (multiples of 64)."""
+        h = view.constant("constant", height // STRIDES[0], width // STRIDES[0])
+        stage = 0
+        for scale, count in enumerate(self.config.stages):
+            if scale:
+                h = view.shuffle(view.conv(f"up.{scale - 1}", h))
+            for _ in range(count):
+                passes = len(self.stages[stage])
+                for number in range(passes):
+                    name = f"stages.{stage}.{number}"
+                    h = view.add_quality(f"{name}.quality", h)
+                    mask = checkerboard(h.shape[-2], h.shape[-1], number, h.device) if passes == 2 else None
+                    codes = yield stage, mask, view.params(f"{name}.head", view.activate(h))
+                    if codes is None:
+                        return
+                    h = view.add(h, view.conv(f"{name}.embed", view.from_codes(codes, self.code_shift)))
+                    hidden = view.activate(view.conv(f"{name}.conv1", view.activate(h)))
+                    h = view.add(h, view.conv(f"{name}.conv2", hidden))
+                stage += 1
+
+
+class PriorPass(nn.Module):
+    """Parameters of one pass: a head, the embedding of what it coded, and a residual block after it."""
+
+    def __init__(self, channels: int, prior: Prior, knots: int) -> None:
+        super().__init__()
+        self.quality = nn.Parameter(torch.zeros(knots, channels))
+        self.head = nn.Conv2d(channels, prior.num_params, 1)
+        self.embed = nn.Conv2d(prior.dim, channels, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.normal_(self.conv2.weight, std=0.3 / (9 * channels) ** 0.5)
+        nn.init.zeros_(self.head.bias)
+
+
+def checkerboard(height: int, width: int, parity: int, device: torch.device | str = "cpu") -> Tensor:
+    """Positions with (row + column) % 2 == parity, bool (height, width)."""
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    return (rows[:, None] + columns) % 2 == parity
+
+
+class FloatView:
+    """The prior in floating point, for training. quality: (B,) dial values 1..100."""
+
+    def __init__(self, prior: Prior, quality: Tensor) -> None:
+        self.prior = prior
+        self.weights = knot_weights(quality, prior.config.quality_knots)
+
+    def constant(self, name: str, height: int, width: int) -> Tensor:
+        value = self.prior.get_parameter(name)[None, :, None, None]
+        return value.expand(self.weights.shape[0], -1, height, width)
+
+    def conv(self, name: str, x: Tensor) -> Tensor:
+        return self.prior.get_submodule(name)(x)
+
+    def params(self, name: str, x: Tensor) -> Tensor:
+        return self.conv(name, x)
+
+    def add_quality(self, name: str, x: Tensor) -> Tensor:
+        return x + (self.weights @ self.prior.get_parameter(name))[:, :, None, None].to(x.dtype)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+    def activate(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, 0.125)
+
+    def shuffle(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, 2)
+
+    def from_codes(self, codes: Tensor, shift: int) -> Tensor:
+        return codes * 0.5**shift
+
+
+class IntegerView:
+    """The prior in exact integers, for coding one image. All tensors are float64 and hold integers.
+
+    weights: the canonical integer tensors of :func:`integer_weights`.
+    quality: the header's quality, 100..10,000. Activations are in units of 2^-ACTIVATION_BITS, parameters in units
+    of 1/64 nat.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], quality: int) -> None:
+        self.weights = weights
+        self.quality = quality
+
+    def constant(self, name: str, height: int, width: int) -> Tensor:
+        return self.weights[name][None, :, None, None].expand(1, -1, height, width)
+
+    def conv(self, name: str, x: Tensor) -> Tensor:
+        return _clamp(_shift(self._accumulate(name, x), WEIGHT_BITS))
+
+    def params(self, name: str, x: Tensor) -> Tensor:
+        return _shift(self._accumulate(name, x), WEIGHT_BITS + ACTIVATION_BITS - SCORE_UNIT.bit_length() + 1)
+
+    def add_quality(self, name: str, x: Tensor) -> Tensor:
+        table = self.weights[name]
+        knot, rest = divmod((self.quality - 100) * (table.shape[0] - 1), QUALITY_UNIT)
+        following = min(knot + 1, table.shape[0] - 1)
+        bias = torch.floor((table[knot] * (QUALITY_UNIT - rest) + table[following] * rest) / QUALITY_UNIT)
+        return _clamp(x + bias[None, :, None, None])
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        return _clamp(x + y)
+
+    def activate(self, x: Tensor) -> Tensor:
+        return torch.maximum(x, torch.floor(x * 0.125))
+
+    def shuffle(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, 2)
+
+    def from_codes(self, codes: Tensor, shift: int) -> Tensor:
+        return codes.double() * 2.0 ** (ACTIVATION_BITS - shift)
+
+    def _accumulate(self, name: str, x: Tensor) -> Tensor:
+        """The convolution as one matrix product a row band: integers in, integers out, exact in any order."""
+        weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
+        out_channels, in_channels, size, _ = weight.shape
+        _, _, height, width = x.shape
+        matrix = weight.reshape(out_channels, -1)
+        if size == 1:
+            out = matrix @ x.reshape(in_channels, -1)
+        else:
+            padded = F.pad(x, (1, 1, 1, 1))
+            rows = max(1, 16384 // width)
+            bands = []
+            for top in range(0, height, rows):
+                bottom = min(top + rows, height)
+                columns = F.unfold(padded[:, :, top : bottom + 2], 3)[0]
+                bands.append(matrix @ columns)
+            out = torch.cat(bands, 1)
+        if bias is not None:
+            out += bias[:, None]
+        return out.reshape(1, out_channels, height, width)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """floor(x / 2^bits + 1/2): exact, because a power of two only moves the exponent."""
+    return torch.floor(x * 2.0**-bits + 0.5)
+
+
+def _clamp(x: Tensor) -> Tensor:
+    limit = ACTIVATION_LIMIT << ACTIVATION_BITS
+    return x.clamp(-limit, limit)
+
+
+def integer_weights(prior: Prior) -> dict[str, np.ndarray]:
+    """The canonical integer tensors of a prior, int32: what fixes a file's tokens, and what its id is made of.
+
+    Convolution weights in units of 2^-14, their biases in units of 2^-22 (the accumulator's), constants and
+    quality tables in units of 2^-8. Raises ModelError where a weight is not finite or too large.
+    """
+    tensors = {}
+    for name, parameter in prior.named_parameters():
+        value = parameter.detach().double().cpu()
+        if name.endswith(".weight"):
+            bits = WEIGHT_BITS
+        elif name.endswith(".bias"):
+            bits = WEIGHT_BITS + ACTIVATION_BITS
+        else:
+            bits = ACTIVATION_BITS
+        integers = torch.floor(value * 2.0**bits + 0.5)
+        if not torch.isfinite(integers).all() or integers.abs().max() >= 2**31:
+            raise ModelError(f"prior weight {name} is not finite or leaves the integer range")
+        tensors[name] = integers.to(torch.int32).numpy()
+    return tensors
+
+
+def check_exact(tensors: Mapping[str, np.ndarray]) -> int:
+    """Bound every partial sum of the integer view; raise ModelError where it could pass 2^53.
+
+    Activations are within ±2^14 (clamped after every layer). Returns the largest bound, for the record.
+    """
+    limit = ACTIVATION_LIMIT << ACTIVATION_BITS
+    largest = 0
+    for name, value in tensors.items():
+        if name.endswith(".weight"):
+            sums = np.abs(value.astype(object)).reshape(value.shape[0], -1).sum(axis=1) * limit
+            bias = tensors.get(name.removesuffix("weight") + "bias")
+            if bias is not None:
+                sums = sums + np.abs(bias.astype(object))
+            bound = int(max(sums))
+        else:
+            bound = int(np.abs(value.astype(np.int64)).max(initial=0)) * QUALITY_UNIT
+        if bound >= 2**53:
+            raise ModelError(f"prior layer {name}: partial sums could reach {bound}, beyond the exact range 2^53")
+        largest = max(largest, bound)
+    return largest

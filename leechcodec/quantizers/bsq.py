@@ -1,0 +1,41 @@
+"""BSQ: binary spherical quantization, the signs of a vector divided by sqrt(d).
+
+Zhao, Xiong and Krähenbühl, "Image and Video Tokenization with Binary Spherical Quantization", arXiv 2406.07548.
+The baseline of every claim in this project, behind the same interface and in the same network.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from leechcodec.errors import ConfigError
+from leechcodec.quantizers.base import MAX_SCORE, Quantizer
+
+
+class BSQ(Quantizer):
+    """2^d codes ±1; one prior parameter a coordinate, the log-odds of +1."""
+
+    params_per_coordinate = 1
+
+    def __init__(self, dim: int) -> None:
+        if dim < 1:
+            raise ConfigError(f"BSQ needs a dimension of at least 1, got {dim}")
+        self.dim = self.norm_squared = dim
+        self.bits = float(dim)
+        self.name = f"bsq-{dim}"
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return torch.where(z < 0, -1, 1).to(torch.int8)
+
+    def score(self, params: Tensor, codes: Tensor) -> Tensor:
+        return (params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) * codes / 2).sum(-1)
+
+    def log_partition(self, params: Tensor) -> Tensor:
+        half = params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) / 2
+        return (F.softplus(2 * half) - half).sum(-1)
+
+    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+        from leechcodec import entropy  # the range coder is not needed to train
+
+        return entropy.code_sign_tokens(coder, params[..., 0], codes)

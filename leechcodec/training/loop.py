@@ -1,0 +1,228 @@
+"""The training loop: one function, resumable at any step, on one device or several (torchrun).
+
+    settings ─▶ images in memory ─▶ crops ─▶ CodecModel ─▶ λ·255²·MSE + bpp ─▶ Muon + AdamW ─▶ EMA ─▶ checkpoint
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import LqError
+from leechcodec.model import CodecModel
+from leechcodec.training.data import Cropper, load_images
+from leechcodec.training.muon import Muon
+from leechcodec.training.settings import TrainingConfig, load_settings
+from leechcodec.training.state import load_checkpoint, save_checkpoint
+from leechcodec.training.validation import validate
+
+MAX_SKIPS = 50
+"""So many skipped steps in a row end the run: the model has diverged."""
+
+
+class TrainingError(LqError):
+    """A run that cannot go on: diverged, or a checkpoint that does not fit."""
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Matrices for Muon; everything else, and the layers that touch pixels or probabilities, for AdamW."""
+    muon, adam = [], []
+    for name, parameter in model.named_parameters():
+        boundary = ".head." in name or name.startswith(("synthesis.head", "analysis.stem"))
+        matrix = name.endswith(".weight") and parameter.ndim >= 2 and not boundary
+        (muon if matrix else adam).append(parameter)
+    return muon, adam
+
+
+def stratified_quality(count: int, generator: torch.Generator) -> Tensor:
+    """Dial values (count,) spread evenly over 1..100, in random order: log-uniform in lmbda."""
+    steps = torch.arange(count) + torch.rand(count, generator=generator)
+    return (1 + 99 * steps / count)[torch.randperm(count, generator=generator)]
+
+
+def loss_of(model: nn.Module, batch: Tensor, quality: Tensor, config: ModelConfig, settings: TrainingConfig):
+    """Loss (scalar), and what is worth logging: per-image MSE (0..1), bpp, and mean bits a token of each stage."""
+    x = batch.float() / 127.5 - 1
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        out = model(x.contiguous(memory_format=torch.channels_last), quality, settings.rate_tokens)
+    mse = (out.x_hat.float() - x).square().mean((1, 2, 3)) / 4
+    bpp = out.stage_bits.sum(1) / (x.shape[2] * x.shape[3])
+    lmbda = torch.tensor([config.lmbda(q) for q in quality.tolist()], device=x.device)
+    weight = (lmbda / (config.lmbda_min * config.lmbda_max) ** 0.5) ** -settings.loss_exponent
+    loss = (weight * (lmbda * 255**2 * mse + bpp)).mean()
+    return loss, mse.detach(), bpp.detach(), out.stage_bits.detach()
+
+
+def train(
+    config_path: Path,
+    data: Sequence[Path],
+    out: Path,
+    *,
+    resume: bool = False,
+    steps: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    init: Path | None = None,
+) -> None:
+    """Train the model of a config file.
+
+    data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's
+    checkpoint. steps: stop (and plan the decay) there instead of at the config's number. init: a checkpoint whose
+    weights alone are the start. Raises ConfigError and TrainingError.
+    """
+    config, settings = load_settings(config_path)
+    if steps is not None:
+        settings = TrainingConfig(**{**asdict(settings), "steps": steps})
+    if threads:
+        torch.set_num_threads(threads)
+    rank, world = _start_distributed(device)
+    main = rank == 0
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+    torch.manual_seed(settings.seed)
+    model = CodecModel(config).to(device).to(memory_format=torch.channels_last)
+    parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if world > 1 else model
+    ema = {name: p.detach().clone() for name, p in model.named_parameters()}
+    muon_params, adam_params = split_parameters(model)
+    optimizers = {
+        "muon": Muon(muon_params, lr=settings.muon_lr, weight_decay=settings.weight_decay),
+        "adam": torch.optim.AdamW(adam_params, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0),
+    }
+    generator = torch.Generator().manual_seed(settings.seed * 1000 + rank)
+    step, seconds = 0, 0.0
+    path = out / "checkpoint.safetensors"
+    if resume:
+        step, seconds = load_checkpoint(path, config, model, ema, optimizers, generator)
+    elif init is not None:
+        load_checkpoint(init, config, model, ema, None, None)
+
+    training, validation = load_images(
+        data,
+        validation_share=settings.validation_share,
+        exclude=settings.exclude,
+        threads=threads or 1,
+    )
+    if main:
+        pixels = sum(image[0].numel() for image in training) / 1e6
+        parameters = sum(p.numel() for p in model.parameters()) / 1e6
+        print(f"{parameters:.2f} M parameters; {len(training)} images, {pixels:.0f} MP; {len(validation)} held out")
+    crops = Cropper([image.to(device) for image in training], generator)
+    mean_loss, skips, last_save, started = None, 0, time.monotonic(), time.monotonic() - seconds
+    progress = tqdm(total=settings.steps, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
+
+    while step < settings.steps:
+        factor = settings.rate_factor(step)
+        optimizers["muon"].param_groups[0]["lr"] = settings.muon_lr * factor
+        optimizers["adam"].param_groups[0]["lr"] = settings.adam_lr * factor
+        batch = crops(settings.batch, settings.crop)
+        quality = stratified_quality(settings.batch, generator).to(device)
+        loss, mse, bpp, stage_bits = loss_of(parallel, batch, quality, config, settings)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        value = loss.item()
+        step += 1
+        usable = value == value and bool(torch.isfinite(norm))
+        if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
+            for optimizer in optimizers.values():
+                optimizer.step()
+            _update_ema(ema, model, min(settings.ema, (step + 1) / (step + 10)))
+            mean_loss = value if mean_loss is None else 0.98 * mean_loss + 0.02 * value
+            skips = 0
+        else:
+            skips += 1
+            print(f"step {step}: loss {value:.3f} against {mean_loss}, gradient norm {norm:.3g}: skipped", flush=True)
+            if skips > MAX_SKIPS:
+                raise TrainingError(f"diverged: {skips} steps skipped in a row at step {step}")
+        for optimizer in optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        progress.update()
+
+        if main and step % 50 == 0:
+            elapsed = time.monotonic() - started
+            row = {
+                "step": step,
+                "seconds": round(elapsed, 1),
+                "loss": round(value, 4),
+                "mean_loss": round(mean_loss or 0.0, 4),
+                "psnr": round(-10 * torch.log10(mse).mean().item(), 2),
+                "bpp": round(bpp.mean().item(), 4),
+                "token_bits": [round(b, 1) for b in _bits_a_token(config, stage_bits, quality, batch)],
+                "lr": round(settings.muon_lr * factor, 6),
+            }
+            _log(out, row)
+            progress.set_postfix(loss=f"{mean_loss:.3f}", bpp=row["bpp"], psnr=row["psnr"])
+        if main and (step % settings.validation_every == 0 or step == settings.steps) and validation:
+            with _swapped(model, ema):
+                _log(out, {"step": step, "validation": validate(model, validation, settings)})
+        due = time.monotonic() - last_save > 60 * settings.checkpoint_minutes
+        if main and (due or step == settings.steps):
+            elapsed = time.monotonic() - started
+            save_checkpoint(path, config, model, ema, optimizers, generator, step, elapsed)
+            last_save = time.monotonic()
+    progress.close()
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def _start_distributed(device: str) -> tuple[int, int]:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return 0, 1
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    if device.startswith("cuda"):
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return dist.get_rank(), world
+
+
+@torch.no_grad()
+def _update_ema(ema: dict[str, Tensor], model: nn.Module, decay: float) -> None:
+    parameters = dict(model.named_parameters())
+    torch._foreach_lerp_(list(ema.values()), [parameters[name] for name in ema], 1 - decay)
+
+
+class _swapped:
+    """The model with its averaged weights, for the length of a with block."""
+
+    def __init__(self, model: nn.Module, ema: dict[str, Tensor]) -> None:
+        self.parameters, self.ema = dict(model.named_parameters()), ema
+
+    def __enter__(self) -> None:
+        self._swap()
+
+    def __exit__(self, *_) -> None:
+        self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, average in self.ema.items():
+            kept = average.clone()
+            average.copy_(self.parameters[name])
+            self.parameters[name].copy_(kept)
+
+
+def _bits_a_token(config: ModelConfig, stage_bits: Tensor, quality: Tensor, batch: Tensor) -> list[float]:
+    """Mean bits a token of each stage over the images that were sent it."""
+    means = []
+    for stage, (scale, least) in enumerate(zip(config.stage_scales, config.min_quality)):
+        tokens = (batch.shape[2] >> (6 - scale)) * (batch.shape[3] >> (6 - scale))
+        sent = (quality >= least).sum().clamp(min=1)
+        means.append((stage_bits[:, stage].sum() / (sent * tokens)).item())
+    return means
+
+
+def _log(out: Path, row: dict) -> None:
+    line = json.dumps(row)
+    with open(out / "log.jsonl", "a") as file:
+        file.write(line + "\n")
+    if not sys.stderr.isatty() or "validation" in row:
+        print(line, flush=True)

@@ -1,0 +1,61 @@
+"""Muon with same-shaped matrices orthonormalised together, in bf16.
+
+Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024 (momentum, Nesterov, five
+Newton-Schulz steps); the update's size as in Liu et al., arXiv 2502.16982 (0.2 · sqrt(max(rows, columns))), so that
+learning rate and weight decay mean what they mean for AdamW. torch.optim.Muon takes one matrix at a time and no
+convolutions; batching same-shaped matrices is what makes it affordable on a CPU.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthonormalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Nearest semi-orthogonal matrices, roughly (singular values within 0.7..1.2): (N, rows, columns), in bf16."""
+    a, b, c = COEFFICIENTS
+    x = matrices.bfloat16()
+    transposed = x.shape[-2] > x.shape[-1]
+    if transposed:
+        x = x.mT.contiguous()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.mT if transposed else x
+
+
+class Muon(Optimizer):
+    """Muon for tensors of two and more dimensions; convolutions are flattened to (out, in · k · k)."""
+
+    def __init__(
+        self, params: Iterable, lr: float = 2e-3, momentum: float = 0.95, weight_decay: float = 0.0, steps: int = 5
+    ) -> None:
+        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, steps=steps))
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            shapes = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    matrix = p.grad.reshape(p.shape[0], -1)
+                    shapes[matrix.shape].append((p, matrix))
+            for (rows, columns), items in shapes.items():
+                updates = []
+                for p, grad in items:
+                    state = self.state[p]
+                    if not state:
+                        state["momentum"] = torch.zeros_like(grad)
+                    state["momentum"].lerp_(grad, 1 - group["momentum"])
+                    updates.append(grad.lerp(state["momentum"], group["momentum"]))
+                directions = orthonormalize(torch.stack(updates), group["steps"])
+                size = 0.2 * max(rows, columns) ** 0.5
+                for (p, _), direction in zip(items, directions):
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.add_(direction.reshape(p.shape).to(p.dtype), alpha=-group["lr"] * size)

@@ -1,0 +1,65 @@
+"""Training settings: the [training] table of a config file, beside its [model] table."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained. Loss of an image: weight · (lmbda · 255² · MSE + bpp), weight = (lmbda / lmbda_mid)^-α."""
+
+    steps: int = 10_000
+    batch: int = 16
+    crop: int = 128
+    seed: int = 1
+    muon_lr: float = 2e-3
+    adam_lr: float = 1e-3
+    weight_decay: float = 0.1
+    warmup: int = 100
+    decay: float = 0.4
+    """Share of the steps at the end over which both rates fall linearly to a twentieth."""
+    rate_tokens: int = 1024
+    """Tokens a stage pass that enter the rate term."""
+    loss_exponent: float = 0.5
+    """α: how much the high rates' larger losses are weighed down."""
+    ema: float = 0.998
+    precision: str = "bf16"
+    spike_factor: float = 2.0
+    """A step whose loss is that many times the running mean is skipped."""
+    validation_share: float = 0.02
+    validation_every: int = 1000
+    checkpoint_minutes: float = 3.0
+    exclude: tuple[str, ...] = ()
+    """File names never trained on."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or self.crop < 64 or self.crop % 64:
+            raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
+        if self.precision not in ("bf16", "float32"):
+            raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
+
+    def rate_factor(self, step: int) -> float:
+        """Learning rate at a step as a share of its peak: linear warm-up, plateau, linear decay."""
+        decay_steps = max(1.0, self.decay * self.steps)
+        remaining = (self.steps - step) / decay_steps
+        return min(1.0, (step + 1) / max(1, self.warmup), max(0.05, 0.05 + 0.95 * remaining))
+
+
+def load_settings(path: Path) -> tuple[ModelConfig, TrainingConfig]:
+    """Read a TOML file with tables [model] and [training]. Raises ConfigError for anything it does not know."""
+    try:
+        tables = tomllib.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if unknown := sorted(set(tables) - {"model", "training"}):
+        raise ConfigError(f"{path}: unknown table [{unknown[0]}] (known: [model], [training])")
+    values = tables.get("training", {})
+    known = {field.name for field in fields(TrainingConfig)}
+    if unknown := sorted(set(values) - known):
+        raise ConfigError(f"{path}: unknown training key {unknown[0]!r} (known: {', '.join(sorted(known))})")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return ModelConfig.from_dict(tables.get("model", {})), TrainingConfig(**values)

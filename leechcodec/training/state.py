@@ -1,0 +1,91 @@
+"""Checkpoints: safetensors only, written to a temporary name and renamed, the one before kept beside.
+
+Holds weights (float32), their average (float32), Muon's momentum (bf16), AdamW's moments (float32) and the random
+state; the step, the seconds trained and the model config are in the file's metadata.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ModelError
+
+
+def save_checkpoint(
+    path: Path,
+    config: ModelConfig,
+    model: nn.Module,
+    ema: dict[str, Tensor],
+    optimizers: dict[str, Optimizer],
+    generator: torch.Generator,
+    step: int,
+    seconds: float,
+) -> None:
+    """Write everything a run needs to go on. Never leaves half a file behind."""
+    tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
+    tensors |= {f"ema.{name}": value for name, value in ema.items()}
+    names = {id(p): name for name, p in model.named_parameters()}
+    for kind, optimizer in optimizers.items():
+        for parameter, state in optimizer.state.items():
+            for key, value in state.items():
+                value = torch.as_tensor(value)
+                value = value.bfloat16() if key == "momentum" else value
+                tensors[f"{kind}.{key}.{names[id(parameter)]}"] = value
+    tensors["random.crops"] = generator.get_state()
+    tensors["random.torch"] = torch.get_rng_state()
+    metadata = {"step": str(step), "seconds": str(seconds), "config": json.dumps(asdict(config))}
+    temporary = path.with_suffix(".tmp")
+    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
+    if path.exists():
+        os.replace(path, path.with_name("checkpoint.previous.safetensors"))
+    os.replace(temporary, path)
+
+
+def load_checkpoint(
+    path: Path,
+    config: ModelConfig,
+    model: nn.Module,
+    ema: dict[str, Tensor],
+    optimizers: dict[str, Optimizer] | None,
+    generator: torch.Generator | None,
+) -> tuple[int, float]:
+    """Restore a run; with no optimizers and generator, its weights alone. Returns (step, seconds).
+
+    Raises ModelError where the file is missing, damaged or of another architecture.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: {error}") from error
+    saved = ModelConfig.from_dict(json.loads(metadata["config"]))
+    if saved != config:
+        theirs, ours = asdict(saved), asdict(config)
+        differing = next(key for key in ours if ours[key] != theirs[key])
+        raise ModelError(f"{path}: another architecture ({differing} is {theirs[differing]}, not {ours[differing]})")
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[f"model.{name}" if optimizers else f"ema.{name}"])
+            ema[name].copy_(tensors[f"ema.{name}"])
+    if optimizers is None or generator is None:
+        return 0, 0.0
+    for kind, optimizer in optimizers.items():
+        keys = {name.split(".")[1] for name in tensors if name.startswith(f"{kind}.")}
+        for name, parameter in parameters.items():
+            for key in keys & {key for key in keys if f"{kind}.{key}.{name}" in tensors}:
+                value = tensors[f"{kind}.{key}.{name}"]
+                on_device = value if key == "step" else value.float().to(parameter.device)
+                optimizer.state[parameter][key] = on_device
+    generator.set_state(tensors["random.crops"])
+    torch.set_rng_state(tensors["random.torch"])
+    return int(metadata["step"]), float(metadata["seconds"])

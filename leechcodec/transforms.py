@@ -1,0 +1,156 @@
+"""Analysis transform g_a and synthesis transform g_s: a pyramid of features down, a pyramid of tokens up.
+
+      x ──unshuffle 4──▶ stride 4 ──▶ 8 ──▶ 16 ──▶ 32 ──▶ 64          analysis: one feature map e_k a scale
+                            │e        │e     │e      │e      │e
+                            ▼         ▼      ▼       ▼       ▼
+                          stage     stage  stage   stage   stage       z = f(e, s) ─▶ quantize ─▶ ĉ
+                            │ĉ        │ĉ     │ĉ      │ĉ      │ĉ         s ← s + gain(s) · W ĉ
+      x̂ ◀─shuffle 4── s_4 ◀─── s_8 ◀─── s_16 ◀── s_32 ◀── s_64 ◀── constant
+
+The synthesis state s starts from a constant at stride 64. At every scale token stages and residual blocks take
+turns; a pixel shuffle leads to the next scale. Every stage codes what the state does not say yet, so this is
+residual quantization of the image in feature space, coarse to fine (next-scale autoregression).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from leechcodec.config import STRIDES, ModelConfig
+
+
+class QualityTable(nn.Module):
+    """A vector per quality: linear interpolation between knots, all zero at first.
+
+    weights: (B, knots) from :func:`knot_weights`. Returns (B, channels, 1, 1).
+    """
+
+    def __init__(self, knots: int, channels: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(knots, channels))
+
+    def forward(self, weights: Tensor) -> Tensor:
+        return (weights @ self.table)[:, :, None, None]
+
+
+def knot_weights(quality: Tensor, knots: int) -> Tensor:
+    """Hat-function weights of the dial's values: quality (B,) in 1..100 -> float32 (B, knots), rows sum to 1."""
+    position = (quality.float() - 1) / 99 * (knots - 1)
+    distance = (position[:, None] - torch.arange(knots, device=quality.device)).abs()
+    return (1 - distance).clamp(min=0)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(gelu(scale(q) · conv(x) + bias(q))); the second convolution starts near zero."""
+
+    def __init__(self, channels: int, knots: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.scale = QualityTable(knots, channels)
+        self.bias = QualityTable(knots, channels)
+        nn.init.normal_(self.conv2.weight, std=0.1 / (9 * channels) ** 0.5)
+
+    def forward(self, x: Tensor, q: Tensor) -> Tensor:
+        hidden = self.conv1(x) * (1 + self.scale(q)).to(x.dtype) + self.bias(q).to(x.dtype)
+        return x + self.conv2(F.gelu(hidden, approximate="tanh"))
+
+
+class AnalysisTransform(nn.Module):
+    """Image to one feature map a scale. x: (B, 3, H, W) in -1..1, H and W multiples of 64."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths, counts, knots = config.channels[::-1], config.analysis_blocks[::-1], config.quality_knots
+        self.stem = nn.Conv2d(48, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(width, knots) for _ in range(count)) for width, count in zip(widths, counts)
+        )
+
+    def forward(self, x: Tensor, q: Tensor) -> list[Tensor]:
+        """Features at strides 64, 32, 16, 8, 4, each (B, channels, H / stride, W / stride)."""
+        features = []
+        x = self.stem(F.pixel_unshuffle(x, 4))
+        for scale, blocks in enumerate(self.blocks):
+            if scale:
+                x = self.down[scale - 1](x)
+            for block in blocks:
+                x = block(x, q)
+            features.append(x)
+        return features[::-1]
+
+
+class TokenStage(nn.Module):
+    """One token a position: the encoder's question z and the decoder's answer, gain · W ĉ."""
+
+    def __init__(self, channels: int, dim: int, knots: int, gain: float) -> None:
+        super().__init__()
+        self.hidden = nn.Conv2d(2 * channels, channels, 1)
+        self.hidden_bias = QualityTable(knots, channels)
+        self.to_z = nn.Conv2d(channels, dim, 1)
+        self.embed = nn.Conv2d(dim, channels, 1, bias=False)
+        self.gain = nn.Conv2d(channels, channels, 1)
+        self.gain_bias = QualityTable(knots, channels)
+        nn.init.constant_(self.gain.bias, math.log(math.expm1(gain)))
+
+    def encode(self, feature: Tensor, state: Tensor, q: Tensor) -> Tensor:
+        """z, (B, dim, h, w): the direction to quantize, of any length."""
+        hidden = self.hidden(torch.cat([feature, state], 1)) + self.hidden_bias(q).to(state.dtype)
+        return self.to_z(F.gelu(hidden, approximate="tanh"))
+
+    def decode(self, state: Tensor, codes: Tensor, q: Tensor) -> Tensor:
+        """The state with the token added. codes: (B, dim, h, w), scaled to unit mean square."""
+        gain = F.softplus(self.gain(state) + self.gain_bias(q).to(state.dtype))
+        return state + gain * self.embed(codes.to(state.dtype))
+
+
+class SynthesisTransform(nn.Module):
+    """Tokens to image. One walk, :meth:`forward`, serves training, encoding and decoding alike:
+    whoever drives it supplies the codes of each stage."""
+
+    def __init__(self, config: ModelConfig, dim: int) -> None:
+        super().__init__()
+        self.config = config
+        widths, knots = config.channels, config.quality_knots
+        self.constant = nn.Parameter(torch.zeros(widths[0]))
+        self.constant_bias = QualityTable(knots, widths[0])
+        # A nearest codeword leaves 0.63 of a uniform direction's length: each stage of a scale starts that much finer.
+        self.stages = nn.ModuleList(
+            TokenStage(widths[scale], dim, knots, 0.63 ** (number + 1))
+            for scale, count in enumerate(config.stages)
+            for number in range(count)
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(width, knots) for _ in range(count))
+            for width, count in zip(widths, config.synthesis_blocks)
+        )
+        self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))
+        self.head = nn.Conv2d(widths[-1], 48, 3, padding=1)
+        nn.init.normal_(self.head.weight, std=0.1 / (9 * widths[-1]) ** 0.5)
+
+    def forward(self, height: int, width: int, q: Tensor, answer) -> Tensor:
+        """Reconstruct images of height x width (multiples of 64).
+
+        q: knot weights (B, knots). answer(stage index, TokenStage, state) -> codes (B, dim, h, w) as float scaled
+        to unit mean square, or None where the stage is not sent. Returns (B, 3, height, width), about -1..1.
+        """
+        constant = self.constant[None, :, None, None] + self.constant_bias(q)
+        state = constant.expand(-1, -1, height // STRIDES[0], width // STRIDES[0])
+        index = 0
+        for scale, blocks in enumerate(self.blocks):
+            if scale:
+                state = F.pixel_shuffle(self.up[scale - 1](state), 2)
+            count = self.config.stages[scale]
+            for turn in range(max(count, 1)):
+                if count:
+                    codes = answer(index, self.stages[index], state)
+                    if codes is not None:
+                        state = self.stages[index].decode(state, codes, q)
+                    index += 1
+                first, last = (len(blocks) * t // max(count, 1) for t in (turn, turn + 1))
+                for block in blocks[first:last]:
+                    state = block(state, q)
+        return F.pixel_shuffle(self.head(state), 4)
