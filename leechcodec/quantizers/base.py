@@ -70,4 +70,5 @@ class Quantizer(ABC):
 
     def bits_of(self, params: Tensor, codes: Tensor) -> Tensor:
         """-log2 p(c), differentiable: params (N, dim, P), codes float (N, dim) -> (N,) bits."""
-        return (self.log_partition(params) - self.score(params, codes)) * 1.4426950408889634
+        with torch.autocast(params.device.type, enabled=False):
+            return (self.log_partition(params.float()) - self.score(params.float(), codes)) * 1.4426950408889634

@@ -22,7 +22,7 @@ from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.muon import Muon
 from leechcodec.training.settings import TrainingConfig, load_settings
-from leechcodec.training.state import load_checkpoint, save_checkpoint
+from leechcodec.training.state import load_checkpoint, load_weights, save_checkpoint
 from leechcodec.training.validation import validate
 
 MAX_SKIPS = 50
@@ -104,7 +104,8 @@ def train(
     if resume:
         step, seconds = load_checkpoint(path, config, model, ema, optimizers, generator)
     elif init is not None:
-        load_checkpoint(init, config, model, ema, None, None)
+        load_weights(init, config, model)
+        ema = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     training, validation = load_images(
         data,

@@ -54,31 +54,19 @@ def load_checkpoint(
     config: ModelConfig,
     model: nn.Module,
     ema: dict[str, Tensor],
-    optimizers: dict[str, Optimizer] | None,
-    generator: torch.Generator | None,
+    optimizers: dict[str, Optimizer],
+    generator: torch.Generator,
 ) -> tuple[int, float]:
-    """Restore a run; with no optimizers and generator, its weights alone. Returns (step, seconds).
+    """Restore a run. Returns (step, seconds).
 
     Raises ModelError where the file is missing, damaged or of another architecture.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: {error}") from error
-    saved = ModelConfig.from_dict(json.loads(metadata["config"]))
-    if saved != config:
-        theirs, ours = asdict(saved), asdict(config)
-        differing = next(key for key in ours if ours[key] != theirs[key])
-        raise ModelError(f"{path}: another architecture ({differing} is {theirs[differing]}, not {ours[differing]})")
+    metadata, tensors = _read(path, config)
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"model.{name}" if optimizers else f"ema.{name}"])
+            parameter.copy_(tensors[f"model.{name}"])
             ema[name].copy_(tensors[f"ema.{name}"])
-    if optimizers is None or generator is None:
-        return 0, 0.0
     for kind, optimizer in optimizers.items():
         keys = {name.split(".")[1] for name in tensors if name.startswith(f"{kind}.")}
         for name, parameter in parameters.items():
@@ -89,3 +77,27 @@ def load_checkpoint(
     generator.set_state(tensors["random.crops"])
     torch.set_rng_state(tensors["random.torch"])
     return int(metadata["step"]), float(metadata["seconds"])
+
+
+def load_weights(path: Path, config: ModelConfig, model: nn.Module) -> dict[str, str]:
+    """Load a checkpoint's averaged weights alone into a model. Returns the checkpoint's metadata."""
+    metadata, tensors = _read(path, config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"ema.{name}"])
+    return metadata
+
+
+def _read(path: Path, config: ModelConfig) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        saved = ModelConfig.from_dict(json.loads(metadata["config"]))
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{path}: not a training checkpoint ({error})") from error
+    if saved != config:
+        theirs, ours = asdict(saved), asdict(config)
+        differing = next(key for key in ours if ours[key] != theirs[key])
+        raise ModelError(f"{path}: another architecture ({differing} is {theirs[differing]}, not {ours[differing]})")
+    return metadata, tensors

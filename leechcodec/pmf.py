@@ -1,0 +1,97 @@
+"""Integer probabilities: scores in 1/64 nat -> exact doubles -> integer pmfs that sum to 2^24.
+
+Everything here is either integer arithmetic, a look-up in one table of 3,201 doubles, or an IEEE addition,
+multiplication or division of doubles in a fixed order (no fastmath, no fused multiply-add, no BLAS, no libm), so
+that every machine computes the same integers. docs/ENTROPY.md is the specification; this file follows its §2 and §3.
+"""
+
+from decimal import Decimal, localcontext
+from functools import cache
+
+import numpy as np
+from numba import njit
+
+SCORE_UNIT = 64
+"""Scores are integers in units of 1/64 nat ..."""
+SCORE_LIMIT = 25 * SCORE_UNIT
+"""... within ±25 nats, so that no product over 24 coordinates overflows or becomes denormal."""
+PRECISION = 24
+TOTAL = 1 << PRECISION
+"""A pmf is a row of integers q >= 1 that sum to TOTAL."""
+FIRST_SYMBOL_CAP = TOTAL - (TOTAL >> 8)
+"""No token's first symbol is likelier than 1 - 2^-8: the bound on how many tokens a file's bytes can hold."""
+
+
+@cache
+def exponentials() -> np.ndarray:
+    """The doubles nearest to exp(k / 64), k = -1600..1600, at row k + 1600: float64 (3201,), read-only.
+
+    Generated, not stored: `decimal` rounds exp correctly to 60 digits, float() rounds those correctly to a double,
+    and no value of the table lies within 1e-30 of the middle between two doubles, so every machine gets these.
+    """
+    with localcontext() as context:
+        context.prec = 60
+        table = np.array([float((Decimal(k) / SCORE_UNIT).exp()) for k in range(-SCORE_LIMIT, SCORE_LIMIT + 1)])
+    table.setflags(write=False)
+    return table
+
+
+def integer_params(params: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The prior's outputs as a contiguous int64 array (N, *shape).
+
+    params: integers (N, *shape) in units of 1/64 nat, within int32. Raises TypeError for a non-integer array,
+    ValueError for another shape or values beyond int32.
+    """
+    params = np.asarray(params)
+    if params.dtype.kind not in "iu":
+        raise TypeError(f"params must be integers, not {params.dtype}")
+    if params.ndim != 1 + len(shape) or params.shape[1:] != shape:
+        raise ValueError(f"expected params of shape (N, {', '.join(map(str, shape))}), got {params.shape}")
+    if params.size and (params.min() < -(2**31) or params.max() >= 2**31):
+        raise ValueError("params beyond the range of int32")
+    return np.ascontiguousarray(params, dtype=np.int64)
+
+
+def integer_pmf(masses: np.ndarray, cap: int = TOTAL) -> np.ndarray:
+    """Masses as integer probabilities, the rule of docs/ENTROPY.md §3.
+
+    masses: float64 (N, K), positive and finite, 2 <= K <= 2^16, every row's sum within e^±650. cap: the largest
+    probability allowed, TOTAL / 2 <= cap <= TOTAL. Returns int64 (N, K), every entry >= 1, every row's sum TOTAL.
+    """
+    pmf = np.empty(masses.shape, dtype=np.int64)
+    _integer_pmf(np.ascontiguousarray(masses), cap, pmf)
+    return pmf
+
+
+@njit(cache=True, error_model="numpy")
+def _integer_pmf(masses: np.ndarray, cap: int, pmf: np.ndarray) -> None:
+    count, alphabet = masses.shape
+    for row in range(count):
+        mass, q = masses[row], pmf[row]
+        total = 0.0
+        for k in range(alphabet):
+            total += mass[k]
+        scale = (TOTAL - alphabet) / total
+        rest = TOTAL - alphabet
+        for k in range(alphabet):
+            # Truncation is floor here. The floors cannot sum to more than TOTAL - alphabet: the roundings above
+            # weigh less than 1e-5 of a unit together, and the sum of floors is an integer.
+            share = np.int64(mass[k] * scale)
+            q[k] = 1 + share
+            rest -= share
+        largest = _first_largest(q, -1)
+        q[largest] += rest
+        if q[largest] > cap:
+            runner_up = _first_largest(q, largest)
+            q[runner_up] += q[largest] - cap
+            q[largest] = cap
+
+
+@njit(cache=True)
+def _first_largest(q: np.ndarray, excluded: int) -> int:
+    """Position of the first of the largest entries other than `excluded`."""
+    best, largest = -1, 0
+    for k in range(q.size):
+        if q[k] > largest and k != excluded:
+            best, largest = k, q[k]
+    return best

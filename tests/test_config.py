@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ConfigError
+
+
+def test_round_trips_through_json(tmp_path):
+    config = ModelConfig(channels=(8, 8, 8, 8, 4), lmbda_max=0.05)
+    path = tmp_path / "config.json"
+    path.write_text(config.to_json())
+    assert ModelConfig.load(path) == config
+
+
+def test_lmbda_is_log_linear_over_the_dial():
+    config = ModelConfig(lmbda_min=0.001, lmbda_max=0.1)
+    assert config.lmbda(1) == pytest.approx(0.001)
+    assert config.lmbda(50.5) == pytest.approx(0.01)
+    assert config.lmbda(100) == pytest.approx(0.1)
+
+
+def test_stages_sent_grow_with_quality():
+    config = ModelConfig()
+    counts = [config.stages_sent(q) for q in range(1, 101)]
+    assert counts == sorted(counts)
+    assert counts[0] >= 1 and counts[-1] == sum(config.stages)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"stage": [1]}, "unknown model config key 'stage'"),
+        ({"stages": (1, 2)}, "stages needs 5"),
+        ({"min_quality": (1,)}, "one entry a stage"),
+        ({"lmbda_min": 1.0}, "lmbda_min"),
+        ({"quality_knots": 1}, "quality_knots"),
+        ({"channels": (8, 8, 8, 8, -1)}, "channels"),
+    ],
+)
+def test_names_what_is_wrong(change, message):
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.from_dict(change)
+
+
+def test_unreadable_config(tmp_path):
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(ConfigError):
+        ModelConfig.load(tmp_path / "c.json")
+    assert json.loads(ModelConfig().to_json())["quantizer"] == "leech"

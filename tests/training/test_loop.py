@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from leechcodec.errors import ConfigError, ModelError
+from leechcodec.training.data import Cropper, is_validation, load_images
+from leechcodec.training.loop import stratified_quality, train
+from leechcodec.training.settings import TrainingConfig, load_settings
+from tests.tiny import LAYOUT
+
+MODEL = "[model]\n" + "".join(f"{key} = {list(v) if isinstance(v, tuple) else v}\n" for key, v in LAYOUT.items())
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        coarse = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def settings_file(tmp_path, steps, extra=""):
+    path = tmp_path / f"run-{steps}.toml"
+    path.write_text(
+        f"{MODEL}\n[training]\nsteps = {steps}\nbatch = 2\ncrop = 64\nrate_tokens = 16\nwarmup = 2\n"
+        f"validation_share = 0.0\nprecision = 'float32'\ndecay = 0.0\n{extra}"
+    )
+    return path
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "checkpoint.safetensors")
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, photographs):
+    torch.manual_seed(5)
+    train(settings_file(tmp_path, 4), [photographs], tmp_path / "whole", threads=1)
+    train(settings_file(tmp_path, 4), [photographs], tmp_path / "parts", threads=1, steps=2)
+    train(settings_file(tmp_path, 4), [photographs], tmp_path / "parts", threads=1, resume=True)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert torch.equal(whole["random.crops"], parts["random.crops"])
+    # Momentum is kept in bf16: equal up to what its rounding does in two steps.
+    for name in whole:
+        if name.startswith("model."):
+            assert (whole[name] - parts[name]).norm() <= 0.02 * whole[name].norm(), name
+
+
+def test_loss_falls(tmp_path, photographs):
+    train(settings_file(tmp_path, 100, "adam_lr = 3e-3\n"), [photographs], tmp_path / "run", threads=1)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["psnr"] > 12 and rows[-1]["mean_loss"] < rows[0]["mean_loss"]
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, photographs):
+    train(settings_file(tmp_path, 1), [photographs], tmp_path / "run", threads=1)
+    other = tmp_path / "other.toml"
+    other.write_text(settings_file(tmp_path, 1).read_text().replace("quality_knots = 3", "quality_knots = 4"))
+    with pytest.raises(ModelError, match="quality_knots is 3, not 4"):
+        train(other, [photographs], tmp_path / "run", resume=True)
+
+
+def test_settings_name_what_is_wrong(tmp_path):
+    path = tmp_path / "c.toml"
+    for text, message in (
+        ("[training]\nstep = 1", "unknown training key 'step'"),
+        ("[data]", r"unknown table \[data\]"),
+        ("[training]\ncrop = 100", "multiple of 64"),
+        ("[model]\nwidth = 3", "unknown model config key 'width'"),
+        ("[training", "c.toml"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            load_settings(path)
+
+
+def test_rate_schedule():
+    settings = TrainingConfig(steps=1000, warmup=10, decay=0.4)
+    factors = [settings.rate_factor(step) for step in (0, 9, 500, 600, 800, 1000)]
+    assert factors == pytest.approx([0.1, 1, 1, 1, 0.525, 0.05])
+
+
+def test_quality_covers_the_dial():
+    quality = stratified_quality(10, torch.Generator().manual_seed(1)).sort().values
+    edges = 1 + 99 * torch.arange(11) / 10
+    assert ((quality >= edges[:-1]) & (quality <= edges[1:])).all()
+
+
+def test_sources(tmp_path, photographs):
+    training, validation = load_images([photographs], validation_share=0.5, exclude=["0.png"])
+    held_out = [n for n in range(1, 6) if is_validation(f"{n}.png", 0.5)]
+    assert len(validation) == len(held_out) and len(training) + len(validation) == 5
+    with pytest.raises(ConfigError, match="neither a folder nor a .tar"):
+        load_images([tmp_path / "missing"], validation_share=0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no training images"):
+        load_images([tmp_path / "empty"], validation_share=0)
+
+
+def test_crops_of_images_smaller_than_the_crop():
+    crops = Cropper([torch.full((3, 30, 200), 7, dtype=torch.uint8)], torch.Generator().manual_seed(0))(4, 64)
+    assert crops.shape == (4, 3, 64, 64) and (crops == 7).all()
