@@ -55,8 +55,9 @@ def integer_params(params: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def integer_pmf(masses: np.ndarray, cap: int = TOTAL) -> np.ndarray:
     """Masses as integer probabilities, the rule of docs/ENTROPY.md §3.
 
-    masses: float64 (N, K), positive and finite, 2 <= K <= 2^16, every row's sum within e^±650. cap: the largest
-    probability allowed, TOTAL / 2 <= cap <= TOTAL. Returns int64 (N, K), every entry >= 1, every row's sum TOTAL.
+    masses: float64 (N, K), positive and finite, K <= 2^16, every row's sum within e^±650. cap: the largest
+    probability allowed, TOTAL / 2 <= cap <= TOTAL; below TOTAL it needs K >= 2.
+    Returns int64 (N, K), every entry >= 1, every row's sum TOTAL.
     """
     pmf = np.empty(masses.shape, dtype=np.int64)
     _integer_pmf(np.ascontiguousarray(masses), cap, pmf)

@@ -198,7 +198,8 @@ def _sum_words(grown: np.ndarray, words: np.ndarray, scratch: np.ndarray, mass: 
 @cache
 def _word_bytes() -> np.ndarray:
     """The three blocks of each Golay word as bytes, bit k for coordinate k of the block: int64 (4096, 3)."""
-    return np.packbits(golay_words().reshape(-1, BLOCKS, BLOCK_LENGTH), axis=2, bitorder="little")[..., 0].astype(int)
+    blocks = golay_words().reshape(-1, BLOCKS, BLOCK_LENGTH)
+    return np.packbits(blocks, axis=2, bitorder="little")[..., 0].astype(np.int64)
 
 
 # --- masses of the symbols of one class ------------------------------------------------------------------------
@@ -245,6 +246,14 @@ def next_sign_masses(sign: np.ndarray, rest: np.ndarray, k: int, parity: np.ndar
     return np.stack([sign[:, k, 0] * rest[rows, k, parity], sign[:, k, 1] * rest[rows, k, 1 - parity]], axis=1)
 
 
+def sums_over_a(pairs: np.ndarray) -> np.ndarray:
+    """Class 3: masses of x = 0..15, the masses of (x, a) added from a = 0 up. pairs: float64 (n, 16, 16)."""
+    masses = np.zeros(pairs.shape[:2])
+    for a in range(16):
+        masses += pairs[:, :, a]
+    return masses
+
+
 def last_word_masses(e: np.ndarray, x: np.ndarray, a: np.ndarray) -> np.ndarray:
     """Class 3: masses of b = 0..15 given x and a. e: float64 (n, 24, 9); x, a: int (n,). Returns float64 (n, 16)."""
     masses = np.empty((len(e), 16))
@@ -261,3 +270,54 @@ def _last_word_masses(e: np.ndarray, words: np.ndarray, first: np.ndarray, masse
                 y, yq = _block_pair(e[token], block, words[first[token] + b, block])
                 p, q = p * y, q * y + p * yq
             masses[token, b] = q
+
+
+@njit(cache=True)
+def _block_pair(e: np.ndarray, block: int, byte: int) -> tuple[float, float]:
+    """Mass of one token's block with the signs of `byte`: as it is, and with one coordinate times -3, summed."""
+    p, q = 1.0, 0.0
+    for k in range(BLOCK_LENGTH):
+        sign = 1 - 2 * (byte >> k & 1)
+        plain, flipped = e[BLOCK_LENGTH * block + k, ZERO + sign], e[BLOCK_LENGTH * block + k, ZERO - 3 * sign]
+        p, q = p * plain, q * plain + p * flipped
+    return p, q
+
+
+def flip_masses(e: np.ndarray, word: np.ndarray) -> np.ndarray:
+    """Class 3: relative masses of the flipped coordinate. e: float64 (n, 24, 9); word: int (n,). Returns (n, 24)."""
+    minus = golay_words()[word] == 1
+    flipped = np.where(minus, e[:, :, ZERO + 3], e[:, :, ZERO - 3])
+    return flipped / np.where(minus, e[:, :, ZERO - 1], e[:, :, ZERO + 1])
+
+
+# --- symbols <-> codewords -------------------------------------------------------------------------------------
+
+
+def tokens_to_symbols(tokens: np.ndarray) -> np.ndarray:
+    """The symbols of codewords: int8 (N, 24) -> int32 (N, 9), unused columns 0. ValueError for a non-codeword."""
+    index = leech.vector_to_index(tokens)
+    symbols = np.zeros((len(index), SYMBOLS), dtype=np.int32)
+    one, two, three = index < OFFSET_2, (index >= OFFSET_2) & (index < OFFSET_3), index >= OFFSET_3
+    symbols[two, 0], symbols[three, 0] = 1, 2
+
+    pair, signs = index[one] >> 2, index[one] & 3
+    i, j = (entries[pair] for entries in np.triu_indices(DIM, 1))
+    symbols[one, 1:5] = np.stack([i, j - i - 1, signs >> 1, signs & 1], axis=1)
+
+    octad, signs = np.divmod(index[two] - OFFSET_2, 128)
+    symbols[two, 1] = octad
+    symbols[two, 2:9] = signs[:, None] >> np.arange(7) & 1
+
+    word, flip = np.divmod(index[three] - OFFSET_3, DIM)
+    symbols[three, 1:5] = np.stack([word >> 8, word >> 4 & 15, word & 15, flip], axis=1)
+    return symbols
+
+
+def symbols_to_tokens(symbols: np.ndarray) -> np.ndarray:
+    """The codewords of rows of symbols, the inverse of :func:`tokens_to_symbols`: int32 (N, 9) -> int8 (N, 24)."""
+    kind, rest = symbols[:, 0], symbols[:, 1:].astype(np.int64)
+    i, gap, x, a, b, flip = rest[:, 0], rest[:, 1], rest[:, 0], rest[:, 1], rest[:, 2], rest[:, 3]
+    one = 4 * (i * (2 * DIM - 1 - i) // 2 + gap) + 2 * rest[:, 2] + rest[:, 3]
+    two = OFFSET_2 + 128 * rest[:, 0] + (rest[:, 1:] << np.arange(7)).sum(axis=1)
+    three = OFFSET_3 + DIM * (256 * x + 16 * a + b) + flip
+    return leech.index_to_vector(np.choose(kind, [one, two, three]))
