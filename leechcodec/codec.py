@@ -1,7 +1,7 @@
 """The facade: photographs to bytes and back, photographs to tokens and back.
 
-      image ─▶ pad ─▶ g_a, quantize ─▶ codes ─▶ code_stages(encoders) ─▶ chunks ─▶ .lq
-      image ◀─ crop ◀─── g_s ◀──────── codes ◀─ code_stages(decoders) ◀─ chunks ◀─ .lq
+image ─▶ pad ─▶ g_a, quantize ─▶ codes ─▶ code_stages(encoders) ─▶ chunks ─▶ .lq
+image ◀─ crop ◀─── g_s ◀──────── codes ◀─ code_stages(decoders) ◀─ chunks ◀─ .lq
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
 from leechcodec import entropy
 from leechcodec.bitstream import Chunk, ChunkKind, Header, read_file, write_file

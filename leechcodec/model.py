@@ -1,8 +1,8 @@
 """The codec's networks in one module: analysis, quantizer, synthesis, prior.
 
-      x ─▶ g_a ─▶ e ─▶ z ─▶ quantize ─▶ codes ─▶ g_s ─▶ x̂
-                       ▲                  │  │
-                       └── state of g_s ◀─┘  └─▶ prior ─▶ p(codes) ─▶ rate
+x ─▶ g_a ─▶ e ─▶ z ─▶ quantize ─▶ codes ─▶ g_s ─▶ x̂
+                 ▲                  │  │
+                 └── state of g_s ◀─┘  └─▶ prior ─▶ p(codes) ─▶ rate
 """
 
 from dataclasses import dataclass

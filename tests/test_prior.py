@@ -108,7 +108,9 @@ def test_quality_table_meets_its_knots():
     table = view.weights["stages.0.0.quality"]
     zero = torch.zeros(1, 8, 1, 1, dtype=torch.float64)
     for quality, knot in ((100, 0), (5050, 1), (10000, 2)):
-        assert torch.equal(IntegerView(view.weights, quality).add_quality("stages.0.0.quality", zero).ravel(), table[knot])
+        assert torch.equal(
+            IntegerView(view.weights, quality).add_quality("stages.0.0.quality", zero).ravel(), table[knot]
+        )
 
 
 def test_checkerboard_halves():

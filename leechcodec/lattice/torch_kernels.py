@@ -148,7 +148,7 @@ def _split(array: np.ndarray, lanes: int) -> list[np.ndarray]:
     """One part a torch thread, each a whole number of lane blocks."""
     blocks = -(-len(array) // lanes)
     parts = max(1, min(torch.get_num_threads(), blocks))
-    step = -(-blocks // parts) * lanes
+    step = max(1, -(-blocks // parts)) * lanes
     return [array[n : n + step] for n in range(0, len(array), step)] or [array]
 
 

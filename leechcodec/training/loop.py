@@ -1,6 +1,6 @@
 """The training loop: one function, resumable at any step, on one device or several (torchrun).
 
-    settings ─▶ images in memory ─▶ crops ─▶ CodecModel ─▶ λ·255²·MSE + bpp ─▶ Muon + AdamW ─▶ EMA ─▶ checkpoint
+settings ─▶ images in memory ─▶ crops ─▶ CodecModel ─▶ λ·255²·MSE + bpp ─▶ Muon + AdamW ─▶ EMA ─▶ checkpoint
 """
 
 import json

@@ -10,7 +10,10 @@ from leechcodec.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a model is trained. Loss of an image: weight · (lmbda · 255² · MSE + bpp), weight = (lmbda / lmbda_mid)^-α."""
+    """How a model is trained.
+
+    Loss of an image: weight · (lmbda · 255² · MSE + bpp), weight = (lmbda / lmbda_mid)^-α.
+    """
 
     steps: int = 10_000
     batch: int = 16

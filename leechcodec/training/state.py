@@ -92,7 +92,7 @@ def _read(path: Path, config: ModelConfig) -> tuple[dict[str, str], dict[str, Te
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         saved = ModelConfig.from_dict(json.loads(metadata["config"]))
     except (OSError, KeyError, SafetensorError) as error:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error

@@ -1,0 +1,3 @@
+from leechcodec.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""The .lq container: a header of 32 bytes, then chunks with lengths and checksums. docs/FORMAT.md, byte for byte.
+
+    magic 4 | version 1 | chunks 1 | token model 8 | synthesis 8 | width 4 | height 4 | quality 2       (little-endian)
+    then for each chunk   kind 2 | length 4 | crc 4 | payload
+
+Standard library only: reading a file's header costs microseconds. The checksum of a chunk runs over the header, the
+chunk's kind and length, and its payload, so that no bit of a file is unprotected.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from leechcodec.errors import CorruptError, NotLqError, TooLargeError, TruncatedError, UnsupportedVersionError
+
+MAGIC = b"\x89LQ\n"
+VERSION = 1
+_HEADER = struct.Struct("<4sBB8s8sIIH")
+_FRAME = struct.Struct("<HI")
+_CRC = struct.Struct("<I")
+HEADER_SIZE = _HEADER.size
+FRAME_SIZE = _FRAME.size + _CRC.size
+MAX_PIXELS = 100_000_000
+MIN_QUALITY, MAX_QUALITY = 100, 10_000
+OPTIONAL = 0x8000
+"""Kinds from here on may be skipped by a reader that does not know them."""
+
+
+class ChunkKind(IntEnum):
+    """Kinds of chunks. Tokens, in order: strides 64 and 32; 16; 8 and 4."""
+
+    TOKENS_0 = 0
+    TOKENS_1 = 1
+    TOKENS_2 = 2
+    ALPHA = 16
+    ICC = OPTIONAL | 1
+    EXIF = OPTIONAL | 2
+    XMP = OPTIONAL | 3
+
+
+@dataclass(frozen=True)
+class Header:
+    """The fixed part of a file.
+
+    token_model, synthesis: ids of 8 bytes. width, height: pixels. quality: hundredths of the dial, 100..10,000.
+    """
+
+    token_model: bytes
+    synthesis: bytes
+    width: int
+    height: int
+    quality: int
+    version: int = VERSION
+
+    def pack(self, chunks: int) -> bytes:
+        """The header's 32 bytes. Raises ValueError for a field that does not fit."""
+        if len(self.token_model) != 8 or len(self.synthesis) != 8:
+            raise ValueError("model ids are 8 bytes")
+        if not (0 < self.width < 2**32 and 0 < self.height < 2**32):
+            raise ValueError(f"size {self.width} x {self.height} does not fit the header")
+        if not MIN_QUALITY <= self.quality <= MAX_QUALITY or not 0 <= chunks < 256:
+            raise ValueError(f"quality {self.quality} or {chunks} chunks do not fit the header")
+        return _HEADER.pack(
+            MAGIC, self.version, chunks, self.token_model, self.synthesis, self.width, self.height, self.quality
+        )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A kind and its payload."""
+
+    kind: int
+    payload: bytes
+
+
+def write_file(header: Header, chunks: Sequence[Chunk]) -> bytes:
+    """The bytes of a file. Chunks must come in ascending order of kind, each kind once."""
+    kinds = [chunk.kind for chunk in chunks]
+    if kinds != sorted(set(kinds)):
+        raise ValueError(f"chunks must be in ascending order, each kind once: {kinds}")
+    start = header.pack(len(chunks))
+    parts = [start]
+    for chunk in chunks:
+        frame = _FRAME.pack(chunk.kind, len(chunk.payload))
+        parts += [frame, _CRC.pack(_checksum(start, frame, chunk.payload)), chunk.payload]
+    return b"".join(parts)
+
+
+def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, int]:
+    """The header of a file, and its number of chunks; the header's checksum is verified by :func:`read_file` alone.
+
+    Raises NotLqError, TruncatedError, UnsupportedVersionError, CorruptError or TooLargeError (more than max_pixels).
+    """
+    if not data[:4] == MAGIC[: len(data)] or not data:
+        raise NotLqError("not an .lq file: " + ("empty" if not data else "wrong magic bytes"))
+    if len(data) < 5:
+        raise TruncatedError(f"truncated: {len(data)} bytes, the header has {HEADER_SIZE}")
+    if data[4] != VERSION:
+        raise UnsupportedVersionError(f"format version {data[4]}; this release reads version {VERSION}")
+    if len(data) < HEADER_SIZE:
+        raise TruncatedError(f"truncated: {len(data)} bytes, the header has {HEADER_SIZE}")
+    _, version, chunks, token_model, synthesis, width, height, quality = _HEADER.unpack_from(data)
+    if not width or not height:
+        raise CorruptError(f"the header says {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise TooLargeError(f"{width} x {height} pixels, more than the limit of {max_pixels:,}")
+    if not MIN_QUALITY <= quality <= MAX_QUALITY:
+        raise CorruptError(f"the header's quality is {quality}, not within {MIN_QUALITY}..{MAX_QUALITY}")
+    return Header(token_model, synthesis, width, height, quality, version), chunks
+
+
+def read_file(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[Chunk]]:
+    """Header and chunks of a file, every checksum verified; unknown optional chunks are left out.
+
+    Raises what read_header raises; TruncatedError where a chunk is cut off; CorruptError for a checksum that does
+    not match, chunks out of order, none at all, or bytes after the last; UnsupportedVersionError for an unknown
+    mandatory chunk.
+    """
+    header, count = read_header(data, max_pixels=max_pixels)
+    start, position, chunks, last = data[:HEADER_SIZE], HEADER_SIZE, [], -1
+    if not count:
+        raise CorruptError("the file holds no chunks")
+    for number in range(count):
+        if len(data) - position < FRAME_SIZE:
+            raise TruncatedError(f"truncated: chunk {number + 1} of {count} is missing")
+        kind, length = _FRAME.unpack_from(data, position)
+        (crc,) = _CRC.unpack_from(data, position + _FRAME.size)
+        payload_start = position + FRAME_SIZE
+        if len(data) - payload_start < length:
+            raise TruncatedError(f"truncated: chunk {number + 1} of {count} is cut off at byte {len(data)}")
+        payload = data[payload_start : payload_start + length]
+        if _checksum(start, data[position : position + _FRAME.size], payload) != crc:
+            raise CorruptError(f"chunk {number + 1} of {count} (or the header) is damaged: checksum mismatch")
+        if kind <= last:
+            raise CorruptError(f"chunk {number + 1} of {count} is out of order")
+        if kind in ChunkKind._value2member_map_:
+            chunks.append(Chunk(ChunkKind(kind), payload))
+        elif kind < OPTIONAL:
+            raise UnsupportedVersionError(f"the file needs a chunk of kind {kind}, which this release does not know")
+        position, last = payload_start + length, kind
+    if position != len(data):
+        raise CorruptError(f"{len(data) - position} bytes after the last chunk")
+    return header, chunks
+
+
+def _checksum(header: bytes, frame: bytes, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(frame, zlib.crc32(header)))

@@ -1,0 +1,10 @@
+"""Where released models lie: in the source tree's models/ folder, or inside the installed package."""
+
+from pathlib import Path
+
+
+def models_dir() -> Path:
+    """The folder of released models, one subfolder each."""
+    package = Path(__file__).resolve().parent
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
