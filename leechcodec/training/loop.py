@@ -49,7 +49,14 @@ def stratified_quality(count: int, generator: torch.Generator) -> Tensor:
     return (1 + 99 * steps / count)[torch.randperm(count, generator=generator)]
 
 
-def loss_of(model: nn.Module, batch: Tensor, quality: Tensor, config: ModelConfig, settings: TrainingConfig):
+def loss_of(
+    model: nn.Module,
+    batch: Tensor,
+    quality: Tensor,
+    config: ModelConfig,
+    settings: TrainingConfig,
+    rate_weight: float = 1.0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss (scalar), and what is worth logging: per-image MSE (0..1), bpp, and mean bits a token of each stage."""
     x = batch.float() / 127.5 - 1
     with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
@@ -58,7 +65,7 @@ def loss_of(model: nn.Module, batch: Tensor, quality: Tensor, config: ModelConfi
     bpp = out.stage_bits.sum(1) / (x.shape[2] * x.shape[3])
     lmbda = torch.tensor([config.lmbda(q) for q in quality.tolist()], device=x.device)
     weight = (lmbda / (config.lmbda_min * config.lmbda_max) ** 0.5) ** -settings.loss_exponent
-    loss = (weight * (lmbda * 255**2 * mse + bpp)).mean()
+    loss = (weight * (lmbda * 255**2 * mse + rate_weight * bpp)).mean()
     return loss, mse.detach(), bpp.detach(), out.stage_bits.detach()
 
 
@@ -127,7 +134,7 @@ def train(
         optimizers["adam"].param_groups[0]["lr"] = settings.adam_lr * factor
         batch = crops(settings.batch, settings.crop)
         quality = stratified_quality(settings.batch, generator).to(device)
-        loss, mse, bpp, stage_bits = loss_of(parallel, batch, quality, config, settings)
+        loss, mse, bpp, stage_bits = loss_of(parallel, batch, quality, config, settings, settings.rate_weight(step))
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         value = loss.item()

@@ -27,6 +27,10 @@ class TrainingConfig:
     """Share of the steps at the end over which both rates fall linearly to a twentieth."""
     rate_tokens: int = 1024
     """Tokens a stage pass that enter the rate term."""
+    rate_start: float = 0.05
+    """The rate's weight at the first step ..."""
+    rate_warmup: int = 1000
+    """... from which it rises linearly to 1: tokens must learn to be useful before they learn to be cheap."""
     loss_exponent: float = 0.5
     """α: how much the high rates' larger losses are weighed down."""
     ema: float = 0.998
@@ -44,6 +48,10 @@ class TrainingConfig:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
         if self.precision not in ("bf16", "float32"):
             raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
+
+    def rate_weight(self, step: int) -> float:
+        """Weight of the rate term at a step."""
+        return self.rate_start + (1 - self.rate_start) * min(1.0, step / max(1, self.rate_warmup))
 
     def rate_factor(self, step: int) -> float:
         """Learning rate at a step as a share of its peak: linear warm-up, plateau, linear decay."""

@@ -1,0 +1,33 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from leechcodec.checkpoint import save_model
+from leechcodec.paths import models_dir
+from tests.tiny import tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """A released model folder with tiny untrained weights."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, tiny_model())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def released() -> str:
+    """Name of the released model; skips where its weights are not there."""
+    if not (models_dir() / "leech-vbr" / "weights.safetensors").is_file():
+        pytest.skip("the released model's weights are not in models/leech-vbr")
+    return "leech-vbr"
+
+
+@pytest.fixture(scope="session")
+def kodak() -> Path:
+    """Folder of the Kodak images, from the environment variable LEECHCODEC_KODAK."""
+    folder = os.environ.get("LEECHCODEC_KODAK")
+    if not folder:
+        pytest.skip("LEECHCODEC_KODAK does not name a folder with the Kodak images")
+    return Path(folder)

@@ -1,0 +1,128 @@
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leechcodec.bitstream import (
+    FRAME_SIZE,
+    HEADER_SIZE,
+    MAGIC,
+    Chunk,
+    ChunkKind,
+    Header,
+    read_file,
+    read_header,
+    write_file,
+)
+from leechcodec.errors import (
+    CorruptError,
+    LqError,
+    NotLqError,
+    TooLargeError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+
+HEADER = Header(token_model=b"tokenmod", synthesis=b"synthesi", width=768, height=512, quality=5025)
+CHUNKS = [Chunk(ChunkKind.TOKENS_0, b"coarse"), Chunk(ChunkKind.TOKENS_1, b""), Chunk(ChunkKind.XMP, b"<x/>")]
+FILE = write_file(HEADER, CHUNKS)
+GOLDEN = (
+    "894c510a" "01" "03" "746f6b656e6d6f64" "73796e7468657369" "00030000" "00020000" "a113"
+    "0000" "06000000" "da90761c" "636f61727365"
+    "0100" "00000000" "5fd0ca3e"
+    "0380" "04000000" "8525f1a3" "3c782f3e"
+)  # fmt: skip
+
+
+def test_golden_bytes():
+    """The format, byte for byte: this must never change."""
+    assert FILE.hex() == GOLDEN
+
+
+def test_fixed_part_and_framing_are_within_their_bounds():
+    assert HEADER_SIZE == 32 and FRAME_SIZE == 10
+    assert len(FILE) == HEADER_SIZE + 3 * FRAME_SIZE + 10
+
+
+headers = st.builds(
+    Header,
+    token_model=st.binary(min_size=8, max_size=8),
+    synthesis=st.binary(min_size=8, max_size=8),
+    width=st.integers(1, 10_000),
+    height=st.integers(1, 10_000),
+    quality=st.integers(100, 10_000),
+)
+chunk_lists = st.dictionaries(st.sampled_from(list(ChunkKind)), st.binary(max_size=40), min_size=1).map(
+    lambda chunks: [Chunk(kind, chunks[kind]) for kind in sorted(chunks)]
+)
+
+
+@given(headers, chunk_lists)
+def test_round_trip(header, chunks):
+    assert read_file(write_file(header, chunks)) == (header, chunks)
+
+
+def test_every_truncation_is_an_error():
+    for length in range(len(FILE)):
+        with pytest.raises(NotLqError if length == 0 else TruncatedError):
+            read_file(FILE[:length])
+
+
+def test_every_bit_is_protected():
+    for bit in range(8 * len(FILE)):
+        damaged = bytearray(FILE)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(LqError):
+            read_file(bytes(damaged))
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_an_error(data):
+    for start in (b"", MAGIC, FILE[:HEADER_SIZE]):
+        with pytest.raises(LqError):
+            read_file(start + data)
+
+
+def resealed(kind: int, header: Header = HEADER, payload: bytes = b"?") -> bytes:
+    """A file whose one chunk is of any kind, with a right checksum."""
+    start, frame = header.pack(1), kind.to_bytes(2, "little") + len(payload).to_bytes(4, "little")
+    return start + frame + zlib.crc32(start + frame + payload).to_bytes(4, "little") + payload
+
+
+def test_unknown_chunks():
+    assert read_file(resealed(0x8123)) == (HEADER, [])
+    with pytest.raises(UnsupportedVersionError, match="kind 99"):
+        read_file(resealed(99))
+
+
+def test_other_faults_are_named():
+    with pytest.raises(NotLqError, match="empty"):
+        read_header(b"")
+    with pytest.raises(NotLqError, match="magic"):
+        read_header(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(UnsupportedVersionError, match="version 9"):
+        read_header(FILE[:4] + b"\x09" + FILE[5:])
+    with pytest.raises(CorruptError, match="1 bytes after"):
+        read_file(FILE + b"\0")
+    with pytest.raises(CorruptError, match="no chunks"):
+        read_file(HEADER.pack(0))
+    with pytest.raises(TooLargeError, match="65535 x 65535"):
+        read_header(Header(b"a" * 8, b"b" * 8, 65535, 65535, 5000).pack(1))
+    doubled = write_file(HEADER, CHUNKS[:1])
+    repeated = HEADER.pack(2) + doubled[HEADER_SIZE:] * 2
+    with pytest.raises(CorruptError):
+        read_file(repeated)
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 0}, {"height": 2**32}, {"quality": 99}, {"quality": 10_001}, {"token_model": b"short"}]
+)
+def test_header_refuses_what_does_not_fit(change):
+    with pytest.raises(ValueError):
+        Header(**{**HEADER.__dict__, **change}).pack(1)
+
+
+def test_writer_refuses_chunks_out_of_order():
+    with pytest.raises(ValueError, match="ascending"):
+        write_file(HEADER, CHUNKS[::-1])

@@ -1,0 +1,156 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import leechcodec
+from leechcodec import codec
+from leechcodec.bitstream import Chunk, ChunkKind, Header, read_file, write_file
+from leechcodec.checkpoint import load_model, save_model
+from leechcodec.errors import ConfigError, CorruptError, LqError, ModelError, UnknownModelError
+from tests.tiny import tiny_model
+
+SAMPLE = Path(__file__).parent.parent / "data" / "sample.png"
+
+
+def gradient(width: int, height: int, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (65, 3), (64, 64), (130, 90)])
+@pytest.mark.parametrize("quality", [1, 45.25, 100])
+def test_any_size_round_trips(tiny_folder, size, quality):
+    image = gradient(*size)
+    tokens = codec.tokenize(image, quality=quality, model=tiny_folder)
+    data = codec.compress(image, quality=quality, model=tiny_folder)
+    read = codec.read_tokens(data, model=tiny_folder)
+    assert read.quality == quality and (read.width, read.height) == size
+    assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
+    decoded = codec.decompress(data, model=tiny_folder)
+    assert decoded.size == size and decoded.mode == "RGB"
+    assert np.array_equal(decoded, codec.detokenize(tokens, model=tiny_folder))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 150), st.integers(1, 150), st.floats(1, 100), st.integers(0, 9))
+def test_tokens_survive_the_file(tiny_folder, width, height, quality, seed):
+    image = gradient(width, height, seed)
+    tokens = codec.tokenize(image, quality=quality, model=tiny_folder)
+    read = codec.read_tokens(codec.compress(image, quality=quality, model=tiny_folder), model=tiny_folder)
+    assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
+
+
+def test_file_size_is_the_cross_entropy(tiny_folder):
+    image = gradient(300, 200)
+    tokens = codec.tokenize(image, quality=100, model=tiny_folder)
+    ideal = sum(codec.ideal_bits(tokens, model=tiny_folder)) / 8
+    size = len(codec.compress(image, quality=100, model=tiny_folder))
+    assert ideal < size <= 1.01 * ideal + 72 + 12
+
+
+def test_threads_do_not_change_the_file(tiny_folder):
+    image, threads = gradient(200, 150), torch.get_num_threads()
+    tokens, files = codec.tokenize(image, quality=80, model=tiny_folder), []
+    loaded = load_model(tiny_folder)
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            files.append(codec._write(tokens, loaded))
+            read = codec.read_tokens(files[0], model=tiny_folder)
+            assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+    assert files[0] == files[1]
+
+
+def test_indices_name_the_codewords(tiny_folder):
+    tokens = codec.tokenize(gradient(64, 64), model=tiny_folder)
+    from leechcodec.lattice import leech
+
+    for indices, codes in zip(tokens.indices(), tokens.codes, strict=True):
+        assert np.array_equal(leech.index_to_vector(indices), codes)
+
+
+def test_damaged_payloads_raise_typed_errors_only(tiny_folder):
+    """Payloads with right checksums but wrong contents: the container cannot help here."""
+    data = codec.compress(gradient(100, 100), quality=70, model=tiny_folder)
+    header, chunks = read_file(data)
+    rng = np.random.default_rng(0)
+    for trial in range(30):
+        damaged = []
+        for chunk in chunks:
+            payload = bytearray(chunk.payload)
+            for _ in range(rng.integers(0, 4)):
+                payload[rng.integers(len(payload))] ^= 1 << rng.integers(8)
+            cut = len(payload) - 4 * rng.integers(0, 3) if trial % 2 else len(payload)
+            damaged.append(Chunk(chunk.kind, bytes(payload[: max(cut, 0)])))
+        try:
+            codec.decompress(write_file(header, damaged), model=tiny_folder)
+        except LqError:
+            pass
+
+
+def test_a_huge_claim_is_refused_before_anything_is_allocated(tiny_folder):
+    loaded = load_model(tiny_folder)
+    header = Header(loaded.token_model, loaded.synthesis, 8000, 8000, 100)
+    with pytest.raises(CorruptError, match="cannot hold"):
+        codec.decompress(
+            write_file(header, [Chunk(ChunkKind.TOKENS_0, b"1234"), Chunk(ChunkKind.TOKENS_1, b"")]), model=tiny_folder
+        )
+
+
+def test_wrong_number_of_token_chunks(tiny_folder):
+    data = codec.compress(gradient(64, 64), quality=100, model=tiny_folder)
+    header, chunks = read_file(data)
+    with pytest.raises(CorruptError, match="token chunks"):
+        codec.decompress(write_file(header, chunks[:1]), model=tiny_folder)
+
+
+def test_files_of_other_models_are_refused(tiny_folder, tmp_path):
+    save_model(tmp_path / "other", tiny_model(seed=1))
+    data = codec.compress(gradient(64, 64), model=tmp_path / "other")
+    with pytest.raises(UnknownModelError, match="token model"):
+        codec.decompress(data, model=tiny_folder)
+
+
+@pytest.mark.parametrize("quality", [0, 100.5, float("nan")])
+def test_quality_out_of_range(tiny_folder, quality):
+    with pytest.raises(ConfigError, match="quality"):
+        codec.compress(gradient(8, 8), quality=quality, model=tiny_folder)
+
+
+def test_models_that_cannot_be_loaded(tiny_folder, tmp_path):
+    with pytest.raises(ModelError, match="no model"):
+        load_model("no-such-model")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name in ("config.json", "weights.safetensors"):
+        (broken / name).write_bytes((tiny_folder / name).read_bytes()[:300])
+    with pytest.raises(LqError):
+        load_model(broken)
+
+
+def test_bsq_files_round_trip(tmp_path):
+    save_model(tmp_path / "bsq", tiny_model("bsq-18"))
+    image = gradient(100, 70)
+    tokens = codec.tokenize(image, quality=90, model=tmp_path / "bsq")
+    read = codec.read_tokens(codec.compress(image, quality=90, model=tmp_path / "bsq"), model=tmp_path / "bsq")
+    assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
+
+
+def test_released_model_on_the_sample_photograph(released):
+    image = Image.open(SAMPLE)
+    sizes, errors = [], []
+    for quality in (20, 50, 80):
+        data = leechcodec.compress(image, quality=quality)
+        decoded = np.asarray(leechcodec.decompress(data), dtype=np.float64)
+        sizes.append(len(data))
+        errors.append(np.square(decoded - np.asarray(image)).mean())
+    assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
+    assert 10 * np.log10(255**2 / errors[1]) > 26
