@@ -165,27 +165,30 @@ def _is_pmf(pmf: np.ndarray) -> bool:
 # --- tokens of the Leech shell ---------------------------------------------------------------------------------
 
 
-def code_leech_tokens(coder: TokenCoder, params: np.ndarray, tokens: np.ndarray | None = None) -> np.ndarray:
+def code_leech_tokens(
+    coder: TokenCoder, params: np.ndarray, tokens: np.ndarray | None = None, *, origin: bool = False
+) -> np.ndarray:
     """Code tokens of Λ24-SQ: the one loop of encoder, decoder and bit counter.
 
     params: integers (N, 24, 3) within int32, the prior's (a, b, d) of each coordinate in units of 1/64 nat; the score
     of an entry v is clamp((4·a·v + 4·b·|v| + d·v² + 4) >> 3, ±1600). tokens: int8 (N, 24), codewords in integer form,
-    or None for a decoder. Returns the codewords written or read, int8 (N, 24).
+    or None for a decoder. origin: whether the code holds the origin too, as a class of its own.
+    Returns the codewords written or read, int8 (N, 24).
     Raises TypeError or ValueError for bad arguments, CorruptError where a decoder's data hold no such tokens.
     """
     params = integer_params(params, (DIM, 3))
     symbols = np.zeros((len(params), pmf_leech.SYMBOLS), dtype=np.int32)
     if tokens is not None:
-        symbols[:] = pmf_leech.tokens_to_symbols(_rows(tokens, len(params), DIM))
+        symbols[:] = pmf_leech.tokens_to_symbols(_rows(tokens, len(params), DIM), origin)
     for start in range(0, len(params), GROUP):
-        _LeechGroup(coder, symbols, start).code(params[start : start + GROUP])
+        _LeechGroup(coder, symbols, start).code(params[start : start + GROUP], origin)
     return pmf_leech.symbols_to_tokens(symbols)
 
 
-def leech_token_bits(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+def leech_token_bits(params: np.ndarray, tokens: np.ndarray, *, origin: bool = False) -> np.ndarray:
     """Ideal code length of each token in bits, from the integer pmfs: (N, 24, 3), int8 (N, 24) -> float64 (N,)."""
     counter = BitCounter(len(tokens))
-    code_leech_tokens(counter, params, tokens)
+    code_leech_tokens(counter, params, tokens, origin=origin)
     return counter.token_bits
 
 
@@ -197,10 +200,12 @@ class _LeechGroup:
         self.start = start
         self.symbols = symbols[start : start + GROUP]
 
-    def code(self, params: np.ndarray) -> None:
+    def code(self, params: np.ndarray, origin: bool) -> None:
         """Code all symbols of the group in the order of docs/ENTROPY.md §5. params: int64 (n, 24, 3)."""
         e = pmf_leech.coordinate_masses(params)
         classes, octads, pairs = pmf_leech.shell_masses(e)
+        if origin:  # every score of the entry 0 is 0, so the origin's mass is 1
+            classes = np.concatenate([classes, np.ones((len(e), 1))], axis=1)
         kind = self.step(np.arange(len(e)), 0, classes, FIRST_SYMBOL_CAP)
         one, two, three = (np.flatnonzero(kind == k) for k in range(3))
         self.code_class_1(one, e[one])

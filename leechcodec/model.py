@@ -18,6 +18,8 @@ from leechcodec.transforms import AnalysisTransform, SynthesisTransform, TokenSt
 
 ALIGNMENT = STRIDES[0]
 """Images are padded to multiples of the coarsest stride."""
+INITIAL_RADIUS = 1.2
+"""Root mean square length of z before training, in units of the codewords' length."""
 
 
 @dataclass
@@ -68,6 +70,28 @@ class CodecModel(nn.Module):
         features = self.analysis(x, weights)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
         return Forward(x_hat, self._rates(codes, sent, quality, x.shape[2], x.shape[3], rate_tokens))
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor, quality: Tensor) -> None:
+        """Set every stage's last layer from data: z of zero mean, spread over the whole code from the first step.
+
+        Features have large means; without this most tokens start as one and the same codeword, and stay there.
+        x, quality: a batch as for :meth:`forward`.
+        """
+        weights = knot_weights(quality, self.config.quality_knots)
+        features = self.analysis(x, weights)
+
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor:
+            z = stage.encode(features[self.config.stage_scales[index]], state, weights)
+            mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp(min=1e-6)
+            target = INITIAL_RADIUS / self.code_scale
+            stage.to_z.bias.sub_(mean).mul_(target / spread)
+            stage.to_z.weight.mul_((target / spread)[:, None, None, None])
+            z = (z - mean[:, None, None]) * (target / spread)[:, None, None]
+            _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1))
+            return code.permute(0, 3, 1, 2) * self.code_scale
+
+        self.synthesis(x.shape[2], x.shape[3], weights, answer)
 
     def _rates(
         self, codes: list[Tensor], sent: Tensor, quality: Tensor, height: int, width: int, rate_tokens: int | None

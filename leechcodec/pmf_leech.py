@@ -60,6 +60,10 @@ def _coordinate_masses(params: np.ndarray, table: np.ndarray, masses: np.ndarray
 # contributes to a word whose bits there are the byte.
 
 
+ORIGIN = 3
+"""The class symbol of the zero vector, where the code holds it."""
+
+
 def shell_masses(e: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The sums over the whole codebook that coding needs.
 
@@ -293,10 +297,18 @@ def flip_masses(e: np.ndarray, word: np.ndarray) -> np.ndarray:
 # --- symbols <-> codewords -------------------------------------------------------------------------------------
 
 
-def tokens_to_symbols(tokens: np.ndarray) -> np.ndarray:
-    """The symbols of codewords: int8 (N, 24) -> int32 (N, 9), unused columns 0. ValueError for a non-codeword."""
+def tokens_to_symbols(tokens: np.ndarray, origin: bool = False) -> np.ndarray:
+    """The symbols of codewords: int8 (N, 24) -> int32 (N, 9), unused columns 0.
+
+    origin: whether the zero vector is a codeword too, class 3. Raises ValueError for a non-codeword.
+    """
+    symbols = np.zeros((len(tokens), SYMBOLS), dtype=np.int32)
+    if origin:
+        silent = ~tokens.any(axis=1)
+        symbols[silent, 0] = ORIGIN
+        symbols[~silent] = tokens_to_symbols(tokens[~silent])
+        return symbols
     index = leech.vector_to_index(tokens)
-    symbols = np.zeros((len(index), SYMBOLS), dtype=np.int32)
     one, two, three = index < OFFSET_2, (index >= OFFSET_2) & (index < OFFSET_3), index >= OFFSET_3
     symbols[two, 0], symbols[three, 0] = 1, 2
 
@@ -320,4 +332,6 @@ def symbols_to_tokens(symbols: np.ndarray) -> np.ndarray:
     one = 4 * (i * (2 * DIM - 1 - i) // 2 + gap) + 2 * rest[:, 2] + rest[:, 3]
     two = OFFSET_2 + 128 * rest[:, 0] + (rest[:, 1:] << np.arange(7)).sum(axis=1)
     three = OFFSET_3 + DIM * (256 * x + 16 * a + b) + flip
-    return leech.index_to_vector(np.choose(kind, [one, two, three]))
+    tokens = leech.index_to_vector(np.choose(kind, [one, two, three, 0]))
+    tokens[kind == ORIGIN] = 0
+    return tokens

@@ -1,11 +1,13 @@
-"""The codebook's computations on tensors: the numba kernels on the CPU, plain torch elsewhere.
+"""The codebook's computations on tensors: the numba kernels on the CPU, torch operations on other devices.
 
-On an accelerator the nearest codeword is a matrix product with the codebook in blocks, and the log-sum-exp is
-Turyn's structure written in torch operations (:func:`log_partition_torch`), differentiated by autograd.
+Off the CPU the nearest codeword is a matrix product with the codebook, and the log-sum-exp is kernels.py's structure in
+torch operations (:func:`log_partition_torch`). Either works through bounded chunks, and neither waits for the device.
 """
 
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -15,128 +17,175 @@ from torch import Tensor
 from leechcodec.lattice import kernels
 from leechcodec.lattice.leech import codebook
 
-GPU_BLOCK = 2048
-"""Directions at a time against the codebook: 2,048 x 196,560 float32 scores are 1.6 GB."""
+SEARCH_CHUNK = 1024
+"""Directions at a time against the codebook: 1,024 x 196,560 float32 scores are 0.8 GB."""
+SUM_CHUNK = 4096
+"""Tokens at a time in the log-sum-exp off the CPU: about 0.5 GB with what autograd keeps."""
 
 
 def nearest(z: Tensor) -> Tensor:
-    """Nearest codewords: float32 (N, 24), finite and non-zero rows -> int8 (N, 24) on the same device.
+    """Nearest codewords: float (N, 24), rows finite and not zero -> int8 (N, 24) in integer form, on z's device.
 
-    On the CPU raises ValueError for a zero or non-finite row; elsewhere the caller sees to it (a check would stall
-    the device).
+    Searched in float32, on several threads of the CPU if torch has them. Where codewords tie within rounding, devices
+    may differ. On the CPU raises ValueError for a zero or non-finite row; elsewhere the caller sees to it, because a
+    check would stall the device.
     """
+    z = z.detach().float()
     if z.device.type == "cpu":
-        parts = _split(z.detach().numpy(), kernels.LANES)
-        return torch.from_numpy(np.concatenate(_map(kernels.nearest, parts)))
-    book = _codebook_on(z.device)
-    rows = [(block @ book.T).argmax(1) for block in z.detach().float().split(GPU_BLOCK)]
-    return _codes_on(z.device)[torch.cat(rows)]
+        return torch.from_numpy(np.concatenate(_on_threads(kernels.nearest, z.numpy())))
+    return nearest_torch(z)
+
+
+def nearest_torch(z: Tensor) -> Tensor:
+    """:func:`nearest` in torch operations for any device: float32 (N, 24) -> int8 (N, 24). Nothing is checked."""
+    codes = _codebook_on(z.device)
+    book = codes.float().T
+    with _full_float32(z.device.type):
+        indices = [(chunk @ book).argmax(1) for chunk in z.split(SEARCH_CHUNK)]
+    return codes[torch.cat(indices)]
 
 
 def best(scores: Tensor) -> Tensor:
-    """Best codewords under separable scores, on the CPU: float32 (N, 24, 9) -> int8 (N, 24)."""
-    parts = _split(scores.detach().float().numpy(), kernels.LANES)
-    return torch.from_numpy(np.concatenate([codes for codes, _ in _map(kernels.best, parts)]))
+    """Best codewords under separable scores, computed on the CPU: (N, 24, 9) -> int8 (N, 24), on scores' device.
+
+    Raises ValueError for another shape or a score that is not finite.
+    """
+    results = _on_threads(kernels.best, scores.detach().float().cpu().numpy())
+    return torch.from_numpy(np.concatenate([codes for codes, _ in results])).to(scores.device)
 
 
 def log_partition(scores: Tensor) -> Tensor:
-    """log sum exp over the codebook in nats, differentiable once: (N, 24, 9) within ±25 -> (N,)."""
-    if scores.device.type == "cpu":
-        return _LogPartition.apply(scores)
-    return log_partition_torch(scores)
+    """log of the sum over all codewords of exp(sum_i scores[i, c_i + 4]), in nats; differentiable once.
+
+    scores: float (..., 24, 9), clamped to ±25 nats by the caller. Returns (...) in the same dtype. Computed in float64,
+    which the device must have. On the CPU raises ValueError where the sum is not finite.
+    """
+    return _LogPartition.apply(scores)
 
 
 class _LogPartition(torch.autograd.Function):
+    """The marginals are computed on the way forward, so that nothing else is kept for the way back."""
+
     @staticmethod
     def forward(ctx, scores: Tensor) -> Tensor:
-        array = scores.detach().numpy()
-        if not ctx.needs_input_grad[0]:
-            values = np.concatenate(_map(kernels.log_partition, _split(array, kernels.SUM_LANES)))
-            return torch.from_numpy(values).to(scores.dtype)
-        results = _map(kernels.log_partition_and_marginals, _split(array, kernels.SUM_LANES))
-        ctx.save_for_backward(torch.from_numpy(np.concatenate([marginals for _, marginals in results])))
-        return torch.from_numpy(np.concatenate([values for values, _ in results])).to(scores.dtype)
+        flat = scores.detach().reshape(-1, *scores.shape[-2:])
+        evaluate = _evaluate_on_cpu if scores.device.type == "cpu" else _evaluate_in_torch
+        values, marginals = evaluate(flat, ctx.needs_input_grad[0])
+        if marginals is not None:
+            ctx.save_for_backward(marginals.to(scores.dtype).reshape(scores.shape))
+        return values.to(scores.dtype).reshape(scores.shape[:-2])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> Tensor:
         (marginals,) = ctx.saved_tensors
-        return marginals.to(grad.dtype) * grad[:, None, None]
+        return marginals * grad[..., None, None]
+
+
+def _evaluate_on_cpu(scores: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    array = (scores if scores.dtype == torch.float64 else scores.float()).numpy()
+    if not wanted:
+        parts = _on_threads(kernels.log_partition, array)
+        return torch.from_numpy(np.concatenate(parts)), None
+    values, marginals = zip(*_on_threads(kernels.log_partition_and_marginals, array))
+    return torch.from_numpy(np.concatenate(values)), torch.from_numpy(np.concatenate(marginals))
+
+
+def _evaluate_in_torch(scores: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    values, marginals = [], []
+    for chunk in scores.split(SUM_CHUNK):
+        with torch.set_grad_enabled(wanted):
+            chunk = chunk.detach().requires_grad_(wanted)
+            value = log_partition_torch(chunk)
+        values.append(value.detach())
+        if wanted:
+            marginals.append(torch.autograd.grad(value.sum(), chunk)[0])
+    return torch.cat(values), torch.cat(marginals) if wanted else None
 
 
 def log_partition_torch(scores: Tensor) -> Tensor:
-    """:func:`log_partition` in torch operations, for devices without numba; differentiated by autograd.
+    """:func:`log_partition` in torch operations for any device, one chunk, differentiated by autograd.
 
-    Sums of positive terms only, in float32 or float64 as given, with the largest score of every coordinate's
-    classes taken out of the products block by block, so that ±25 nats stay in range in float64.
+    float (N, 24, 9) -> the same dtype (N,). The structure is that of kernels.py: sums of positive terms in float64.
     """
-    scores = scores.double()
-    base = scores[..., 4]
-    e = (scores - base[..., None]).exp()
+    f = scores.double()
     structure = _structure_on(scores.device)
-    ones = (e[..., 5], e[..., 3])
-    flips = (e[..., 1], e[..., 7])
-    plain = [_products(ones, block, structure["bits"]) for block in range(3)]
-    ratio = [
-        _sums(tuple(f / o for f, o in zip(flips, ones)), block, structure["bits"]) for block in range(3)
-    ]  # flipped = plain · ratio
-    p = [table[:, structure["words"]] for table in plain]  # (N, 16, 16): x, then a, b or c
-    f = [(table * r)[:, structure["words"]] for table, r in zip(plain, ratio)]
-    # c = a ^ b: gather block 3 along b for every a, then sum over b and a.
+    zero = f[..., 4].sum(-1)
+    relative = f - f[..., 4:5]
+    t = relative[..., 8].exp() + relative[..., 0].exp()
+    sum1 = (t * (t.cumsum(-1) - t)).sum(-1)
+    sum2 = _sum_class_2(relative.reshape(-1, 3, 8, 9), structure)
+    sum3 = _sum_class_3(f.reshape(-1, 3, 8, 9), structure)
+    return torch.logaddexp(zero + (sum1 + sum2).log(), sum3.log()).to(scores.dtype)
+
+
+def _sum_class_3(f: Tensor, structure: dict[str, Tensor]) -> Tensor:
+    """f: float64 (N, 3, 8, 9). Dual numbers (P, F): P from its logarithm, F = P · (sum of the flips' ratios)."""
+    bits = structure["bits"]  # (8, 128)
+    p = (f[..., 5] @ (1 - bits) + f[..., 3] @ bits).exp()
+    ratios = (f[..., 1] - f[..., 5]).exp() @ (1 - bits) + (f[..., 7] - f[..., 3]).exp() @ bits
+    x, y, z = _classes(p).unbind(1)
+    dx, dy, dz = _classes(p * ratios).unbind(1)
     xor = structure["xor"]
-    p2, f2 = p[2][:, :, xor], f[2][:, :, xor]  # (N, 16, 16, 16)
-    inner_p = (p[1][:, :, None] * p2).sum(-1)
-    inner_f = (f[1][:, :, None] * p2 + p[1][:, :, None] * f2).sum(-1)
-    class3 = (f[0] * inner_p + p[0] * inner_f).sum((1, 2))
-
-    supports = structure["supports"]
-    up, down = e[..., 6][:, supports], e[..., 2][:, supports]  # (N, 759, 8)
-    even, odd = torch.ones_like(up[..., 0]), torch.zeros_like(up[..., 0])
-    for k in range(8):
-        even, odd = even * up[..., k] + odd * down[..., k], odd * up[..., k] + even * down[..., k]
-    class2 = even.sum(1)
-
-    t = e[..., 8] + e[..., 0]
-    before = torch.cumsum(t, 1) - t
-    class1 = (t * before).sum(1)
-    return (base.sum(1) + (class1 + class2 + class3).log()).float()
+    y, dy = y[..., xor], dy[..., xor]  # (N, 8, c, a): block 2's class a ^ c
+    plain = (x[:, :, None] * y).sum(-1)
+    flipped = (dx[:, :, None] * y + x[:, :, None] * dy).sum(-1)
+    return (flipped * z + plain * dz).sum((1, 2))
 
 
-def _products(pair: tuple[Tensor, Tensor], block: int, bits: Tensor) -> Tensor:
-    """Product over a block's coordinates of pair[bit], for all 128 bytes: (N, 128)."""
-    low, high = (value[:, 8 * block : 8 * block + 8] for value in pair)
-    out = torch.ones(len(low), len(bits), dtype=low.dtype, device=low.device)
+def _sum_class_2(f: Tensor, structure: dict[str, Tensor]) -> Tensor:
+    """f: float64 (N, 3, 8, 9), relative to f(0). Parities (E, O) of every byte, then terms (2, 2, 4), (4, 4), (8)."""
+    bits, xor = structure["bits"], structure["xor"]
+    plus, minus = f[..., 6].exp(), f[..., 2].exp()
+    even = torch.ones(*f.shape[:2], bits.shape[1], dtype=f.dtype, device=f.device)
+    odd = torch.zeros_like(even)
     for t in range(8):
-        out = out * torch.where(bits[:, t], high[:, t, None], low[:, t, None])
-    return out
+        one = bits[t].bool()
+        u, v = plus[..., t, None], minus[..., t, None]
+        even, odd = torch.where(one, even * u + odd * v, even), torch.where(one, odd * u + even * v, odd)
+    pair = torch.stack([even, odd])  # (2, N, 3, 128)
+    two, four, eight = (_classes(pair * structure[name]) for name in ("weight_2", "weight_4", "weight_8"))
+    total = eight[0].sum((1, 2, 3))
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        (e, o), (other_e, other_o) = two[:, :, j], two[:, :, k][..., xor]
+        both_e = (e[:, :, None] * other_e + o[:, :, None] * other_o).sum(-1)
+        both_o = (e[:, :, None] * other_o + o[:, :, None] * other_e).sum(-1)
+        total = total + (both_e * four[0, :, i] + both_o * four[1, :, i]).sum((1, 2))
+        total = total + (four[:, :, j, 0] * four[:, :, k, 0]).sum((0, 2))
+    return total
 
 
-def _sums(pair: tuple[Tensor, Tensor], block: int, bits: Tensor) -> Tensor:
-    low, high = (value[:, 8 * block : 8 * block + 8] for value in pair)
-    weights = bits.to(low.dtype)
-    return low @ (1 - weights).T + high @ weights.T
+def _classes(table: Tensor) -> Tensor:
+    """(..., 128) over bytes -> (..., 8, 8) over classes 8·y + q: byte plus complement."""
+    return table.unflatten(-1, (8, 8, 2)).sum(-1)
 
 
 @cache
 def _structure_on(device: torch.device) -> dict[str, Tensor]:
-    even, words, _, supports = kernels._bytes()
-    numbers = torch.arange(16)
-    return {
-        "bits": ((torch.from_numpy(even.copy())[:, None] >> torch.arange(8)) & 1).bool().to(device),
-        "words": torch.from_numpy(words.astype(np.int64)).to(device),
-        "xor": (numbers[:, None] ^ numbers).to(device),
-        "supports": torch.from_numpy(supports.astype(np.int64)).to(device),
-    }
+    byte = kernels.turyn().byte
+    both = torch.from_numpy(np.stack([byte, byte ^ 255], axis=1).reshape(128).astype(np.int64))
+    bits = both >> torch.arange(8)[:, None] & 1
+    weight, numbers = bits.sum(0), torch.arange(8)
+    structure = {"bits": bits.double(), "xor": numbers[:, None] ^ numbers}
+    structure |= {f"weight_{w}": (weight == w).double() for w in (2, 4, 8)}
+    return {name: tensor.to(device) for name, tensor in structure.items()}
 
 
 @cache
 def _codebook_on(device: torch.device) -> Tensor:
-    return torch.from_numpy(codebook().copy()).to(device).float()
-
-
-@cache
-def _codes_on(device: torch.device) -> Tensor:
     return torch.from_numpy(codebook().copy()).to(device)
+
+
+@contextmanager
+def _full_float32(device_type: str) -> Iterator[None]:
+    """No TF32 and no autocast: rounded scores would pick a codeword further away."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 @cache
@@ -144,13 +193,11 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count())
 
 
-def _split(array: np.ndarray, lanes: int) -> list[np.ndarray]:
-    """One part a torch thread, each a whole number of lane blocks."""
-    blocks = -(-len(array) // lanes)
+def _on_threads(function: Callable, array: np.ndarray) -> list:
+    """function of parts of array, one for each of torch's threads, in order; a part is whole blocks of lanes."""
+    blocks = -(-len(array) // kernels.LANES)
     parts = max(1, min(torch.get_num_threads(), blocks))
-    step = max(1, -(-blocks // parts)) * lanes
-    return [array[n : n + step] for n in range(0, len(array), step)] or [array]
-
-
-def _map(function, parts: list[np.ndarray]) -> list:
-    return list(_pool().map(function, parts)) if len(parts) > 1 else [function(parts[0])]
+    if parts == 1:
+        return [function(array)]
+    step = -(-blocks // parts) * kernels.LANES
+    return list(_pool().map(function, [array[n : n + step] for n in range(0, len(array), step)]))

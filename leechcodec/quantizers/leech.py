@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.lattice import leech, torch_kernels
@@ -25,6 +26,7 @@ class LeechSQ(Quantizer):
     dim = leech.DIM
     norm_squared = leech.NORM_SQUARED
     params_per_coordinate = 3
+    origin = False
     bits = math.log2(leech.SIZE)
 
     def nearest(self, z: Tensor) -> Tensor:
@@ -45,4 +47,32 @@ class LeechSQ(Quantizer):
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         from leechcodec import entropy  # the range coder is not needed to train
 
-        return entropy.code_leech_tokens(coder, params, codes)
+        return entropy.code_leech_tokens(coder, params, codes, origin=self.origin)
+
+
+class LeechBallSQ(LeechSQ):
+    """Λ24-SQ with the origin as a 196,561st codeword: a token may also say nothing.
+
+    Vectors are clipped to the ball that the codewords span, not normalised to its surface, and one nearer to the
+    origin than to any codeword becomes zero. The separable family covers it as it stands: f_i(0) = 0, so the
+    origin's score is 0, and the normaliser gains a 1.
+    """
+
+    name = "leech-ball"
+    origin = True
+    bits = math.log2(leech.SIZE + 1)
+
+    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.nan_to_num(z.float(), 0.0, 0.0, 0.0)
+        radius = self.norm_squared**0.5
+        v = z * (radius / z.norm(dim=-1, keepdim=True).clamp(min=radius))
+        flat = v.detach().reshape(-1, self.dim)
+        silent = flat.square().sum(-1) < 1e-6
+        codes = self.nearest(torch.where(silent[:, None], torch.ones_like(flat), flat))
+        # |v - c|² < |v|² just where v · c > |c|² / 2.
+        near = (flat * codes).sum(-1, keepdim=True) > self.norm_squared / 2
+        codes = (codes * near).reshape(v.shape)
+        return codes, v + (codes - v).detach()
+
+    def log_partition(self, params: Tensor) -> Tensor:
+        return F.softplus(super().log_partition(params))

@@ -106,10 +106,10 @@ def train(
         "adam": torch.optim.AdamW(adam_params, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0),
     }
     generator = torch.Generator().manual_seed(settings.seed * 1000 + rank)
-    step, seconds = 0, 0.0
+    step, seconds, mean_loss = 0, 0.0, None
     path = out / "checkpoint.safetensors"
     if resume:
-        step, seconds = load_checkpoint(path, config, model, ema, optimizers, generator)
+        step, seconds, mean_loss = load_checkpoint(path, config, model, ema, optimizers, generator)
     elif init is not None:
         load_weights(init, config, model)
         ema = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -125,7 +125,10 @@ def train(
         parameters = sum(p.numel() for p in model.parameters()) / 1e6
         print(f"{parameters:.2f} M parameters; {len(training)} images, {pixels:.0f} MP; {len(validation)} held out")
     crops = Cropper([image.to(device) for image in training], generator)
-    mean_loss, skips, last_save, started = None, 0, time.monotonic(), time.monotonic() - seconds
+    if not resume and init is None:
+        x = crops(settings.batch, settings.crop).float() / 127.5 - 1
+        model.calibrate(x, stratified_quality(settings.batch, generator).to(device))
+    skips, last_save, started = 0, time.monotonic(), time.monotonic() - seconds
     progress = tqdm(total=settings.steps, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
 
     while step < settings.steps:
@@ -175,7 +178,7 @@ def train(
         due = time.monotonic() - last_save > 60 * settings.checkpoint_minutes
         if main and (due or step == settings.steps):
             elapsed = time.monotonic() - started
-            save_checkpoint(path, config, model, ema, optimizers, generator, step, elapsed)
+            save_checkpoint(path, config, model, ema, optimizers, generator, step, elapsed, mean_loss)
             last_save = time.monotonic()
     progress.close()
     if world > 1:

@@ -28,6 +28,7 @@ def save_checkpoint(
     generator: torch.Generator,
     step: int,
     seconds: float,
+    mean_loss: float | None,
 ) -> None:
     """Write everything a run needs to go on. Never leaves half a file behind."""
     tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
@@ -41,7 +42,12 @@ def save_checkpoint(
                 tensors[f"{kind}.{key}.{names[id(parameter)]}"] = value
     tensors["random.crops"] = generator.get_state()
     tensors["random.torch"] = torch.get_rng_state()
-    metadata = {"step": str(step), "seconds": str(seconds), "config": json.dumps(asdict(config))}
+    metadata = {
+        "step": str(step),
+        "seconds": str(seconds),
+        "mean_loss": json.dumps(mean_loss),
+        "config": json.dumps(asdict(config)),
+    }
     temporary = path.with_suffix(".tmp")
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
     if path.exists():
@@ -56,8 +62,8 @@ def load_checkpoint(
     ema: dict[str, Tensor],
     optimizers: dict[str, Optimizer],
     generator: torch.Generator,
-) -> tuple[int, float]:
-    """Restore a run. Returns (step, seconds).
+) -> tuple[int, float, float | None]:
+    """Restore a run. Returns (step, seconds, mean loss).
 
     Raises ModelError where the file is missing, damaged or of another architecture.
     """
@@ -76,7 +82,7 @@ def load_checkpoint(
                 optimizer.state[parameter][key] = on_device
     generator.set_state(tensors["random.crops"])
     torch.set_rng_state(tensors["random.torch"])
-    return int(metadata["step"]), float(metadata["seconds"])
+    return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata.get("mean_loss", "null"))
 
 
 def load_weights(path: Path, config: ModelConfig, model: nn.Module) -> dict[str, str]:

@@ -24,3 +24,22 @@ def test_octads():
     assert np.array_equal(np.take_along_axis(words, octad_supports(), axis=1), np.ones((759, 8)))
     # A Steiner system S(5, 8, 24): any two octads meet in 0, 2, 4 or 8 places.
     assert set(np.unique(words.astype(int) @ words.T.astype(int))) == {0, 2, 4, 8}
+
+
+def test_complementing_a_block_gives_a_word():
+    """What kernels.py folds by: 4,096 words are 512 triples of {byte, complement}."""
+    words = golay_words()
+    present = {word.tobytes() for word in words}
+    for block in np.repeat(np.eye(3, dtype=np.uint8), 8, axis=1):
+        assert all((word ^ block).tobytes() in present for word in words)
+
+
+def test_blocks_of_octads():
+    weights = golay_words()[octad_words()].reshape(-1, 3, 8).sum(axis=2)
+    kinds, counts = np.unique(np.sort(weights, axis=1), axis=0, return_counts=True)
+    assert dict(zip(map(tuple, kinds.tolist()), counts.tolist())) == {(0, 0, 8): 3, (0, 4, 4): 84, (2, 2, 4): 672}
+
+
+def test_tables_are_read_only():
+    for table in (hamming(), hamming_reversed(), golay_words(), octad_words(), octad_supports()):
+        assert not table.flags.writeable

@@ -1,0 +1,141 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from leechcodec.cli import main
+
+
+@pytest.fixture
+def photo(tmp_path):
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8))
+    path = tmp_path / "photo.png"
+    coarse.resize((90, 70), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture
+def run(tiny_folder):
+    def invoke(*arguments, code=0, data=None):
+        options = ["--model", str(tiny_folder)] if arguments[0] in ("encode", "decode") else []
+        result = CliRunner().invoke(main, [*map(str, arguments), *options], input=data)
+        assert result.exit_code == code, (result.stderr, result.exception)
+        if code == 1:
+            assert result.stderr.startswith("leechcodec: ") and result.stderr.count("\n") == 1
+        return result
+
+    return invoke
+
+
+def test_encode_info_decode(run, photo, tmp_path):
+    run("encode", photo)
+    facts = json.loads(run("info", photo.with_suffix(".lq"), "--json").stdout)
+    assert (facts["width"], facts["height"], facts["quality"]) == (90, 70, 50)
+    assert facts["bytes"] == photo.with_suffix(".lq").stat().st_size
+    assert "90 x 70" in run("info", photo.with_suffix(".lq")).stdout
+    result = run("decode", photo.with_suffix(".lq"), "-o", tmp_path / "out.png", "-v")
+    assert Image.open(tmp_path / "out.png").size == (90, 70)
+    assert "bpp" in result.stderr
+
+
+def test_names_default_from_the_input(run, photo):
+    run("encode", photo)
+    photo.rename(photo.with_name("original.png"))
+    run("decode", photo.with_suffix(".lq"))
+    assert photo.is_file()
+
+
+def test_an_existing_output_is_refused_without_force(run, photo):
+    target = photo.with_suffix(".lq")
+    target.write_bytes(b"precious")
+    assert "exists" in run("encode", photo, code=1).stderr
+    assert target.read_bytes() == b"precious"
+    run("encode", photo, "-f")
+    assert target.read_bytes()[:4] == b"\x89LQ\n"
+
+
+def test_pipes(run, photo):
+    encoded = run("encode", "-", data=photo.read_bytes()).stdout_bytes
+    assert encoded[:4] == b"\x89LQ\n"
+    decoded = run("decode", "-", data=encoded).stdout_bytes
+    assert decoded[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("content", [b"", b"just some text", b"\x89LQ\n\x01"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info"])
+def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, command, content):
+    source = tmp_path / "bad.lq"
+    source.write_bytes(content)
+    target = [] if command == "info" else ["-o", tmp_path / "out.png"]
+    assert "bad.lq" in run(command, source, *target, code=1).stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.lq"]
+
+
+def test_truncated_at_every_length_and_flipped_bits(run, photo, tmp_path):
+    run("encode", photo)
+    data = photo.with_suffix(".lq").read_bytes()
+    bad, out = tmp_path / "bad.lq", tmp_path / "out.png"
+    rng = np.random.default_rng(0)
+    damaged = [data[:length] for length in range(0, len(data), 37)]
+    for _ in range(20):
+        flipped = bytearray(data)
+        flipped[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        bad.write_bytes(content)
+        run("decode", bad, "-o", out, code=1)
+        assert not out.exists()
+
+
+def test_missing_input_and_unwritable_output(run, photo, tmp_path):
+    assert "missing.png" in run("encode", tmp_path / "missing.png", code=1).stderr
+    assert "missing.lq" in run("decode", tmp_path / "missing.lq", code=1).stderr
+    assert "nowhere" in run("encode", photo, "-o", tmp_path / "nowhere" / "x.lq", code=1).stderr
+    assert "is a folder" in run("encode", photo, "-o", tmp_path, code=1).stderr
+
+
+def test_unknown_model(photo, tmp_path, tiny_folder, run):
+    result = CliRunner().invoke(main, ["encode", str(photo), "--model", "no-such"])
+    assert result.exit_code == 1 and "no-such" in result.stderr
+    run("encode", photo)
+    from leechcodec.checkpoint import save_model
+    from tests.tiny import tiny_model
+
+    save_model(tmp_path / "other", tiny_model(seed=2))
+    arguments = ["decode", str(photo.with_suffix(".lq")), "-o", str(tmp_path / "o.png"), "--model"]
+    result = CliRunner().invoke(main, [*arguments, str(tmp_path / "other")])
+    assert result.exit_code == 1 and "token model" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["encode"], ["encode", "x", "-q", "0"], ["encode", "x", "-q", "101"], ["no"]])
+def test_usage_errors_exit_2(arguments):
+    assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_a_failed_write_leaves_no_trace(photo, tmp_path, monkeypatch, run):
+    target = photo.with_suffix(".lq")
+    target.write_bytes(b"precious")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert "No space left" in run("encode", photo, "-f", code=1).stderr
+    assert target.read_bytes() == b"precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.lq", "photo.png"]
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, leechcodec, leechcodec.cli\n"
+        "try: leechcodec.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'numba', 'PIL'} & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "[]"

@@ -1,0 +1,78 @@
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leechcodec.errors import ImageError, TooLargeError
+from leechcodec.image import encode_image, from_array, load_image, to_array, to_rgb
+
+
+def saved(image: Image.Image, file_format: str = "PNG", **options) -> io.BytesIO:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return io.BytesIO(buffer.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+def test_modes_become_rgb(mode):
+    image = Image.new("RGB", (5, 4), (200, 100, 50)).convert(mode)
+    assert to_rgb(image).mode == "RGB"
+    assert np.array_equal(to_array(image), np.asarray(image.convert("RGB")))
+
+
+def test_sixteen_bit_grey_is_scaled():
+    image = Image.fromarray(np.array([[0, 257, 65535]], dtype=np.uint16))
+    assert to_array(image)[0, :, 0].tolist() == [0, 1, 255]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_laid_on_white_with_a_warning(mode):
+    image = Image.new("RGBA", (1, 1), (0, 0, 0, 0)).convert(mode)
+    with pytest.warns(UserWarning, match="white"):
+        assert to_array(image)[0, 0].tolist() == [255, 255, 255]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        to_rgb(Image.new("RGBA", (1, 1), (9, 9, 9, 255)))
+
+
+def test_float_images_are_refused():
+    with pytest.raises(ImageError, match="floating-point"):
+        to_rgb(Image.new("F", (2, 2)))
+
+
+def test_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert load_image(saved(Image.new("RGB", (8, 4)), "JPEG", exif=exif)).size == (4, 8)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello, this is text", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_not_an_image(tmp_path, data):
+    path = tmp_path / "x.png"
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"x\.png"):
+        load_image(path)
+
+
+def test_truncated_and_missing(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50, 3), dtype=np.uint8))
+    path = tmp_path / "cut.png"
+    path.write_bytes(saved(noise).getvalue()[:2000])
+    with pytest.raises(ImageError, match=r"cut\.png"):
+        load_image(path)
+    with pytest.raises(ImageError, match="no such file"):
+        load_image(tmp_path / "missing.png")
+
+
+def test_limit_of_pixels():
+    with pytest.raises(TooLargeError, match="100 x 100"):
+        load_image(saved(Image.new("RGB", (100, 100))), max_pixels=9999)
+
+
+def test_encoding_by_suffix():
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
+    assert np.array_equal(Image.open(io.BytesIO(encode_image(from_array(pixels), ".PNG"))), pixels)
+    with pytest.raises(ImageError, match="type"):
+        encode_image(from_array(pixels), ".xyz")

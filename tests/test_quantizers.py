@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from leechcodec.errors import ConfigError
+from leechcodec.lattice import leech
+from leechcodec.quantizers import make_quantizer
+
+NAMES = ["leech", "leech-ball", "bsq-1", "bsq-18", "bsq-24"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_and_gradient(name):
+    quantizer = make_quantizer(name)
+    assert quantizer.name == name
+    z = torch.randn(40, quantizer.dim, requires_grad=True)
+    codes, value = quantizer.quantize(z)
+    assert codes.dtype == torch.int8 and torch.equal(codes.float(), value.detach())
+    norms = codes.float().square().sum(-1)
+    assert ((norms == quantizer.norm_squared) | (norms == 0)).all()
+    if quantizer.dim > 1:
+        (gradient,) = torch.autograd.grad((value * torch.randn_like(value)).sum(), z)
+        assert gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_quantizing_a_code_gives_it_back(name):
+    quantizer = make_quantizer(name)
+    codes, _ = quantizer.quantize(torch.randn(40, quantizer.dim) * 6)
+    again, _ = quantizer.quantize(codes.float())
+    assert torch.equal(codes, again)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bad", [0.0, float("nan"), float("inf")])
+def test_zero_and_non_finite_vectors_map_to_a_fixed_code(name, bad):
+    quantizer = make_quantizer(name)
+    z = torch.randn(3, quantizer.dim)
+    z[1] = bad
+    codes, value = quantizer.quantize(z)
+    assert value.isfinite().all()
+    assert torch.equal(codes[1], quantizer.quantize(torch.zeros(1, quantizer.dim))[0][0])
+
+
+@pytest.mark.parametrize("name", ["leech", "leech-ball"])
+def test_probabilities_of_the_codebook_sum_to_one(name):
+    quantizer = make_quantizer(name)
+    torch.manual_seed(0)
+    params = torch.randn(1, 24, 3)
+    book = torch.from_numpy(leech.codebook().copy()).float()
+    if name == "leech-ball":
+        book = torch.cat([book, torch.zeros(1, 24)])
+    bits = quantizer.bits_of(params.expand(1, -1, -1), book[:1]) - (
+        quantizer.score(params, book) - quantizer.score(params, book[:1])
+    ) / np.log(2)
+    assert torch.exp2(-bits.double()).sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_probabilities_of_signs_sum_to_one():
+    quantizer = make_quantizer("bsq-4")
+    book = 2.0 * (torch.arange(16)[:, None] >> torch.arange(4) & 1) - 1
+    params = torch.randn(1, 4, 1).expand(16, -1, -1)
+    assert torch.exp2(-quantizer.bits_of(params, book)).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_ball_chooses_the_origin_just_where_it_is_nearest():
+    quantizer = make_quantizer("leech-ball")
+    v = torch.randn(500, 24)
+    v = v / v.norm(dim=1, keepdim=True) * torch.rand(500, 1) * 32**0.5
+    codes, _ = quantizer.quantize(v)
+    distance = (v - codes).square().sum(1)
+    shell = make_quantizer("leech").nearest(v)
+    expected = torch.minimum(v.square().sum(1), (v - shell).square().sum(1))
+    assert torch.allclose(distance, expected, atol=1e-4)
+    assert 0 < (codes == 0).all(1).sum() < 500
+
+
+@pytest.mark.parametrize("name", ["", "leach", "bsq-0", "bsq-x", "bsq"])
+def test_unknown_names(name):
+    with pytest.raises(ConfigError, match="unknown quantizer"):
+        make_quantizer(name)

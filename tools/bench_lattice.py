@@ -1,0 +1,125 @@
+"""Times of the codebook's computations on one thread, against brute force over the 196,560 codewords in torch.
+
+    taskset -c 1 python tools/bench_lattice.py [--tokens 8192] [--repeats 7] [--json]
+
+Every figure is the best of the repeats, in microseconds a token; peers run in the same process, float32, in blocks of
+256 tokens. Random inputs: directions uniform on the sphere, score tables of the prior's form with unit parameters.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numba
+import torch
+from torch import Tensor
+
+from leechcodec.lattice import kernels, torch_kernels
+from leechcodec.lattice.leech import codebook
+from leechcodec.quantizers.leech import LeechSQ
+
+BLOCK = 256
+PEER_TOKENS = 512
+
+
+@dataclass
+class Row:
+    """One computation: ours and its brute-force peer, in microseconds a token; ratio = peer / ours."""
+
+    name: str
+    ours: float
+    peer_name: str = ""
+    peer: float | None = None
+    ratio: float | None = None
+
+
+def measure(tokens: int, repeats: int) -> list[Row]:
+    """All rows of the table. Another computation (the exact class masses of the coder, say) is one more Row here."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(tokens, 24, generator=generator)
+    params = torch.randn(tokens, 24, 3, generator=generator)
+    scores = LeechSQ().score_table(params)
+    book = codebook_features()
+    directions, tables = z.numpy(), scores.numpy()
+
+    def time_of(function: Callable, *inputs) -> float:
+        return microseconds(function, inputs, repeats)
+
+    def peer_time_of(function: Callable, inputs: Tensor) -> float:
+        blocks = inputs[:PEER_TOKENS].split(BLOCK)
+        return microseconds(lambda: [function(block) for block in blocks], (), 3, PEER_TOKENS)
+
+    argmax = peer_time_of(lambda block: (block @ book[:24]).argmax(1), z)
+    argmax_of_scores = peer_time_of(lambda block: (block.flatten(1) @ book).argmax(1), params.mT.contiguous())
+    logsumexp = peer_time_of(lambda block: (block.flatten(1) @ book).logsumexp(1), params.mT.contiguous())
+    with_gradient = peer_time_of(lambda block: brute_force_gradient(block, book), params.mT.contiguous())
+    return [
+        compared("nearest codeword", time_of(kernels.nearest, directions), "(z @ C.T).argmax(1)", argmax),
+        compared("nearest, index", time_of(kernels.nearest_index, directions), "(z @ C.T).argmax(1)", argmax),
+        compared("best codeword of scores", time_of(kernels.best, tables), "scores.argmax(1)", argmax_of_scores),
+        compared("log_partition", time_of(kernels.log_partition, tables), "scores.logsumexp(1)", logsumexp),
+        compared(
+            "log_partition, forward + backward",
+            time_of(forward_and_backward, scores.requires_grad_()),
+            "scores.logsumexp(1), forward + backward",
+            with_gradient,
+        ),
+    ]
+
+
+def codebook_features() -> Tensor:
+    """float32 (72, 196560): with (a, b, d) flattened to 72 numbers a token, the matrix product is every score."""
+    c = torch.from_numpy(codebook().T.copy()).float()
+    return torch.cat([c / 2, c.abs() / 2, c.square() / 8])
+
+
+def brute_force_gradient(params: Tensor, book: Tensor) -> None:
+    params = params.detach().requires_grad_()
+    (params.flatten(1) @ book).logsumexp(1).sum().backward()
+
+
+def forward_and_backward(scores: Tensor) -> None:
+    """The training form: values and gradient by the score tables."""
+    scores.grad = None
+    torch_kernels.log_partition(scores).sum().backward()
+
+
+def compared(name: str, ours: float, peer_name: str, peer: float) -> Row:
+    return Row(name, round(ours, 2), peer_name, round(peer, 1), round(peer / ours))
+
+
+def microseconds(function: Callable, inputs: tuple, repeats: int, tokens: int | None = None) -> float:
+    """Best time of a call in microseconds a token, after one call that is not counted."""
+    function(*inputs)
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function(*inputs)
+        best = min(best, time.perf_counter() - start)
+    return best * 1e6 / (tokens or len(inputs[0]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=8192)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    rows = measure(arguments.tokens, arguments.repeats)
+    versions = {"numba": numba.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    if arguments.json:
+        print(json.dumps({"unit": "us/token", "versions": versions, "rows": [asdict(row) for row in rows]}, indent=2))
+        return
+    print(f"{'microseconds a token, one thread':36}{'ours':>8}{'peer':>10}{'ratio':>8}  peer")
+    for row in rows:
+        print(f"{row.name:36}{row.ours:8.2f}{row.peer:10.1f}{row.ratio:8}  {row.peer_name}")
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+if __name__ == "__main__":
+    main()
