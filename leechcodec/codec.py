@@ -44,8 +44,14 @@ class Tokens:
     token_model: bytes
 
     def indices(self) -> list[np.ndarray]:
-        """Codeword indices of each stage, int64 (h, w), in 0..196,559 (Λ24-SQ models only)."""
-        return [leech.vector_to_index(codes) for codes in self.codes]
+        """Codeword indices of each stage, int64 (h, w): 0..196,559, and 196,560 for the origin (Λ24-SQ only)."""
+        indices = []
+        for codes in self.codes:
+            silent = ~codes.any(axis=-1)
+            index = np.full(silent.shape, leech.SIZE, dtype=np.int64)
+            index[~silent] = leech.vector_to_index(codes[~silent])
+            indices.append(index)
+        return indices
 
 
 def compress(
