@@ -77,6 +77,7 @@ def save_model(folder: Path, model: CodecModel) -> None:
         tensors[f"prior.{name}"] = value.astype(np.int16 if narrow else np.int32)
     (folder / "config.json").write_text(model.config.to_json() + "\n")
     save_file(tensors, folder / "weights.safetensors")
+    (folder / "weights.safetensors").chmod(0o644)  # the writer makes it private to its user
 
 
 def load_model(model: str | Path | None = None) -> LoadedModel:

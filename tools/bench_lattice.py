@@ -14,11 +14,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numba
+import numpy as np
 import torch
 from torch import Tensor
 
+from leechcodec import pmf_leech
 from leechcodec.lattice import kernels, torch_kernels
 from leechcodec.lattice.leech import codebook
+from leechcodec.quantizers.base import SCORE_UNIT
 from leechcodec.quantizers.leech import LeechSQ
 
 BLOCK = 256
@@ -37,13 +40,14 @@ class Row:
 
 
 def measure(tokens: int, repeats: int) -> list[Row]:
-    """All rows of the table. Another computation (the exact class masses of the coder, say) is one more Row here."""
+    """All rows of the table."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(tokens, 24, generator=generator)
     params = torch.randn(tokens, 24, 3, generator=generator)
     scores = LeechSQ().score_table(params)
     book = codebook_features()
     directions, tables = z.numpy(), scores.numpy()
+    integers = (params * SCORE_UNIT).round().long().numpy()
 
     def time_of(function: Callable, *inputs) -> float:
         return microseconds(function, inputs, repeats)
@@ -61,6 +65,7 @@ def measure(tokens: int, repeats: int) -> list[Row]:
         compared("nearest, index", time_of(kernels.nearest_index, directions), "(z @ C.T).argmax(1)", argmax),
         compared("best codeword of scores", time_of(kernels.best, tables), "scores.argmax(1)", argmax_of_scores),
         compared("log_partition", time_of(kernels.log_partition, tables), "scores.logsumexp(1)", logsumexp),
+        compared("the coder's exact normaliser", time_of(coder_masses, integers), "scores.logsumexp(1)", logsumexp),
         compared(
             "log_partition, forward + backward",
             time_of(forward_and_backward, scores.requires_grad_()),
@@ -68,6 +73,11 @@ def measure(tokens: int, repeats: int) -> list[Row]:
             with_gradient,
         ),
     ]
+
+
+def coder_masses(params: np.ndarray) -> np.ndarray:
+    """From the prior's integers to the exact masses of classes, octads and pairs, as entropy.py asks for them."""
+    return pmf_leech.shell_masses(pmf_leech.coordinate_masses(params))[0]
 
 
 def codebook_features() -> Tensor:

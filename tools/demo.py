@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import leechcodec
 
@@ -28,6 +28,18 @@ def nearest_size(image: Image.Image, file_format: str, size: int, **options) -> 
         image.save(buffer, file_format, quality=quality, **options)
         files.append(buffer.getvalue())
     return min(files, key=lambda data: abs(len(data) - size))
+
+
+def side_by_side(pictures: list[tuple[str, Image.Image]], box: tuple[int, int, int, int]) -> Image.Image:
+    """The same crop of several pictures at twice its size, each with its name below."""
+    width, height, caption, gap = 2 * (box[2] - box[0]), 2 * (box[3] - box[1]), 28, 8
+    sheet = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + caption), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (label, picture) in enumerate(pictures):
+        left = number * (width + gap)
+        sheet.paste(picture.crop(box).resize((width, height), Image.Resampling.LANCZOS), (left, 0))
+        draw.text((left + width // 2, height + caption // 2), label, "black", ImageFont.load_default(15), "mm")
+    return sheet
 
 
 def main() -> None:
@@ -53,6 +65,13 @@ def main() -> None:
         peer = nearest_size(image, file_format, len(data), **options)
         (args.output / f"{name}.{suffix}").write_bytes(peer)
         rows.append((label, peer, Image.open(io.BytesIO(peer)).convert("RGB"), f"{name}.{suffix}"))
+
+    centre, half = (image.width * 5 // 16, image.height * 7 // 16), min(image.width, image.height, 224) // 2
+    box = (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
+    pictures = [("original", image)]
+    for label, encoded, picture, _ in rows:
+        pictures.append((f"{label.split()[0]}, {len(encoded):,} bytes, {psnr(image, picture):.1f} dB", picture))
+    side_by_side(pictures, box).save(args.output / "comparison.png", optimize=True)
 
     print(f"{args.photograph}: {image.width} x {image.height}, {args.photograph.stat().st_size:,} bytes")
     print(f"{'':<18} {'bytes':>8} {'bpp':>7} {'PSNR':>9}   written to {args.output}/")

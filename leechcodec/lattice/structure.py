@@ -20,7 +20,7 @@ CHUNK = 512
 """Tokens whose exponentials are held at a time."""
 
 
-class _NoAlias(Compiler):
+class NoAlias(Compiler):
     """Tells LLVM that a function's array arguments do not overlap, without which it vectorises few of the loops."""
 
     def __init__(self, *args):
@@ -28,7 +28,7 @@ class _NoAlias(Compiler):
         self.state.flags.noalias = True
 
 
-_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": _NoAlias}
+_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": NoAlias}
 entry = numba.njit(cache=True, **_OPTIONS)
 inner = numba.njit(no_cpython_wrapper=True, **_OPTIONS)
 
