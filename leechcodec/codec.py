@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from leechcodec import entropy
-from leechcodec.bitstream import Chunk, ChunkKind, Header, read_file, write_file
+from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, read_file, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.errors import ConfigError, CorruptError, UnknownModelError
+from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.image import from_array, to_array
 from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
@@ -26,7 +26,7 @@ from leechcodec.prior import IntegerView
 Progress = Callable[[int, int], None]
 CHUNK_SCALES = ((0, 1), (2,), (3, 4))
 """Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
-MAX_PIXELS = 100_000_000
+TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,6 @@ def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float
     return [coder.bits for coder in coders]
 
 
-TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
-
-
 def _check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes]) -> None:
     """Refuse a file too short for the tokens it declares, before anything is allocated."""
     count = config.stages_sent(header.quality / 100)
@@ -226,16 +223,3 @@ def _grid(config: ModelConfig, stage: int, height: int, width: int) -> tuple[int
 
 def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-__all__ = [
-    "Tokens",
-    "UnknownModelError",
-    "code_stages",
-    "compress",
-    "decompress",
-    "detokenize",
-    "ideal_bits",
-    "read_tokens",
-    "tokenize",
-]

@@ -9,9 +9,8 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from leechcodec.bitstream import MAX_PIXELS
 from leechcodec.errors import ImageError, TooLargeError
-
-MAX_PIXELS = 100_000_000
 
 
 def load_image(source: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Image.Image:

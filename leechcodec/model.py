@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.prior import FloatView, Prior, checkerboard
+from leechcodec.prior import FloatView, Prior
 from leechcodec.quantizers import make_quantizer
 from leechcodec.transforms import AnalysisTransform, SynthesisTransform, TokenStage, knot_weights
 
@@ -154,6 +154,3 @@ class CodecModel(nn.Module):
             return codes[index].float() * self.code_scale if index < len(codes) else None
 
         return self.synthesis(height, width, weights, answer)
-
-
-__all__ = ["ALIGNMENT", "CodecModel", "Forward", "checkerboard"]

@@ -317,3 +317,28 @@ def test_an_alphabet_of_one_symbol_costs_nothing():
     encoder = TokenEncoder()
     assert encoder.code(np.full((4, 1), TOTAL), np.zeros(4, dtype=int)).tolist() == [0] * 4
     assert encoder.to_bytes() == b""
+
+
+def test_the_origin_is_a_class_of_its_own():
+    """With it, codewords cost what they cost before plus log2(1 + 1 / Z), and silence costs log2(1 + Z)."""
+    rng = np.random.default_rng(5)
+    params = rng.integers(-40, 20, (200, 24, 3))
+    tokens = leech.codebook()[rng.integers(0, leech.SIZE, 200)].copy()
+    tokens[::3] = 0
+    encoder = TokenEncoder()
+    code_leech_tokens(encoder, params, tokens, origin=True)
+    decoder = TokenDecoder(encoder.to_bytes())
+    assert np.array_equal(code_leech_tokens(decoder, params, origin=True), tokens)
+    decoder.finish()
+
+    partition = pmf_leech.shell_masses(pmf_leech.coordinate_masses(params))[0].sum(axis=1)
+    bits = entropy.leech_token_bits(params, tokens, origin=True)
+    assert bits[::3] == pytest.approx(np.log2(1 + partition[::3]), abs=0.02)
+    spoken = np.arange(200) % 3 > 0
+    without = entropy.leech_token_bits(params[spoken], tokens[spoken])
+    assert bits[spoken] == pytest.approx(without + np.log2(1 + 1 / partition[spoken]), abs=0.02)
+
+
+def test_the_origin_is_refused_where_the_code_does_not_hold_it():
+    with pytest.raises(ValueError, match="not a codeword"):
+        code_leech_tokens(BitCounter(), np.zeros((1, 24, 3), dtype=np.int64), np.zeros((1, 24), dtype=np.int8))

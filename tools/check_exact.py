@@ -1,0 +1,86 @@
+"""Are a file's tokens the same whatever decodes it? Run over a folder of images.
+
+    python tools/check_exact.py KODAK_DIR --quality 60 [--reference]
+
+Every image is encoded with two threads and its tokens are decoded with one and with two. With --reference, the masses
+of all its tokens are computed again by the plain numpy reference that the tests keep (about ten seconds an image) and
+compared bit for bit with the compiled kernels'. Exit status 1 where anything differs.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from leechcodec import codec, entropy, pmf_leech
+from leechcodec.checkpoint import load_model
+from tests.entropy_reference import Reference
+
+
+class Recorder:
+    """A quantizer that remembers the prior's parameters it was given."""
+
+    def __init__(self, quantizer) -> None:
+        self.quantizer, self.params = quantizer, []
+
+    def __getattr__(self, name: str):
+        return getattr(self.quantizer, name)
+
+    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+        self.params.append(params)
+        return self.quantizer.code_tokens(coder, params, codes)
+
+
+def masses_agree(params: np.ndarray) -> bool:
+    """Classes, octads and pairs of the compiled kernels and of the reference, bit for bit."""
+    for start in range(0, len(params), 4096):
+        group = params[start : start + 4096]
+        classes, octads, pairs = pmf_leech.shell_masses(pmf_leech.coordinate_masses(group))
+        reference = Reference(group)
+        same = (
+            np.array_equal(classes, np.stack(reference.classes, axis=1))
+            and np.array_equal(octads, np.stack(reference.octads, axis=1))
+            and np.array_equal(pairs, np.array(reference.pairs).transpose(2, 0, 1))
+        )
+        if not same:
+            return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--quality", type=float, default=60.0)
+    parser.add_argument("--reference", action="store_true")
+    args = parser.parse_args()
+    loaded, failures, tokens = load_model(args.model), 0, 0
+    for path in sorted(args.folder.glob("*.png")):
+        torch.set_num_threads(2)
+        image = Image.open(path).convert("RGB")
+        known = codec.tokenize(image, quality=args.quality, model=args.model)
+        data = codec.compress(image, quality=args.quality, model=args.model)
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            read = codec.read_tokens(data, model=args.model)
+            failures += not all(np.array_equal(a, b) for a, b in zip(known.codes, read.codes, strict=True))
+        tokens += sum(codes[..., 0].size for codes in known.codes)
+        if args.reference:
+            quantizer = loaded.networks.quantizer
+            recorder = loaded.networks.quantizer = Recorder(quantizer)
+            coders = [entropy.BitCounter() for _ in codec.CHUNK_SCALES]
+            codec.code_stages(loaded, image.width, image.height, round(100 * args.quality), coders, known.codes)
+            loaded.networks.quantizer = quantizer
+            failures += not masses_agree(np.concatenate(recorder.params))
+        print(f"{path.name}: {failures} failures so far", flush=True)
+    print(f"{tokens:,} tokens, {failures} failures")
+    sys.exit(failures > 0)
+
+
+if __name__ == "__main__":
+    main()
