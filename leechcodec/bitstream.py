@@ -23,6 +23,8 @@ _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size
 FRAME_SIZE = _FRAME.size + _CRC.size
 MAX_PIXELS = 100_000_000
+MIN_SIDE = 64
+"""A side counts as at least that many pixels: what a decoder pads to, so that 100,000,000 x 1 is no way around."""
 MIN_QUALITY, MAX_QUALITY = 100, 10_000
 OPTIONAL = 0x8000
 """Kinds from here on may be skipped by a reader that does not know them."""
@@ -75,6 +77,12 @@ class Chunk:
     payload: bytes
 
 
+def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise TooLargeError for an image of more than max_pixels, each side counted as at least MIN_SIDE."""
+    if max(width, MIN_SIDE) * max(height, MIN_SIDE) > max_pixels:
+        raise TooLargeError(f"{width} x {height} pixels, more than the limit of {max_pixels:,}")
+
+
 def write_file(header: Header, chunks: Sequence[Chunk]) -> bytes:
     """The bytes of a file. Chunks must come in ascending order of kind, each kind once."""
     kinds = [chunk.kind for chunk in chunks]
@@ -104,8 +112,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, i
     _, version, chunks, token_model, synthesis, width, height, quality = _HEADER.unpack_from(data)
     if not width or not height:
         raise CorruptError(f"the header says {width} x {height} pixels")
-    if width * height > max_pixels:
-        raise TooLargeError(f"{width} x {height} pixels, more than the limit of {max_pixels:,}")
+    check_size(width, height, max_pixels)
     if not MIN_QUALITY <= quality <= MAX_QUALITY:
         raise CorruptError(f"the header's quality is {quality}, not within {MIN_QUALITY}..{MAX_QUALITY}")
     return Header(token_model, synthesis, width, height, quality, version), chunks

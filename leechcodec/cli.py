@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import sys
 import time
 import warnings
@@ -20,20 +21,31 @@ QUALITY = click.FloatRange(1, 100)
 
 
 class _Commands(click.Group):
-    """Errors become one line on standard error and exit code 1, never a traceback."""
+    """Errors become one line on standard error and exit code 1, never a traceback.
+
+    (LEECHCODEC_TRACEBACK=1 in the environment shows where an unforeseen one came from.)
+    """
 
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
         except LqError as error:
             fail(str(error))
-        except (BrokenPipeError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             sys.exit(130)
+        except (BrokenPipeError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click's own: usage errors exit 2, a closed pipe ends quietly
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             fail(f"{where}{error.strerror or error}")
         except MemoryError:
             fail("out of memory")
+        except Exception as error:
+            if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch: a RuntimeError
+                fail("out of memory")
+            if os.environ.get("LEECHCODEC_TRACEBACK"):
+                raise
+            fail(f"internal error: {type(error).__name__}: {error}")
 
 
 def fail(message: str) -> None:
@@ -82,7 +94,7 @@ def encode(
     _set_threads(threads)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        image = load_image(io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source)
+        image = load_image(io.BytesIO(_read(source)) if source == "-" else source)
     for warning in caught:
         if warning.category is UserWarning:
             click.echo(f"leechcodec: warning: {warning.message}", err=True)
@@ -106,14 +118,17 @@ def decode(source: str, output: str | None, model: str | None, threads: int | No
 
     with _naming(source):
         header, _ = read_header(data)
+    from leechcodec.image import encode_image, image_format
+
+    suffix = ".png" if target is None else target.suffix
+    image_format(suffix)  # refused before the work
     from leechcodec import codec
-    from leechcodec.image import encode_image
 
     _set_threads(threads)
     loaded = time.perf_counter()
     with _naming(source), _progress("decoding", header.width * header.height) as progress:
         image = codec.decompress(data, model=model, progress=progress)
-    pixels = encode_image(image, ".png" if target is None else target.suffix)
+    pixels = encode_image(image, suffix)
     done = time.perf_counter()
     _write(target, pixels, force)
     if verbose:
@@ -176,6 +191,8 @@ def _target(source: str, output: str | None, suffix: str, force: bool) -> Path |
 
     if output == "-" or (output is None and source == "-"):
         return None
+    if output is None and not Path(source).name:
+        raise LqError(f"{source!r}: not the name of a file")
     path = Path(output) if output is not None else Path(source).with_suffix(suffix)
     if path.is_dir():
         raise LqError(f"{path}: is a folder")
@@ -185,7 +202,11 @@ def _target(source: str, output: str | None, suffix: str, force: bool) -> Path |
 
 
 def _read(source: str) -> bytes:
-    return sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    if source != "-":
+        return Path(source).read_bytes()
+    if sys.stdin is None:
+        raise LqError("standard input: closed")
+    return sys.stdin.buffer.read()
 
 
 def _write(target: Path | None, data: bytes, force: bool) -> None:

@@ -109,6 +109,10 @@ def test_other_faults_are_named():
         read_file(HEADER.pack(0))
     with pytest.raises(TooLargeError, match="65535 x 65535"):
         read_header(Header(b"a" * 8, b"b" * 8, 65535, 65535, 5000).pack(1))
+    for width, height in ((100_000_000, 1), (1, 100_000_000)):  # few pixels, but 64 times as many once padded
+        with pytest.raises(TooLargeError):
+            read_header(Header(b"a" * 8, b"b" * 8, width, height, 5000).pack(1))
+    assert read_header(Header(b"a" * 8, b"b" * 8, 10_000, 10_000, 5000).pack(1))[1] == 1
     doubled = write_file(HEADER, CHUNKS[:1])
     repeated = HEADER.pack(2) + doubled[HEADER_SIZE:] * 2
     with pytest.raises(CorruptError):

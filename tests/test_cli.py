@@ -95,7 +95,10 @@ def test_truncated_at_every_length_and_flipped_bits(run, photo, tmp_path):
 def test_missing_input_and_unwritable_output(run, photo, tmp_path):
     assert "missing.png" in run("encode", tmp_path / "missing.png", code=1).stderr
     assert "missing.lq" in run("decode", tmp_path / "missing.lq", code=1).stderr
-    assert "nowhere" in run("encode", photo, "-o", tmp_path / "nowhere" / "x.lq", code=1).stderr
+    nowhere = tmp_path / "nowhere" / "x.lq"
+    assert f"{nowhere}: No such file" in run("encode", photo, "-o", nowhere, code=1).stderr
+    for source in ("", "."):
+        assert "not the name of a file" in run("encode", source, code=1).stderr
     assert "is a folder" in run("encode", photo, "-o", tmp_path, code=1).stderr
 
 
@@ -128,6 +131,46 @@ def test_a_failed_write_leaves_no_trace(photo, tmp_path, monkeypatch, run):
     assert "No space left" in run("encode", photo, "-f", code=1).stderr
     assert target.read_bytes() == b"precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.lq", "photo.png"]
+
+
+def test_an_output_keeps_its_permissions(run, photo):
+    target = photo.with_suffix(".lq")
+    target.write_bytes(b"private")
+    target.chmod(0o600)
+    run("encode", photo, "-f")
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_unknown_output_type_is_refused_before_the_work(run, photo, monkeypatch):
+    run("encode", photo)
+    monkeypatch.setattr("leechcodec.codec.decompress", lambda *_, **__: pytest.fail("decoded"))
+    assert ".xyz" in run("decode", photo.with_suffix(".lq"), "-o", "out.xyz", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "leechcodec: out of memory\n"),
+        (MemoryError(), "leechcodec: out of memory\n"),
+        (KeyError("x\ny"), "leechcodec: internal error: KeyError: 'x\\ny'\n"),
+    ],
+)
+def test_unforeseen_errors_are_one_line(run, photo, monkeypatch, error, message):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr("leechcodec.codec.compress", broken)
+    assert run("encode", photo, code=1).stderr == message
+    assert not photo.with_suffix(".lq").exists()
+
+
+def test_an_interrupt_exits_130(run, photo, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("leechcodec.codec.compress", interrupted)
+    run("encode", photo, code=130)
+    assert not photo.with_suffix(".lq").exists()
 
 
 def test_help_imports_nothing_heavy():

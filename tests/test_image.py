@@ -1,3 +1,4 @@
+import contextlib
 import io
 import warnings
 
@@ -37,6 +38,18 @@ def test_transparency_is_laid_on_white_with_a_warning(mode):
         to_rgb(Image.new("RGBA", (1, 1), (9, 9, 9, 255)))
 
 
+def test_a_transparent_colour_is_transparency():
+    image = Image.new("RGB", (2, 1), (9, 9, 9))
+    image.putpixel((1, 0), (1, 2, 3))
+    with pytest.warns(UserWarning, match="white"):
+        assert to_array(load_image(saved(image, transparency=(9, 9, 9)))).tolist() == [[[255] * 3, [1, 2, 3]]]
+
+
+def test_modes_without_an_rgb_form_are_refused():
+    with pytest.raises(ImageError, match="La"):
+        to_rgb(Image.new("La", (2, 2)))
+
+
 def test_float_images_are_refused():
     with pytest.raises(ImageError, match="floating-point"):
         to_rgb(Image.new("F", (2, 2)))
@@ -46,6 +59,36 @@ def test_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
     assert load_image(saved(Image.new("RGB", (8, 4)), "JPEG", exif=exif)).size == (4, 8)
+
+
+def test_damaged_exif_does_not_spoil_the_pixels():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.new("RGB", (8, 4), (200, 100, 50)), "WEBP", exif=exif, lossless=True).getvalue()
+    assert b"*\0\0\0\x08" in data
+    with pytest.warns(UserWarning, match="EXIF"):
+        assert load_image(io.BytesIO(data.replace(b"*\0\0\0\x08", b"\xff\0\0\0\x08"))).size == (8, 4)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TGA"])
+def test_damaged_files_raise_typed_errors_only(file_format):
+    rng = np.random.default_rng(0)
+    data = saved(from_array(rng.integers(0, 255, (12, 15, 3), dtype=np.uint8)), file_format).getvalue()
+    for _ in range(200):
+        damaged = bytearray(data[: rng.integers(len(data) // 2, len(data) + 1)])
+        damaged[rng.integers(min(len(damaged), 200))] ^= 1 << rng.integers(8)
+        with warnings.catch_warnings(), contextlib.suppress(ImageError, TooLargeError):
+            warnings.simplefilter("ignore")
+            load_image(io.BytesIO(bytes(damaged)))
+
+
+def test_whatever_a_plugin_raises_is_typed(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("planes failed")
+
+    monkeypatch.setattr(Image, "open", broken)
+    with pytest.raises(ImageError, match="standard input: planes failed"):
+        load_image(io.BytesIO(b""))
 
 
 @pytest.mark.parametrize("data", [b"", b"hello, this is text", b"\x89PNG\r\n\x1a\n"])
