@@ -5,7 +5,7 @@ from leechcodec.lattice.golay import golay_words, hamming, hamming_reversed, oct
 
 def test_weight_distribution():
     assert np.bincount(golay_words().sum(axis=1, dtype=np.int64)).nonzero()[0].tolist() == [0, 8, 12, 16, 24]
-    assert np.bincount(golay_words().sum(axis=1))[[0, 8, 12, 16, 24]].tolist() == [1, 759, 2576, 759, 1]
+    assert np.bincount(golay_words().sum(axis=1, dtype=np.int64))[[0, 8, 12, 16, 24]].tolist() == [1, 759, 2576, 759, 1]
 
 
 def test_linear_in_the_word_number():
