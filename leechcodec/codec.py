@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
 from leechcodec import entropy
 from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, read_file, write_file
@@ -21,7 +22,7 @@ from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.image import from_array, to_array
 from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
-from leechcodec.prior import IntegerView
+from leechcodec.prior import IntegerView, drive
 
 Progress = Callable[[int, int], None]
 CHUNK_SCALES = ((0, 1), (2,), (3, 4))
@@ -148,12 +149,10 @@ def code_stages(
     config, quantizer = loaded.config, loaded.networks.quantizer
     count = config.stages_sent(quality / 100)
     done: list[np.ndarray] = []
-    walk = loaded.networks.prior.walk(IntegerView(loaded.prior, quality), _aligned(height), _aligned(width))
-    step = next(walk)
-    while step is not None:
-        stage, mask, params = step
+
+    def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor | None:
         if stage >= count:
-            break
+            return None
         h, w = params.shape[2:]
         rows = np.arange(h * w) if mask is None else np.flatnonzero(mask.reshape(-1).numpy())
         table = params[0].reshape(quantizer.dim, -1, h * w).permute(2, 0, 1).numpy()[rows].astype(np.int64)
@@ -166,10 +165,9 @@ def code_stages(
         done[stage][rows] = coded
         if progress:
             progress(stage + 1, count + 1)
-        try:
-            step = walk.send(torch.from_numpy(passed.reshape(1, h, w, -1)).permute(0, 3, 1, 2))
-        except StopIteration:
-            break
+        return torch.from_numpy(passed.reshape(1, h, w, -1)).permute(0, 3, 1, 2)
+
+    drive(loaded.networks.prior.walk(IntegerView(loaded.prior, quality), _aligned(height), _aligned(width)), answer)
     return [code.reshape(*_grid(config, stage, height, width), -1) for stage, code in enumerate(done)]
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.prior import FloatView, Prior
+from leechcodec.prior import FloatView, Prior, drive
 from leechcodec.quantizers import make_quantizer
 from leechcodec.transforms import AnalysisTransform, SynthesisTransform, TokenStage, knot_weights
 
@@ -99,12 +99,11 @@ class CodecModel(nn.Module):
         """Bits of every stage of every image, (B, stages)."""
         batch = sent.shape[0]
         bits = sent.new_zeros(batch, len(self.prior.stages))
-        walk = self.prior.walk(FloatView(self.prior, quality), height, width)
-        step = next(walk)
-        while True:
-            stage, mask, params = step
+
+        def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor | None:
+            nonlocal bits
             if stage >= len(codes):
-                return bits
+                return None
             code = codes[stage] if mask is None else codes[stage] * mask
             where = sent[:, stage].bool()[:, None, None].expand(batch, *code.shape[2:])
             (rows,) = (where if mask is None else where & mask).reshape(-1).nonzero(as_tuple=True)
@@ -120,10 +119,10 @@ class CodecModel(nn.Module):
             one_stage = F.one_hot(torch.tensor(stage), bits.shape[1]).to(bits)
             summed = bits.new_zeros(batch).index_add(0, image, token_bits) * (total / max(rows.numel(), 1))
             bits = bits + summed[:, None] * one_stage
-            try:
-                step = walk.send(code)
-            except StopIteration:
-                return bits
+            return code
+
+        drive(self.prior.walk(FloatView(self.prior, quality), height, width), answer)
+        return bits
 
     def encode(self, x: Tensor, quality: float) -> tuple[list[Tensor], Tensor]:
         """Codes of one image, coarse to fine, and its reconstruction.

@@ -17,7 +17,7 @@ Two views of the same weights run through the same walk, :meth:`Prior.walk`:
   decoding). The bound is checked from the weights when the view is made.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import numpy as np
 import torch
@@ -83,6 +83,16 @@ class Prior(nn.Module):
                     hidden = view.activate(view.conv(f"{name}.conv1", view.activate(h)))
                     h = view.add(h, view.conv(f"{name}.conv2", hidden))
                 stage += 1
+
+
+def drive(walk: Generator, answer: Callable[[int, Tensor | None, Tensor], Tensor | None]) -> None:
+    """Walk to the end: answer(stage, mask, params) gives the codes of each pass, or None where no more are sent."""
+    step = next(walk)
+    try:
+        while True:
+            step = walk.send(answer(*step))
+    except StopIteration:
+        return
 
 
 class PriorPass(nn.Module):

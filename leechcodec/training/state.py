@@ -76,10 +76,11 @@ def load_checkpoint(
     for kind, optimizer in optimizers.items():
         keys = {name.split(".")[1] for name in tensors if name.startswith(f"{kind}.")}
         for name, parameter in parameters.items():
-            for key in keys & {key for key in keys if f"{kind}.{key}.{name}" in tensors}:
-                value = tensors[f"{kind}.{key}.{name}"]
-                on_device = value if key == "step" else value.float().to(parameter.device)
-                optimizer.state[parameter][key] = on_device
+            for key in keys:
+                value = tensors.get(f"{kind}.{key}.{name}")
+                if value is not None:
+                    on_device = value if key == "step" else value.float().to(parameter.device)
+                    optimizer.state[parameter][key] = on_device
     generator.set_state(tensors["random.crops"])
     torch.set_rng_state(tensors["random.torch"])
     return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata.get("mean_loss", "null"))
