@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from leechcodec import entropy
-from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, read_file, write_file
+from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, check_size, read_file, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError, CorruptError
@@ -90,12 +90,13 @@ def tokenize(image: Image.Image, *, quality: float = 50.0, model: str | Path | N
     """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding."""
     if not 1 <= quality <= 100:
         raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+    check_size(image.width, image.height)
     loaded = load_model(model)
     quality = round(quality * 100) / 100
     pixels = torch.from_numpy(to_array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
     height, width = pixels.shape[2:]
     pixels = F.pad(pixels, (0, -width % ALIGNMENT, 0, -height % ALIGNMENT), mode="replicate")
-    codes, _ = loaded.networks.encode(pixels, quality)
+    codes = loaded.networks.encode(pixels, quality)
     return Tokens(
         codes=tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes),
         width=width,

@@ -44,6 +44,8 @@ class ModelConfig:
                 raise ConfigError(f"{name} needs {len(STRIDES)} non-negative integers (strides {STRIDES}), got {value}")
         if len(self.min_quality) != sum(self.stages):
             raise ConfigError(f"min_quality needs one entry a stage ({sum(self.stages)}), got {len(self.min_quality)}")
+        if not self.min_quality or self.min_quality[0] > 1:
+            raise ConfigError("a file of every quality needs its first token stage: min_quality must start at 1")
         if list(self.min_quality) != sorted(self.min_quality):
             raise ConfigError("min_quality must not fall from a coarser stage to a finer one")
         if not 0 < self.lmbda_min < self.lmbda_max:

@@ -124,26 +124,23 @@ class CodecModel(nn.Module):
         drive(self.prior.walk(FloatView(self.prior, quality), height, width), answer)
         return bits
 
-    def encode(self, x: Tensor, quality: float) -> tuple[list[Tensor], Tensor]:
-        """Codes of one image, coarse to fine, and its reconstruction.
+    def encode(self, x: Tensor, quality: float) -> list[Tensor]:
+        """Codes of one image, coarse to fine: int8 (1, dim, h, w) for each stage that this quality sends.
 
-        x: (1, 3, H, W) in -1..1, H and W multiples of 64. Returns (codes int8 (1, dim, h, w) for each stage that
-        this quality sends, x_hat).
+        x: (1, 3, H, W) in -1..1, H and W multiples of 64.
         """
         weights = knot_weights(x.new_tensor([quality]), self.config.quality_knots)
         features = self.analysis(x, weights)
-        count, codes = self.config.stages_sent(quality), []
+        codes = []
 
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-            if index >= count:
-                return None
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor:
             z = stage.encode(features[self.config.stage_scales[index]], state, weights)
             integers, code = self.quantizer.quantize(z.permute(0, 2, 3, 1))
             codes.append(integers.permute(0, 3, 1, 2))
             return code.permute(0, 3, 1, 2) * self.code_scale
 
-        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
-        return codes, x_hat
+        self.synthesis(x.shape[2], x.shape[3], weights, answer, stages=self.config.stages_sent(quality))
+        return codes
 
     def decode(self, codes: list[Tensor], height: int, width: int, quality: float) -> Tensor:
         """Image (1, 3, height, width), about -1..1, from the codes of its stages."""

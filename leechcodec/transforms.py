@@ -136,11 +136,12 @@ class SynthesisTransform(nn.Module):
         self.head = nn.Conv2d(widths[-1], 48, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.1 / (9 * widths[-1]) ** 0.5)
 
-    def forward(self, height: int, width: int, q: Tensor, answer) -> Tensor:
+    def forward(self, height: int, width: int, q: Tensor, answer, stages: int | None = None) -> Tensor | None:
         """Reconstruct images of height x width (multiples of 64).
 
         q: knot weights (B, knots). answer(stage index, TokenStage, state) -> codes (B, dim, h, w) as float scaled
-        to unit mean square, or None where the stage is not sent. Returns (B, 3, height, width), about -1..1.
+        to unit mean square, or None where the stage is not sent. stages: leave after so many stages, without the
+        picture: an encoder that only wants codes needs no more. Returns (B, 3, height, width), about -1..1, or None.
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
         state = constant.expand(-1, -1, height // STRIDES[0], width // STRIDES[0])
@@ -155,6 +156,8 @@ class SynthesisTransform(nn.Module):
                     if codes is not None:
                         state = self.stages[index].decode(state, codes, q)
                     index += 1
+                if index == stages:
+                    return None
                 first, last = (len(blocks) * t // max(count, 1) for t in (turn, turn + 1))
                 for block in blocks[first:last]:
                     state = block(state, q)

@@ -12,7 +12,7 @@ import leechcodec
 from leechcodec import codec
 from leechcodec.bitstream import Chunk, ChunkKind, Header, read_file, write_file
 from leechcodec.checkpoint import load_model, save_model
-from leechcodec.errors import ConfigError, CorruptError, LqError, ModelError, UnknownModelError
+from leechcodec.errors import ConfigError, CorruptError, LqError, ModelError, TooLargeError, UnknownModelError
 from tests.tiny import tiny_model
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample.png"
@@ -45,6 +45,12 @@ def test_tokens_survive_the_file(tiny_folder, width, height, quality, seed):
     tokens = codec.tokenize(image, quality=quality, model=tiny_folder)
     read = codec.read_tokens(codec.compress(image, quality=quality, model=tiny_folder), model=tiny_folder)
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
+
+
+def test_an_image_over_the_pixel_limit_is_refused(tiny_folder):
+    image = Image.new("RGB", (10_001, 10_000))
+    with pytest.raises(TooLargeError, match="10001 x 10000"):
+        codec.compress(image, model=tiny_folder)
 
 
 def test_file_size_is_the_cross_entropy(tiny_folder):

@@ -33,6 +33,7 @@ def test_stages_sent_grow_with_quality():
         ({"stage": [1]}, "unknown model config key 'stage'"),
         ({"stages": (1, 2)}, "stages needs 5"),
         ({"min_quality": (1,)}, "one entry a stage"),
+        ({"min_quality": (2, 2, 2, 2, 2, 2, 20, 40, 65)}, "must start at 1"),
         ({"lmbda_min": 1.0}, "lmbda_min"),
         ({"quality_knots": 1}, "quality_knots"),
         ({"channels": (8, 8, 8, 8, -1)}, "channels"),
