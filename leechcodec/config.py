@@ -21,27 +21,33 @@ class ModelConfig:
     """
 
     quantizer: str = "leech"
-    stages: tuple[int, ...] = (1, 1, 3, 4, 0)
+    stages: tuple[int, ...] = (1, 1, 3, 8, 0)
     """Token stages at each scale."""
     checkerboard: tuple[int, ...] = (0, 0, 1, 1, 0)
     """How many of a scale's first stages the prior codes in two passes, even positions before odd ones."""
-    min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 20, 40, 65)
+    min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 15, 30, 40, 48, 56, 66, 76)
     """The dial's value from which a stage is sent, one entry a stage, coarse to fine."""
     channels: tuple[int, ...] = (128, 160, 160, 128, 64)
     """Channels of the transforms at each scale."""
     analysis_blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
-    synthesis_blocks: tuple[int, ...] = (1, 1, 3, 3, 2)
+    synthesis_blocks: tuple[tuple[int, ...], ...] = ((1,), (1,), (1, 1, 1), (0, 1, 1, 0, 0, 0, 0, 1), (2,))
+    """Residual blocks after each token stage of a scale; one entry where a scale has no stage."""
     prior_channels: tuple[int, ...] = (96, 96, 96, 64, 64)
-    quality_knots: int = 6
+    quality_knots: int = 8
     """Knots of the piecewise linear tables that condition the networks on the quality dial."""
-    lmbda_min: float = 0.0008
-    lmbda_max: float = 0.0256
+    lmbda_min: float = 0.0003
+    lmbda_max: float = 0.06
 
     def __post_init__(self) -> None:
-        for name in ("stages", "checkerboard", "channels", "analysis_blocks", "synthesis_blocks", "prior_channels"):
+        for name in ("stages", "checkerboard", "channels", "analysis_blocks", "prior_channels"):
             value = getattr(self, name)
-            if len(value) != len(STRIDES) or any(not isinstance(n, int) or n < 0 for n in value):
+            if len(value) != len(STRIDES) or not all(map(_is_count, value)):
                 raise ConfigError(f"{name} needs {len(STRIDES)} non-negative integers (strides {STRIDES}), got {value}")
+        blocks = self.synthesis_blocks
+        if [len(counts) if isinstance(counts, tuple) else 0 for counts in blocks] != [max(n, 1) for n in self.stages]:
+            raise ConfigError(f"synthesis_blocks needs one number a token stage, scale by scale, got {blocks}")
+        if not all(_is_count(n) for counts in blocks for n in counts):
+            raise ConfigError(f"synthesis_blocks needs non-negative integers, got {blocks}")
         if len(self.min_quality) != sum(self.stages):
             raise ConfigError(f"min_quality needs one entry a stage ({sum(self.stages)}), got {len(self.min_quality)}")
         if not self.min_quality or self.min_quality[0] > 1:
@@ -75,7 +81,7 @@ class ModelConfig:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"unknown model config key {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return cls(**{key: _frozen(value) for key, value in values.items()})
 
     @classmethod
     def load(cls, path: Path) -> "ModelConfig":
@@ -84,3 +90,12 @@ class ModelConfig:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {error}") from error
         return cls.from_dict(values)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _frozen(value: object) -> object:
+    """Lists of a JSON or TOML file as the tuples of a frozen config."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

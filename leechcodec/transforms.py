@@ -129,8 +129,8 @@ class SynthesisTransform(nn.Module):
             for number in range(count)
         )
         self.blocks = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(width, knots) for _ in range(count))
-            for width, count in zip(widths, config.synthesis_blocks)
+            nn.ModuleList(ResidualBlock(width, knots) for _ in range(sum(counts)))
+            for width, counts in zip(widths, config.synthesis_blocks)
         )
         self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))
         self.head = nn.Conv2d(widths[-1], 48, 3, padding=1)
@@ -149,16 +149,16 @@ class SynthesisTransform(nn.Module):
         for scale, blocks in enumerate(self.blocks):
             if scale:
                 state = F.pixel_shuffle(self.up[scale - 1](state), 2)
-            count = self.config.stages[scale]
-            for turn in range(max(count, 1)):
-                if count:
+            done = 0
+            for count in self.config.synthesis_blocks[scale]:
+                if self.config.stages[scale]:
                     codes = answer(index, self.stages[index], state)
                     if codes is not None:
                         state = self.stages[index].decode(state, codes, q)
                     index += 1
                 if index == stages:
                     return None
-                first, last = (len(blocks) * t // max(count, 1) for t in (turn, turn + 1))
-                for block in blocks[first:last]:
+                for block in blocks[done : done + count]:
                     state = block(state, q)
+                done += count
         return F.pixel_shuffle(self.head(state), 4)

@@ -11,7 +11,7 @@ LAYOUT = dict(
     min_quality=(1, 1, 1, 30, 60),
     channels=(8, 8, 8, 8, 8),
     analysis_blocks=(1, 1, 1, 1, 1),
-    synthesis_blocks=(1, 1, 2, 1, 1),
+    synthesis_blocks=((1,), (1,), (1, 1), (1,), (1,)),
     prior_channels=(8, 8, 8, 8, 8),
     quality_knots=3,
 )

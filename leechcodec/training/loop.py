@@ -20,9 +20,10 @@ from leechcodec.config import ModelConfig
 from leechcodec.errors import LqError
 from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
+from leechcodec.training.grow import load_grown
 from leechcodec.training.muon import Muon
 from leechcodec.training.settings import TrainingConfig, load_settings
-from leechcodec.training.state import load_checkpoint, load_weights, save_checkpoint
+from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.training.validation import validate
 
 MAX_SKIPS = 50
@@ -84,7 +85,8 @@ def train(
 
     data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's
     checkpoint. steps: stop (and plan the decay) there instead of at the config's number. init: a checkpoint whose
-    weights alone are the start. Raises ConfigError and TrainingError.
+    averaged weights are the start; it may have fewer token stages and another dial (grow.py). Raises ConfigError,
+    ModelError and TrainingError.
     """
     config, settings = load_settings(config_path)
     if steps is not None:
@@ -111,7 +113,7 @@ def train(
     if resume:
         step, seconds, mean_loss = load_checkpoint(path, config, model, ema, optimizers, generator)
     elif init is not None:
-        load_weights(init, config, model)
+        load_grown(init, config, model)
         ema = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     training, validation = load_images(

@@ -11,7 +11,7 @@ from leechcodec.training.loop import stratified_quality, train
 from leechcodec.training.settings import TrainingConfig, load_settings
 from tests.tiny import LAYOUT
 
-MODEL = "[model]\n" + "".join(f"{key} = {list(v) if isinstance(v, tuple) else v}\n" for key, v in LAYOUT.items())
+MODEL = "[model]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in LAYOUT.items())
 
 
 @pytest.fixture

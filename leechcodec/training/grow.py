@@ -1,0 +1,76 @@
+"""Start a model from a smaller one: another dial, more token stages.
+
+Both changes keep what was learned. The quality tables are read off at the new knots' trade-offs (a table is piecewise
+linear in log lmbda). A new stage at the end of a scale starts as a copy of that scale's last one, in the synthesis
+transform and in the prior: it codes what the state does not say yet, once more.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ModelError
+
+
+def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
+    """Load a checkpoint's averaged weights into a model that differs in its stages and its dial alone.
+
+    config: of the model to fill. Raises ModelError where the file is not a training checkpoint, or a tensor neither
+    fits nor has a counterpart.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            old = ModelConfig.from_dict(json.loads((file.metadata() or {})["config"]))
+            names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a mapping)
+            tensors = {name.removeprefix("ema."): file.get_tensor(name) for name in names}
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{path}: not a training checkpoint ({error})") from error
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            source = _counterpart(name, old, config)
+            if source not in tensors:
+                raise ModelError(f"{path}: nothing to start {name} from")
+            value = tensors[source]
+            if _is_quality_table(name):
+                value = _regrid(value, old, config)
+            if value.shape != parameter.shape:
+                raise ModelError(f"{path}: {source} is {tuple(value.shape)}, {name} needs {tuple(parameter.shape)}")
+            parameter.copy_(value)
+
+
+def _counterpart(name: str, old: ModelConfig, new: ModelConfig) -> str:
+    """The old model's name of a parameter: stages keep their scale and their place in it, new ones copy the last."""
+    parts = name.split(".")
+    if parts[1] != "stages":
+        return name
+    stage = int(parts[2])
+    scale = new.stage_scales[stage]
+    place = stage - new.stage_scales.index(scale)
+    if not old.stages[scale]:
+        return name
+    last = old.stages[scale] - 1
+    parts[2] = str(old.stage_scales.index(scale) + min(place, last))
+    if parts[0] == "prior" and min(place, last) >= old.checkerboard[scale]:
+        parts[3] = "0"
+    return ".".join(parts)
+
+
+def _is_quality_table(name: str) -> bool:
+    return name.endswith((".table", ".quality"))
+
+
+def _regrid(table: Tensor, old: ModelConfig, new: ModelConfig) -> Tensor:
+    """Rows of a table (knots, channels) at the trade-offs of the new dial's knots; its ends hold beyond its range."""
+    span, rows = math.log(old.lmbda_max / old.lmbda_min), []
+    for knot in range(new.quality_knots):
+        lmbda = new.lmbda(1 + 99 * knot / (new.quality_knots - 1))
+        position = math.log(lmbda / old.lmbda_min) / span * (old.quality_knots - 1)
+        position = min(max(position, 0.0), old.quality_knots - 1.0)
+        below = min(int(position), old.quality_knots - 2)
+        rows.append(torch.lerp(table[below], table[below + 1], position - below))
+    return torch.stack(rows)

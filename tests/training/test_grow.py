@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ModelError
+from leechcodec.model import CodecModel
+from leechcodec.training.grow import load_grown
+from leechcodec.training.state import save_checkpoint
+from tests.tiny import LAYOUT, tiny_model
+
+WIDER = dict(
+    stages=(1, 1, 2, 3, 0),
+    min_quality=(1, 1, 1, 30, 60, 200, 200),
+    synthesis_blocks=((1,), (1,), (1, 1), (1, 0, 0), (1,)),
+)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A tiny model and its checkpoint."""
+    model = tiny_model()
+    ema = {name: p.detach().clone() for name, p in model.named_parameters()}
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model.config, model, ema, {}, torch.Generator(), 7, 1.0, None)
+    return model, path
+
+
+def grown(path, **changes) -> CodecModel:
+    config = ModelConfig(quantizer="leech", **{**LAYOUT, **changes})
+    model = CodecModel(config)
+    load_grown(path, config, model)
+    return model.eval()
+
+
+@torch.no_grad()
+def test_the_same_model_comes_back(saved):
+    model, path = saved
+    again = grown(path)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), again.parameters()))
+
+
+@torch.no_grad()
+def test_new_stages_that_are_not_sent_change_nothing(saved):
+    model, path = saved
+    wider = grown(path, **WIDER)
+    x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([20.0, 90.0])
+    before, after = model(x, quality), wider(x, quality)
+    assert torch.allclose(before.x_hat, after.x_hat, atol=1e-6)
+    assert torch.allclose(before.stage_bits, after.stage_bits[:, :5], rtol=1e-5)
+    first, copy = wider.synthesis.stages[4], wider.synthesis.stages[6]
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), copy.parameters()))
+
+
+@torch.no_grad()
+def test_a_wider_dial_means_the_same_trade_off(saved):
+    model, path = saved
+    wide = grown(path, lmbda_min=model.config.lmbda_min / 4, lmbda_max=model.config.lmbda_max * 4, quality_knots=25)
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    for quality in (1.0, 50.5, 100.0):
+        lmbda = model.config.lmbda(quality)
+        place = (
+            torch.tensor(lmbda / wide.config.lmbda_min).log()
+            / torch.tensor(wide.config.lmbda_max / wide.config.lmbda_min).log()
+        )
+        there = model.decode(model.encode(x, quality), 64, 64, quality)
+        sent = [code for code in model.encode(x, quality)]
+        assert torch.allclose(wide.decode(sent, 64, 64, 1 + 99 * place.item()), there, atol=0.02)
+
+
+def test_another_width_is_refused(saved):
+    _, path = saved
+    with pytest.raises(ModelError, match="needs"):
+        grown(path, channels=(8, 8, 8, 8, 16))
+
+
+def test_not_a_checkpoint(tmp_path):
+    path = tmp_path / "none.safetensors"
+    with pytest.raises(ModelError, match="not a training checkpoint"):
+        grown(path)
