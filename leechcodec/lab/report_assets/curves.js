@@ -1,0 +1,173 @@
+// The curves: Plotly draws them; controls and legend are plain HTML, so that keyboard and screen reader reach them.
+"use strict";
+
+(() => {
+  const { metrics, curves } = JSON.parse(document.getElementById("report-data").textContent);
+  const plot = document.getElementById("plot");
+  const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"];
+  const SIGNS = ["●", "■", "◆", "▲", "▼", "✚", "✖", "★"];
+  const DASHES = ["dash", "dot", "dashdot", "longdash"];
+  const PATTERNS = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "10 4" };
+  const coarse = matchMedia("(pointer: coarse)");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 44rem)");
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // Plotly reads a small HTML in its texts; entities make names from files plain text.
+  const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  const counts = { measured: 0, published: 0 };
+  for (const curve of curves) {
+    const index = counts[curve.kind]++;
+    curve.colour = `--c${index % 8}`;
+    curve.symbol = index % SYMBOLS.length;
+    curve.dash = curve.kind === "measured" ? "solid" : DASHES[index % DASHES.length];
+    curve.visible = curve.kind === "measured" || curve.lines;
+  }
+  const highest = Math.max(...curves.flatMap((curve) => Object.values(curve.points).flatMap((points) => points.bpp)), 0);
+  const ranges = [0.5, 1, 2].filter((limit) => limit < highest).map((limit) => [limit, String(limit)]);
+  ranges.push([Infinity, "all"]);
+  const ours = curves[0]?.points[metrics[0]?.key]?.bpp ?? [];
+  const state = { metric: metrics[0], limit: (ranges.find(([limit]) => limit >= Math.max(...ours, 0)) ?? ranges[0])[0] };
+
+  function traces() {
+    return curves.filter((curve) => curve.points[state.metric.key]).map((curve, index) => {
+      const points = curve.points[state.metric.key];
+      const colour = style(curve.colour);
+      const measured = curve.kind === "measured";
+      const value = `%{y:.${state.metric.digits}f}${state.metric.unit && " " + state.metric.unit}`;
+      return {
+        type: "scatter",
+        mode: points.bpp.length > 1 ? "lines+markers" : "markers",
+        name: plain(curve.name),
+        x: points.bpp,
+        y: points.values,
+        text: points.labels.map(plain),
+        visible: curve.visible,
+        line: { color: colour, dash: curve.dash, width: index === 0 && measured ? 3.5 : measured ? 2 : 1.25 },
+        marker: { color: measured ? colour : style("--paper"), symbol: SYMBOLS[curve.symbol], size: measured ? 8 : 6, line: { color: colour, width: 1.25 } },
+        hovertemplate: `<b>${plain(curve.name)}</b> %{text}<br>%{x:.4f} bpp<br>${value}<extra></extra>`,
+      };
+    });
+  }
+
+  function layout() {
+    const [low, high] = span();
+    const grid = { gridcolor: style("--line"), linecolor: style("--line"), zeroline: false, fixedrange: coarse.matches };
+    return {
+      font: { family: "system-ui, sans-serif", size: narrow.matches ? 12 : 13, color: style("--ink") },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      margin: narrow.matches ? { l: 44, r: 8, t: 8, b: 44 } : { l: 60, r: 16, t: 12, b: 48 },
+      showlegend: false,
+      hovermode: "closest",
+      hoverlabel: { bgcolor: style("--raised"), bordercolor: style("--line"), font: { color: style("--ink") }, align: "left" },
+      dragmode: coarse.matches ? false : "zoom",
+      xaxis: { ...grid, title: { text: "bits per pixel" }, range: [0, Math.min(state.limit, highest * 1.03)] },
+      yaxis: { ...grid, title: { text: narrow.matches ? "" : state.metric.label }, range: [low, high] },
+    };
+  }
+
+  /** The vertical range of what is shown left of the limit. */
+  function span() {
+    const seen = curves.filter((curve) => curve.visible && curve.points[state.metric.key]).flatMap((curve) => {
+      const points = curve.points[state.metric.key];
+      return points.values.filter((_, index) => points.bpp[index] <= state.limit);
+    });
+    if (!seen.length) return [0, 1];
+    const low = Math.min(...seen);
+    const high = Math.max(...seen);
+    const room = (high - low || 1) * 0.06;
+    return [low - room, high + room];
+  }
+
+  function draw() {
+    plot.setAttribute("aria-label", `${state.metric.label} against bits per pixel; the values are in the table below`);
+    if (!window.Plotly) {
+      plot.textContent = "The plotting library could not be loaded; the values are in the table below.";
+      plot.style.height = "auto";
+      return;
+    }
+    window.Plotly.react(plot, traces(), layout(), { displayModeBar: false, responsive: true, doubleClick: "reset" });
+  }
+
+  function segments(id, options, value, choose) {
+    for (const [key, label] of options) {
+      const input = Object.assign(document.createElement("input"), { type: "radio", name: id, checked: key === value });
+      input.addEventListener("change", () => choose(key));
+      const holder = document.createElement("label");
+      const text = Object.assign(document.createElement("span"), { textContent: label });
+      holder.append(input, text);
+      document.getElementById(id).append(holder);
+    }
+  }
+
+  function swatch(curve) {
+    const image = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    const sign = document.createElementNS("http://www.w3.org/2000/svg", "text");
+    for (const [key, value] of Object.entries({ width: 30, height: 14, "aria-hidden": "true" })) image.setAttribute(key, value);
+    for (const [key, value] of Object.entries({ x1: 0, x2: 30, y1: 7, y2: 7, "stroke-width": 2, "stroke-dasharray": PATTERNS[curve.dash] })) line.setAttribute(key, value);
+    for (const [key, value] of Object.entries({ x: 15, y: 11.5, "text-anchor": "middle", "font-size": 12 })) sign.setAttribute(key, value);
+    line.style.stroke = `var(${curve.colour})`;
+    sign.style.fill = `var(${curve.colour})`;
+    sign.textContent = SIGNS[curve.symbol];
+    if (curve.lines) image.append(line);
+    image.append(sign);
+    return image;
+  }
+
+  function legend() {
+    const box = document.getElementById("legend");
+    for (const kind of ["measured", "published"]) {
+      const members = curves.filter((curve) => curve.kind === kind);
+      if (!members.length) continue;
+      box.append(Object.assign(document.createElement("h3"), { textContent: kind === "measured" ? "Measured in this run" : "As published" }));
+      for (const curve of members) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.title = curve.source;
+        button.append(swatch(curve), curve.name);
+        button.setAttribute("aria-pressed", curve.visible);
+        button.addEventListener("click", () => {
+          curve.visible = !curve.visible;
+          button.setAttribute("aria-pressed", curve.visible);
+          draw();
+        });
+        box.append(button);
+      }
+    }
+  }
+
+  function values() {
+    const table = document.createElement("table");
+    const head = table.createTHead().insertRow();
+    for (const text of ["Curve", "Setting", "bpp", state.metric.label]) {
+      head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: text }));
+    }
+    const body = table.createTBody();
+    for (const curve of curves) {
+      const points = curve.points[state.metric.key];
+      points?.bpp.forEach((bpp, index) => {
+        const row = body.insertRow();
+        row.append(Object.assign(document.createElement("th"), { scope: "row", textContent: curve.name }));
+        for (const text of [points.labels[index], bpp.toFixed(4), points.values[index].toFixed(state.metric.digits)]) row.insertCell().textContent = text;
+      });
+    }
+    document.querySelector("#values .scroll").replaceChildren(table);
+  }
+
+  segments("metric", metrics.map((metric) => [metric, metric.name]), state.metric, (metric) => {
+    state.metric = metric;
+    draw();
+    values();
+  });
+  segments("range", ranges, state.limit, (limit) => {
+    state.limit = limit;
+    draw();
+  });
+  if (!metrics.length) return;
+  legend();
+  values();
+  draw();
+  for (const query of [dark, coarse, narrow]) query.addEventListener("change", draw);
+})();
