@@ -16,6 +16,7 @@ from leechcodec.errors import (
     LqError,
     ModelError,
     NotLqError,
+    TargetError,
     TooLargeError,
     TruncatedError,
     UnknownModelError,
@@ -23,7 +24,9 @@ from leechcodec.errors import (
 )
 
 __version__ = "0.1.0"
-_LAZY = {name: "leechcodec.codec" for name in ("Tokens", "compress", "decompress", "detokenize", "tokenize")}
+_LAZY = {
+    name: "leechcodec.codec" for name in ("Tokens", "compress", "compress_to", "decompress", "detokenize", "tokenize")
+}
 __all__ = [
     "ConfigError",
     "CorruptError",
@@ -31,6 +34,7 @@ __all__ = [
     "LqError",
     "ModelError",
     "NotLqError",
+    "TargetError",
     "TooLargeError",
     "TruncatedError",
     "UnknownModelError",

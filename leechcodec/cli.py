@@ -18,6 +18,7 @@ from leechcodec.errors import LqError
 LONG_PIXELS = 2_000_000
 """From so many pixels on the work is long enough for a progress bar."""
 QUALITY = click.FloatRange(1, 100)
+POSITIVE = click.FloatRange(0, min_open=True)
 
 
 class _Commands(click.Group):
@@ -81,11 +82,29 @@ def _io_options(command: Callable) -> Callable:
 
 @main.command()
 @_io_options
-@click.option("-q", "--quality", type=QUALITY, default=50.0, show_default=True, help="The dial, decimals allowed.")
+@click.option("-q", "--quality", type=QUALITY, help="The dial, 1 to 100, decimals allowed.  [default: 50]")
+@click.option("--bpp", type=POSITIVE, help="The best file of at most so many bits per pixel.")
+@click.option("--target-size", type=click.IntRange(1), help="The best file of at most so many bytes.")
+@click.option("--psnr", type=POSITIVE, help="The smallest file with at least this PSNR in dB.")
 def encode(
-    source: str, output: str | None, model: str | None, threads: int | None, force: bool, verbose: bool, quality: float
+    source: str,
+    output: str | None,
+    model: str | None,
+    threads: int | None,
+    force: bool,
+    verbose: bool,
+    quality: float | None,
+    bpp: float | None,
+    target_size: int | None,
+    psnr: float | None,
 ) -> None:
-    """Compress the image INPUT (- for standard input) to an .lq file."""
+    """Compress the image INPUT (- for standard input) to an .lq file.
+
+    --bpp, --target-size and --psnr search the dial, in place of -q: five to ten times the work.
+    """
+    wanted = {"size": target_size, "bpp": bpp, "psnr": psnr}
+    if sum(value is not None for value in (quality, *wanted.values())) > 1:
+        raise click.UsageError("give at most one of -q, --bpp, --target-size and --psnr")
     target = _target(source, output, ".lq", force)
     started = time.perf_counter()
     from leechcodec import codec
@@ -100,7 +119,13 @@ def encode(
             click.echo(f"leechcodec: warning: {warning.message}", err=True)
     loaded = time.perf_counter()
     with _progress("encoding", image.width * image.height) as progress:
-        data = codec.compress(image, quality=quality, model=model, progress=progress)
+        if any(value is not None for value in wanted.values()):
+            data, found = codec.compress_to(image, **wanted, model=model, progress=progress)
+            if not found.close:
+                reached = f"{found.value:.2f} dB" if psnr else f"{found.value:,} bytes"
+                click.echo(f"leechcodec: nearest to the target: {reached} at quality {found.quality:g}", err=True)
+        else:
+            data = codec.compress(image, quality=50.0 if quality is None else quality, model=model, progress=progress)
     done = time.perf_counter()
     _write(target, data, force)
     if verbose:

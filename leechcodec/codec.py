@@ -19,10 +19,11 @@ from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, check_siz
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.image import from_array, to_array
+from leechcodec.image import from_array, to_array, to_rgb
 from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerView, drive
+from leechcodec.search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 
 Progress = Callable[[int, int], None]
 CHUNK_SCALES = ((0, 1), (2,), (3, 4))
@@ -68,6 +69,52 @@ def compress(
     if progress:
         progress(1, 1 + len(tokens.codes))
     return _write(tokens, loaded, progress)
+
+
+def compress_to(
+    image: Image.Image,
+    *,
+    size: int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    model: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[bytes, Found]:
+    """Compress an image to a target: exactly one of size (bytes), bpp (bits per pixel), psnr (dB).
+
+    The file is the best that is no larger, or the smallest that is no worse: within 2 % or 0.05 dB where the dial
+    reaches so far (:class:`leechcodec.search.Found` says which quality it is and whether it is that close). Takes
+    some five to ten encodings. progress: called after each with (encodings done, 16). Raises TargetError for a
+    target that no quality reaches.
+    """
+    if sum(target is not None for target in (size, bpp, psnr)) != 1:
+        raise ConfigError("give exactly one of size, bpp and psnr")
+    image = to_rgb(image)
+    files: dict[float, bytes] = {}
+    trials = 0
+
+    def tried() -> None:
+        nonlocal trials
+        trials += 1
+        if progress:
+            progress(trials, MAX_TRIALS + 2)
+
+    def size_of(quality: float) -> int:
+        files[quality] = compress(image, quality=quality, model=model)
+        tried()
+        return len(files[quality])
+
+    def psnr_of(quality: float) -> float:
+        decoded = detokenize(tokenize(image, quality=quality, model=model), model=model)
+        error = np.asarray(image, dtype=np.float64) - np.asarray(decoded, dtype=np.float64)
+        tried()
+        return float(-10 * np.log10(max(np.mean(error**2), 1e-9) / 255**2))
+
+    if psnr is not None:
+        found = least_for_psnr(psnr_of, psnr)
+        return compress(image, quality=found.quality, model=model), found
+    found = best_within_size(size_of, size if bpp is None else bpp * image.width * image.height / 8)
+    return files[found.quality], found
 
 
 def decompress(

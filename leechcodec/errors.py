@@ -39,3 +39,7 @@ class ModelError(LqError):
 
 class ConfigError(LqError):
     """A setting that does not exist or is out of range."""
+
+
+class TargetError(LqError):
+    """A size or PSNR that no quality reaches."""

@@ -50,6 +50,29 @@ def test_names_default_from_the_input(run, photo):
     assert photo.is_file()
 
 
+@pytest.mark.parametrize(
+    "option, measure", [("--target-size", lambda facts: facts["bytes"]), ("--bpp", lambda facts: facts["bpp"])]
+)
+def test_encode_to_a_size(run, photo, option, measure):
+    facts = []
+    for quality in (1, 40, 100):
+        run("encode", photo, "-q", quality, "-f")
+        facts.append(json.loads(run("info", photo.with_suffix(".lq"), "--json").stdout))
+    target = measure(facts[1])
+    run("encode", photo, option, target, "-f")
+    reached = measure(json.loads(run("info", photo.with_suffix(".lq"), "--json").stdout))
+    assert 0.9 * target <= reached <= target
+    assert "cannot reach" in run("encode", photo, option, measure(facts[0]) // 2 or 1e-6, "-f", code=1).stderr
+    assert "nearest to the target" in run("encode", photo, option, 2 * max(map(measure, facts)), "-f").stderr
+
+
+def test_encode_to_a_psnr(run, photo):
+    assert "cannot reach 90 dB" in run("encode", photo, "--psnr", 90, code=1).stderr
+    assert not photo.with_suffix(".lq").exists()
+    run("encode", photo, "--psnr", 1)
+    assert "at most one of" in run("encode", photo, "--psnr", 30, "-q", 3, code=2).stderr
+
+
 def test_an_existing_output_is_refused_without_force(run, photo):
     target = photo.with_suffix(".lq")
     target.write_bytes(b"precious")
