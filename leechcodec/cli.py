@@ -25,7 +25,20 @@ class _Commands(click.Group):
     """Errors become one line on standard error and exit code 1, never a traceback.
 
     (LEECHCODEC_TRACEBACK=1 in the environment shows where an unforeseen one came from.)
+    The laboratory's commands are imported when one of them, or the list of all, is asked for.
     """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        from leechcodec.lab.commands import COMMANDS
+
+        return [*super().list_commands(context), *COMMANDS]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if command := super().get_command(context, name):
+            return command
+        from leechcodec.lab.commands import COMMANDS
+
+        return COMMANDS.get(name)
 
     def invoke(self, context: click.Context):
         try:
@@ -85,6 +98,7 @@ def _io_options(command: Callable) -> Callable:
 @click.option("-q", "--quality", type=QUALITY, help="The dial, 1 to 100, decimals allowed.  [default: 50]")
 @click.option("--bpp", type=POSITIVE, help="The best file of at most so many bits per pixel.")
 @click.option("--target-size", type=click.IntRange(1), help="The best file of at most so many bytes.")
+@click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile (colours become sRGB).")
 @click.option("--psnr", type=POSITIVE, help="The smallest file with at least this PSNR in dB.")
 def encode(
     source: str,
@@ -97,6 +111,7 @@ def encode(
     bpp: float | None,
     target_size: int | None,
     psnr: float | None,
+    strip: bool,
 ) -> None:
     """Compress the image INPUT (- for standard input) to an .lq file.
 
@@ -111,21 +126,18 @@ def encode(
     from leechcodec.image import load_image
 
     _set_threads(threads)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with _warnings_told():
         image = load_image(io.BytesIO(_read(source)) if source == "-" else source)
-    for warning in caught:
-        if warning.category is UserWarning:
-            click.echo(f"leechcodec: warning: {warning.message}", err=True)
     loaded = time.perf_counter()
-    with _progress("encoding", image.width * image.height) as progress:
+    with _naming(source), _warnings_told(), _progress("encoding", image.width * image.height) as progress:
         if any(value is not None for value in wanted.values()):
-            data, found = codec.compress_to(image, **wanted, model=model, progress=progress)
+            data, found = codec.compress_to(image, **wanted, metadata=not strip, model=model, progress=progress)
             if not found.close:
                 reached = f"{found.value:.2f} dB" if psnr else f"{found.value:,} bytes"
                 click.echo(f"leechcodec: nearest to the target: {reached} at quality {found.quality:g}", err=True)
         else:
-            data = codec.compress(image, quality=50.0 if quality is None else quality, model=model, progress=progress)
+            quality = 50.0 if quality is None else quality
+            data = codec.compress(image, quality=quality, metadata=not strip, model=model, progress=progress)
     done = time.perf_counter()
     _write(target, data, force)
     if verbose:
@@ -153,7 +165,8 @@ def decode(source: str, output: str | None, model: str | None, threads: int | No
     loaded = time.perf_counter()
     with _naming(source), _progress("decoding", header.width * header.height) as progress:
         image = codec.decompress(data, model=model, progress=progress)
-    pixels = encode_image(image, suffix)
+    with _warnings_told():
+        pixels = encode_image(image, suffix)
     done = time.perf_counter()
     _write(target, pixels, force)
     if verbose:
@@ -252,6 +265,17 @@ def _naming(source: str) -> Iterator[None]:
     except LqError as error:
         name = "standard input" if source == "-" else source
         raise type(error)(f"{name}: {error}") from error
+
+
+@contextlib.contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Warnings about the picture, one line each on standard error."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        if warning.category is UserWarning:
+            click.echo(f"leechcodec: warning: {warning.message}", err=True)
 
 
 def _set_threads(threads: int | None) -> None:

@@ -19,7 +19,8 @@ from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, check_siz
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.image import from_array, to_array, to_rgb
+from leechcodec.extras import Extras, separate
+from leechcodec.image import from_array, to_array
 from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerView, drive
@@ -57,18 +58,25 @@ class Tokens:
 
 
 def compress(
-    image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None, progress: Progress | None = None
+    image: Image.Image,
+    *,
+    quality: float = 50.0,
+    metadata: bool = True,
+    model: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """Compress an image to the bytes of a .lq file.
 
-    quality: the dial, 1..100, decimals allowed (hundredths are kept). model: a name, a folder, or None for the
-    default. progress: called with (steps done, steps in all). Raises LqError kinds.
+    quality: the dial, 1..100, decimals allowed (hundredths are kept). metadata: keep ICC profile, EXIF and XMP of
+    ``image.info``. Transparency is kept, losslessly. model: a name, a folder, or None for the default. progress:
+    called with (steps done, steps in all). Raises LqError kinds.
     """
     loaded = load_model(model)
-    tokens = tokenize(image, quality=quality, model=model)
+    colours, extras = separate(image, metadata=metadata)
+    tokens = tokenize(colours, quality=quality, model=model)
     if progress:
         progress(1, 1 + len(tokens.codes))
-    return _write(tokens, loaded, progress)
+    return _write(tokens, loaded, extras, progress)
 
 
 def compress_to(
@@ -77,6 +85,7 @@ def compress_to(
     size: int | None = None,
     bpp: float | None = None,
     psnr: float | None = None,
+    metadata: bool = True,
     model: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, Found]:
@@ -89,7 +98,6 @@ def compress_to(
     """
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
-    image = to_rgb(image)
     files: dict[float, bytes] = {}
     trials = 0
 
@@ -100,19 +108,20 @@ def compress_to(
             progress(trials, MAX_TRIALS + 2)
 
     def size_of(quality: float) -> int:
-        files[quality] = compress(image, quality=quality, model=model)
+        files[quality] = compress(image, quality=quality, metadata=metadata, model=model)
         tried()
         return len(files[quality])
 
     def psnr_of(quality: float) -> float:
-        decoded = detokenize(tokenize(image, quality=quality, model=model), model=model)
-        error = np.asarray(image, dtype=np.float64) - np.asarray(decoded, dtype=np.float64)
+        decoded = detokenize(tokenize(colours, quality=quality, model=model), model=model)
+        error = to_array(colours).astype(np.float64) - np.asarray(decoded, dtype=np.float64)
         tried()
         return float(-10 * np.log10(max(np.mean(error**2), 1e-9) / 255**2))
 
     if psnr is not None:
+        colours, _ = separate(image, metadata=metadata)
         found = least_for_psnr(psnr_of, psnr)
-        return compress(image, quality=found.quality, model=model), found
+        return compress(image, quality=found.quality, metadata=metadata, model=model), found
     found = best_within_size(size_of, size if bpp is None else bpp * image.width * image.height / 8)
     return files[found.quality], found
 
@@ -124,9 +133,14 @@ def decompress(
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """Decompress the bytes of a .lq file to an RGB image. Raises LqError kinds, and nothing else, for bad data."""
-    tokens = read_tokens(data, model=model, max_pixels=max_pixels, progress=progress)
-    image = detokenize(tokens, model=model)
+    """Decompress the bytes of a .lq file to an RGB image, RGBA where it has transparency.
+
+    ICC profile, EXIF and XMP are in ``info`` under Pillow's names. Raises LqError kinds, and nothing else, for bad
+    data.
+    """
+    header, chunks = read_file(data, max_pixels=max_pixels)
+    tokens = _read(header, chunks, model, progress)
+    image = Extras.of_chunks(chunks).add_to(detokenize(tokens, model=model))
     if progress:
         progress(1 + len(tokens.codes), 1 + len(tokens.codes))
     return image
@@ -168,7 +182,10 @@ def read_tokens(
     data: bytes, *, model: str | Path | None = None, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
 ) -> Tokens:
     """The tokens in a .lq file: exact integers on every machine."""
-    header, chunks = read_file(data, max_pixels=max_pixels)
+    return _read(*read_file(data, max_pixels=max_pixels), model, progress)
+
+
+def _read(header: Header, chunks: Sequence[Chunk], model: str | Path | None, progress: Progress | None) -> Tokens:
     loaded = model_for_file(header.token_model, model)
     payloads = [chunk.payload for chunk in chunks if chunk.kind in TOKEN_KINDS]
     _check_sizes(loaded.config, header, payloads)
@@ -219,7 +236,9 @@ def code_stages(
     return [code.reshape(*_grid(config, stage, height, width), -1) for stage, code in enumerate(done)]
 
 
-def _write(tokens: Tokens, loaded: LoadedModel, progress: Progress | None = None) -> bytes:
+def _write(
+    tokens: Tokens, loaded: LoadedModel, extras: Extras | None = None, progress: Progress | None = None
+) -> bytes:
     quality = round(tokens.quality * 100)
     count = 1 + _chunk_of(loaded.config, len(tokens.codes) - 1)
     coders = [entropy.TokenEncoder() for _ in range(count)]
@@ -231,7 +250,8 @@ def _write(tokens: Tokens, loaded: LoadedModel, progress: Progress | None = None
         height=tokens.height,
         quality=quality,
     )
-    return write_file(header, [Chunk(kind, coder.to_bytes()) for kind, coder in zip(TOKEN_KINDS, coders)])
+    chunks = [Chunk(kind, coder.to_bytes()) for kind, coder in zip(TOKEN_KINDS, coders)]
+    return write_file(header, chunks + ([] if extras is None else extras.chunks()))
 
 
 def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:

@@ -8,15 +8,18 @@ from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from leechcodec.bitstream import MAX_PIXELS, check_size
 from leechcodec.errors import ImageError, TooLargeError
 
+OPAQUE = {"JPEG", "BMP", "PPM"}
+"""Formats without transparency: it is laid on white."""
+
 
 def load_image(source: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read an image as RGB, EXIF orientation applied.
+    """Read an image upright: EXIF orientation applied and its tag removed. Its mode is the file's.
 
-    Grey, palette, CMYK and 16-bit grey images are converted; transparent ones are laid on white, with a warning.
     Raises ImageError (missing, unreadable, truncated, empty) or TooLargeError (more than max_pixels).
     """
     name = os.fspath(source) if isinstance(source, str | Path) else getattr(source, "name", "standard input")
@@ -37,7 +40,7 @@ def load_image(source: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) 
     except Exception as error:  # Pillow's plugins raise whatever their parsers trip over
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{name}: {reason}") from None
-    return to_rgb(_upright(image, name), name)
+    return _upright(image, name)
 
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
@@ -51,27 +54,41 @@ def _upright(image: Image.Image, name: str) -> Image.Image:
         return image
 
 
-def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
-    """Any Pillow mode to RGB; raises ImageError for an empty image and for modes that have no RGB form."""
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode to RGB, transparency laid on white with a warning.
+
+    Raises ImageError for an empty image and for modes that have no RGB form.
+    """
     if not image.width or not image.height:
-        raise ImageError(f"{name}: {image.width} x {image.height} pixels")
-    if image.mode == "RGB" and not image.has_transparency_data:
+        raise ImageError(f"an image of {image.width} x {image.height} pixels")
+    if image.has_transparency_data:
+        rgba = to_rgba(image)
+        if rgba.getchannel("A").getextrema()[0] < 255:
+            warnings.warn("transparency is laid on white", stacklevel=2)
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
         grey = np.asarray(image, dtype=np.float64).clip(0, 65535) / 257
         return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ImageError(f"{name}: floating-point images are not supported; convert to 8 bits first")
+        raise ImageError("floating-point images are not supported; convert to 8 bits first")
+    return _convert(image, "RGB")
+
+
+def to_rgba(image: Image.Image) -> Image.Image:
+    """An image with transparency as RGBA, colours not multiplied by it.
+
+    Raises ImageError for modes that have no RGBA form.
+    """
+    return _convert(image, "RGBA")
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
     try:
-        if not image.has_transparency_data:
-            return image.convert("RGB")
-        rgba = image.convert("RGBA")
+        return image.convert(mode)
     except ValueError as error:
-        raise ImageError(f"{name}: {error}") from None
-    if rgba.getchannel("A").getextrema()[0] < 255:
-        warnings.warn(f"{name}: transparency is laid on white", stacklevel=2)
-    white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("RGB")
+        raise ImageError(str(error)) from None
 
 
 def to_array(image: Image.Image) -> np.ndarray:
@@ -92,12 +109,26 @@ def image_format(suffix: str) -> str:
     return file_format
 
 
+def _metadata_of(image: Image.Image, copy: Image.Image) -> Image.Image:
+    copy.info.update(image.info)
+    return copy
+
+
 def encode_image(image: Image.Image, suffix: str) -> bytes:
-    """The bytes of an image file of the format that a suffix names. Raises ImageError where it cannot be written."""
+    """The bytes of an image file of the format that a suffix names, with the metadata in ``image.info``.
+
+    Raises ImageError where it cannot be written.
+    """
     file_format = image_format(suffix)
     buffer = io.BytesIO()
+    if image.mode == "RGBA" and file_format in OPAQUE:
+        image = _metadata_of(image, to_rgb(image))
+    options = {name: image.info[name] for name in ("icc_profile", "exif", "xmp") if name in image.info}
+    if file_format == "PNG" and "xmp" in options:
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))
     try:
-        image.save(buffer, file_format)
+        image.save(buffer, file_format, **options)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot write {file_format}: {error}") from None
     return buffer.getvalue()

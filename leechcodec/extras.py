@@ -1,0 +1,98 @@
+"""What travels beside the pixels: transparency and metadata, each in a chunk of its own (docs/FORMAT.md).
+
+Transparency is kept losslessly, as a grey PNG. ICC profile, EXIF and XMP are kept as the bytes Pillow hands over.
+"""
+
+import io
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from PIL import Image
+
+from leechcodec.bitstream import Chunk, ChunkKind
+from leechcodec.errors import CorruptError
+from leechcodec.image import to_rgba
+
+METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKind.XMP}
+"""Pillow's names in ``Image.info``, and the chunks they live in."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """alpha: the bytes of a grey PNG, or None for an opaque image. metadata: bytes by Pillow's name."""
+
+    alpha: bytes | None
+    metadata: dict[str, bytes]
+
+    @classmethod
+    def of_chunks(cls, chunks: Iterable[Chunk]) -> "Extras":
+        """What a file's chunks hold."""
+        found = {chunk.kind: chunk.payload for chunk in chunks}
+        return cls(found.get(ChunkKind.ALPHA), {name: found[kind] for name, kind in METADATA.items() if kind in found})
+
+    def chunks(self) -> list[Chunk]:
+        """The chunks of a file, in ascending order of kind."""
+        alpha = [] if self.alpha is None else [Chunk(ChunkKind.ALPHA, self.alpha)]
+        return alpha + [Chunk(kind, self.metadata[name]) for name, kind in METADATA.items() if name in self.metadata]
+
+    def add_to(self, image: Image.Image) -> Image.Image:
+        """An RGB image with its transparency (then RGBA) and its metadata in ``info``.
+
+        Raises CorruptError where the alpha chunk is not a grey PNG of the image's size.
+        """
+        if self.alpha is not None:
+            image.putalpha(_read_alpha(self.alpha, image.size))
+        image.info.update(self.metadata)
+        return image
+
+
+def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image, Extras]:
+    """An image's colours, without transparency and with an RGB profile or none, and what travels beside them.
+
+    metadata: keep ICC profile, EXIF and XMP. A profile that cannot go with RGB (CMYK's, grey's), and every profile
+    that is not kept, is used up: colours are converted to sRGB.
+    """
+    info, profile = image.info, image.info.get("icc_profile")
+    alpha = None
+    if image.has_transparency_data:
+        image = to_rgba(image)
+        channel = image.getchannel("A")
+        alpha = _write_alpha(channel) if channel.getextrema()[0] < 255 else None
+        image = image.convert("RGB")
+    if profile and (not metadata or profile[16:20] != b"RGB "):
+        image, profile = _to_srgb(image, profile), None
+    kept = {"icc_profile": profile, "exif": info.get("exif"), "xmp": info.get("xmp")} if metadata else {}
+    return image, Extras(
+        alpha, {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
+    )
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    from PIL import ImageCms  # seldom needed
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        warnings.warn("the colour profile does not fit the image and is ignored", stacklevel=3)
+        return image
+
+
+def _write_alpha(channel: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    channel.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _read_alpha(data: bytes, size: tuple[int, int]) -> Image.Image:
+    try:
+        alpha = Image.open(io.BytesIO(data), formats=["PNG"])
+        if alpha.size != size or alpha.mode != "L":
+            raise CorruptError(f"the alpha chunk is {alpha.mode} {alpha.width} x {alpha.height}, not grey {size}")
+        alpha.load()
+    except (CorruptError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's parsers raise whatever they trip over
+        raise CorruptError(f"the alpha chunk is not a PNG image: {error}") from None
+    return alpha

@@ -1,0 +1,105 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from leechcodec import codec
+from leechcodec.bitstream import Chunk, ChunkKind
+from leechcodec.errors import CorruptError, ImageError
+from leechcodec.extras import Extras, separate
+from leechcodec.image import encode_image, load_image
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def picture(mode: str = "RGBA", size: tuple[int, int] = (40, 30)) -> Image.Image:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 255, (4, 4, 4), dtype=np.uint8), "RGBA")
+    return coarse.resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparency_is_lossless(tiny_folder, mode):
+    image = picture("RGBA").convert(mode)
+    decoded = codec.decompress(codec.compress(image, quality=20, model=tiny_folder), model=tiny_folder)
+    assert decoded.mode == "RGBA"
+    assert np.array_equal(decoded.getchannel("A"), image.convert("RGBA").getchannel("A"))
+
+
+def test_an_opaque_alpha_channel_costs_nothing(tiny_folder):
+    image = picture("RGB")
+    plain = codec.compress(image, model=tiny_folder)
+    image.putalpha(255)
+    assert codec.compress(image, model=tiny_folder) == plain
+    assert codec.decompress(plain, model=tiny_folder).mode == "RGB"
+
+
+def test_metadata_survives_and_strips(tiny_folder):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    image = picture("RGB")
+    kept = {"icc_profile": SRGB, "exif": exif.tobytes(), "xmp": b"<x:xmpmeta/>"}
+    image.info.update(kept)
+    decoded = codec.decompress(codec.compress(image, model=tiny_folder), model=tiny_folder)
+    assert {name: decoded.info[name] for name in kept} == kept
+    stripped = codec.compress(image, metadata=False, model=tiny_folder)
+    assert not codec.decompress(stripped, model=tiny_folder).info
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_metadata_reaches_the_decoded_file(suffix):
+    image = picture("RGB")
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    image.info.update({"icc_profile": SRGB, "exif": exif.tobytes(), "xmp": b"<x:xmpmeta/>"})
+    again = Image.open(io.BytesIO(encode_image(image, suffix)))
+    assert again.info["icc_profile"] == SRGB
+    assert again.getexif()[0x010F] == "Maker"
+    assert b"xmpmeta" in again.info["xmp"]
+
+
+def test_transparency_is_laid_on_white_where_a_format_has_none():
+    with pytest.warns(UserWarning, match="white"):
+        assert Image.open(io.BytesIO(encode_image(picture(), ".jpg"))).mode == "RGB"
+    assert Image.open(io.BytesIO(encode_image(picture(), ".png"))).mode == "RGBA"
+
+
+def test_orientation_is_applied_once(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = picture("RGB")
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    upright, extras = separate(load_image(tmp_path / "turned.jpg"))
+    assert upright.size == (30, 40)
+    kept = Image.Exif()
+    kept.load(extras.metadata.get("exif", b""))
+    assert 0x0112 not in kept
+
+
+def test_a_profile_of_another_colour_space_is_used_up():
+    grey = picture("L")
+    grey.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    with pytest.warns(UserWarning, match="profile"):
+        colours, extras = separate(grey)
+    assert not extras.metadata and colours.size == grey.size
+
+
+def test_damaged_alpha_is_a_typed_error():
+    image = picture("RGB")
+    small = io.BytesIO()
+    picture("L", (5, 5)).save(small, "PNG")
+    for payload in (
+        b"",
+        b"text",
+        small.getvalue(),
+        encode_image(image, ".png"),
+        encode_image(picture("L"), ".png")[:60],
+    ):
+        with pytest.raises(CorruptError, match="alpha"):
+            Extras.of_chunks([Chunk(ChunkKind.ALPHA, payload)]).add_to(image.copy())
+
+
+def test_modes_without_colours_are_refused(tiny_folder):
+    with pytest.raises(ImageError, match="floating-point"):
+        codec.compress(Image.new("F", (3, 3)), model=tiny_folder)
