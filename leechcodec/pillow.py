@@ -1,0 +1,106 @@
+"""Pillow plugin: ``import leechcodec.pillow`` and .lq files open and save like any other.
+
+    import leechcodec.pillow
+    from PIL import Image
+
+    image = Image.open("photo.lq")        # header and metadata only; pixels are decoded when they are first needed
+    image.save("smaller.lq", quality=30)  # options: quality, metadata, icc_profile, exif, xmp, model
+
+Opening reads size, mode and metadata and verifies every checksum; torch is imported when pixels are decoded or saved.
+Importing this module registers the format; :func:`register_lq_opener` does it for those who import it without wanting
+to rely on that.
+"""
+
+from typing import IO
+
+from PIL import Image, ImageFile
+
+from leechcodec.bitstream import MAGIC, ChunkKind, read_file
+from leechcodec.errors import LqError
+from leechcodec.extras import METADATA, Extras
+
+FORMAT = "LQ"
+EXTENSION = ".lq"
+MIME = "image/x-lq"
+
+
+class LqImageFile(ImageFile.ImageFile):
+    """An .lq file opened by Pillow. Bad data raises SyntaxError or OSError, as Pillow's own plugins do."""
+
+    format = FORMAT
+    format_description = "leechcodec image"
+    _data: bytes | None = None
+    """The file, until its pixels are decoded."""
+
+    def _open(self) -> None:
+        self._data = self.fp.read()
+        try:
+            header, chunks = read_file(self._data)
+        except LqError as error:
+            # Image.open takes a SyntaxError for "not this format"; what has the magic is ours, and broken.
+            raise (OSError if _accept(self._data) else SyntaxError)(str(error)) from error
+        self._size = (header.width, header.height)
+        self._mode = "RGBA" if any(chunk.kind == ChunkKind.ALPHA for chunk in chunks) else "RGB"
+        self.info.update(Extras.of_chunks(chunks).metadata)
+        self.info["quality"] = header.quality / 100
+
+    def load(self):
+        """Decode the pixels, once."""
+        if self._data is not None:
+            from leechcodec import codec
+
+            try:
+                decoded = codec.decompress(self._data)
+            except LqError as error:
+                raise OSError(str(error)) from error
+            self.im, self._data, self.tile = decoded.im, None, []
+            if self._exclusive_fp and self._close_exclusive_fp_after_loading and self.fp:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+    def verify(self) -> None:
+        """Every checksum was verified when the file was opened; the pixels cannot be used afterwards."""
+        if self._exclusive_fp and self.fp:
+            self.fp.close()
+        self.fp = None
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(MAGIC)
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    from leechcodec import codec
+
+    options = dict(image.encoderinfo)
+    source = image.copy()
+    for name in METADATA:
+        value = options.get(name, image.info.get(name))
+        value = value.tobytes() if isinstance(value, Image.Exif) else value
+        if value:
+            source.info[name] = value
+        else:
+            source.info.pop(name, None)
+    quality = options.get("quality")
+    try:
+        data = codec.compress(
+            source,
+            quality=50.0 if quality is None else quality,
+            metadata=options.get("metadata", True),
+            model=options.get("model"),
+        )
+    except LqError as error:
+        raise OSError(str(error)) from error
+    file.write(data)
+
+
+def register_lq_opener() -> None:
+    """Teach Pillow the .lq format. Calling it again changes nothing."""
+    Image.register_open(FORMAT, LqImageFile, _accept)
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, EXTENSION)
+    Image.register_mime(FORMAT, MIME)
+
+
+register_lq_opener()
