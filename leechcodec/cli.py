@@ -98,6 +98,7 @@ def _io_options(command: Callable) -> Callable:
 @click.option("-q", "--quality", type=QUALITY, help="The dial, 1 to 100, decimals allowed.  [default: 50]")
 @click.option("--bpp", type=POSITIVE, help="The best file of at most so many bits per pixel.")
 @click.option("--target-size", type=click.IntRange(1), help="The best file of at most so many bytes.")
+@click.option("--verify", is_flag=True, help="Decode the file again before it gets its name.")
 @click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile (colours become sRGB).")
 @click.option("--psnr", type=POSITIVE, help="The smallest file with at least this PSNR in dB.")
 def encode(
@@ -112,6 +113,7 @@ def encode(
     target_size: int | None,
     psnr: float | None,
     strip: bool,
+    verify: bool,
 ) -> None:
     """Compress the image INPUT (- for standard input) to an .lq file.
 
@@ -130,14 +132,14 @@ def encode(
         image = load_image(io.BytesIO(_read(source)) if source == "-" else source)
     loaded = time.perf_counter()
     with _naming(source), _warnings_told(), _progress("encoding", image.width * image.height) as progress:
+        options = {"metadata": not strip, "verify": verify, "model": model, "progress": progress}
         if any(value is not None for value in wanted.values()):
-            data, found = codec.compress_to(image, **wanted, metadata=not strip, model=model, progress=progress)
+            data, found = codec.compress_to(image, **wanted, **options)
             if not found.close:
                 reached = f"{found.value:.2f} dB" if psnr else f"{found.value:,} bytes"
                 click.echo(f"leechcodec: nearest to the target: {reached} at quality {found.quality:g}", err=True)
         else:
-            quality = 50.0 if quality is None else quality
-            data = codec.compress(image, quality=quality, metadata=not strip, model=model, progress=progress)
+            data = codec.compress(image, quality=50.0 if quality is None else quality, **options)
     done = time.perf_counter()
     _write(target, data, force)
     if verbose:

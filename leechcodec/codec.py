@@ -62,21 +62,27 @@ def compress(
     *,
     quality: float = 50.0,
     metadata: bool = True,
+    verify: bool = False,
     model: str | Path | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress an image to the bytes of a .lq file.
 
     quality: the dial, 1..100, decimals allowed (hundredths are kept). metadata: keep ICC profile, EXIF and XMP of
-    ``image.info``. Transparency is kept, losslessly. model: a name, a folder, or None for the default. progress:
-    called with (steps done, steps in all). Raises LqError kinds.
+    ``image.info``. Transparency is kept, losslessly. verify: decode the file and compare its tokens. model: a name, a
+    folder, or None for the default. progress: called with (steps done, steps in all). Raises LqError kinds.
     """
     loaded = load_model(model)
     colours, extras = separate(image, metadata=metadata)
     tokens = tokenize(colours, quality=quality, model=model)
     if progress:
         progress(1, 1 + len(tokens.codes))
-    return _write(tokens, loaded, extras, progress)
+    data = _write(tokens, loaded, extras, progress)
+    if verify:
+        read = read_tokens(data, model=model)
+        if not all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)):
+            raise CorruptError("the encoded file does not decode to its own tokens: please report this")
+    return data
 
 
 def compress_to(
@@ -86,6 +92,7 @@ def compress_to(
     bpp: float | None = None,
     psnr: float | None = None,
     metadata: bool = True,
+    verify: bool = False,
     model: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, Found]:
@@ -121,9 +128,12 @@ def compress_to(
     if psnr is not None:
         colours, _ = separate(image, metadata=metadata)
         found = least_for_psnr(psnr_of, psnr)
-        return compress(image, quality=found.quality, metadata=metadata, model=model), found
-    found = best_within_size(size_of, size if bpp is None else bpp * image.width * image.height / 8)
-    return files[found.quality], found
+    else:
+        found = best_within_size(size_of, size if bpp is None else bpp * image.width * image.height / 8)
+    data = None if verify else files.get(found.quality)
+    if data is None:
+        data = compress(image, quality=found.quality, metadata=metadata, verify=verify, model=model)
+    return data, found
 
 
 def decompress(

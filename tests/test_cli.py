@@ -69,7 +69,7 @@ def test_encode_to_a_size(run, photo, option, measure):
 def test_encode_to_a_psnr(run, photo):
     assert "cannot reach 90 dB" in run("encode", photo, "--psnr", 90, code=1).stderr
     assert not photo.with_suffix(".lq").exists()
-    run("encode", photo, "--psnr", 1)
+    run("encode", photo, "--psnr", 1, "--verify", "--strip")
     assert "at most one of" in run("encode", photo, "--psnr", 30, "-q", 3, code=2).stderr
 
 

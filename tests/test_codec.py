@@ -61,6 +61,21 @@ def test_file_size_is_the_cross_entropy(tiny_folder):
     assert ideal < size <= 1.01 * ideal + 72 + 12
 
 
+def test_verify_decodes_what_was_written(tiny_folder, monkeypatch):
+    image, read_tokens = gradient(90, 70), codec.read_tokens
+    data = codec.compress(image, verify=True, model=tiny_folder)
+    assert data == codec.compress(image, model=tiny_folder)
+
+    def spoiled(*arguments, **options):
+        read = read_tokens(*arguments, **options)
+        read.codes[-1][0, 0] = -read.codes[-1][0, 0]
+        return read
+
+    monkeypatch.setattr(codec, "read_tokens", spoiled)
+    with pytest.raises(CorruptError, match="own tokens"):
+        codec.compress(image, verify=True, model=tiny_folder)
+
+
 def test_threads_do_not_change_the_file(tiny_folder):
     image, threads = gradient(200, 150), torch.get_num_threads()
     tokens, files = codec.tokenize(image, quality=80, model=tiny_folder), []
