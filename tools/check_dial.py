@@ -1,0 +1,56 @@
+"""Do size and PSNR rise with the dial? From each whole quality to the next, image by image and for their mean.
+
+    python tools/check_dial.py IMAGE... --step 1
+
+Prints the worst fall of a file's size (per cent) and of its PSNR (dB) from one quality to the next, where they happen,
+and whether the means over the images rise all the way. Exit status 1 where a size falls by more than 1 %, a PSNR by
+more than 0.05 dB, or a mean falls at all.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from leechcodec import codec
+
+
+def measured(image: Image.Image, quality: float, model: str | None) -> tuple[int, float]:
+    """Bytes and PSNR in dB."""
+    data = codec.compress(image, quality=quality, model=model)
+    error = np.asarray(image, dtype=np.float64) - np.asarray(codec.decompress(data, model=model), dtype=np.float64)
+    return len(data), float(-10 * np.log10(np.mean(error**2) / 255**2))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", type=Path, nargs="+")
+    parser.add_argument("--step", type=float, default=1.0)
+    parser.add_argument("--model", default=None)
+    args = parser.parse_args()
+    dial = np.arange(1, 100 + 1e-9, args.step)
+    sizes, psnrs, failed = [], [], False
+    for path in args.images:
+        image = Image.open(path).convert("RGB")
+        size, psnr = np.array([measured(image, quality, args.model) for quality in dial]).T
+        growth, gain = 100 * (size[1:] / size[:-1] - 1), np.diff(psnr)
+        failed |= bool(growth.min() < -1 or gain.min() < -0.05)
+        print(
+            f"{path.name}: size {size[0]:,.0f} to {size[-1]:,.0f} bytes, worst step {growth.min():+.2f} % at "
+            f"q = {dial[growth.argmin()]:g}; PSNR {psnr[0]:.2f} to {psnr[-1]:.2f} dB, worst step {gain.min():+.3f} dB "
+            f"at q = {dial[gain.argmin()]:g}",
+            flush=True,
+        )
+        sizes.append(8 * size / (image.width * image.height))
+        psnrs.append(psnr)
+    for name, means in (("bpp", np.mean(sizes, axis=0)), ("PSNR", np.mean(psnrs, axis=0))):
+        falls = dial[:-1][np.diff(means) <= 0]
+        failed |= len(falls) > 0
+        print(f"mean {name}: {'rises all the way' if not len(falls) else f'falls at q = {falls.tolist()}'}")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
