@@ -15,25 +15,32 @@
   // Plotly reads a small HTML in its texts; entities make names from files plain text.
   const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-  const counts = { measured: 0, published: 0 };
+  // Marker and dash tell curves apart without colour; published ones are grey, so that the measured stand out.
+  const counts = [0, 0];
   for (const curve of curves) {
-    const index = counts[curve.kind]++;
-    curve.colour = `--c${index % 8}`;
+    const index = counts[Number(curve.published)]++;
+    curve.colour = curve.published ? "--c7" : `--c${index % 7}`;
     curve.symbol = index % SYMBOLS.length;
-    curve.dash = curve.kind === "measured" ? "solid" : DASHES[index % DASHES.length];
-    curve.visible = curve.kind === "measured" || curve.lines;
+    curve.dash = curve.published ? DASHES[(index + Math.floor(index / SYMBOLS.length)) % DASHES.length] : "solid";
+    curve.lines = Object.values(curve.points).some((points) => points.bpp.length > 1);
+    curve.visible = true;
   }
+  curves.sort((one, other) => Number(one.published) - Number(other.published));
   const highest = Math.max(...curves.flatMap((curve) => Object.values(curve.points).flatMap((points) => points.bpp)), 0);
   const ranges = [0.5, 1, 2].filter((limit) => limit < highest).map((limit) => [limit, String(limit)]);
   ranges.push([Infinity, "all"]);
   const ours = curves[0]?.points[metrics[0]?.key]?.bpp ?? [];
-  const state = { metric: metrics[0], limit: (ranges.find(([limit]) => limit >= Math.max(...ours, 0)) ?? ranges[0])[0] };
+  const state = { metric: metrics[0], limit: (ranges.find(([limit]) => limit >= Math.max(...ours, 0)) ?? ranges[0])[0], marked: null };
 
   function traces() {
-    return curves.filter((curve) => curve.points[state.metric.key]).map((curve, index) => {
+    const drawn = curves.filter((curve) => curve.points[state.metric.key]);
+    // Plotly paints in order: published below, measured above them, this codec and what the legend points at on top.
+    const order = (curve) => (curve === state.marked ? 3 : curve === curves[0] ? 2 : curve.published ? 0 : 1);
+    return drawn.sort((one, other) => order(one) - order(other)).map((curve) => {
       const points = curve.points[state.metric.key];
-      const colour = style(curve.colour);
-      const measured = curve.kind === "measured";
+      const marked = curve === state.marked;
+      const colour = style(marked ? "--ink" : curve.colour);
+      const measured = !curve.published;
       const value = `%{y:.${state.metric.digits}f}${state.metric.unit && " " + state.metric.unit}`;
       return {
         type: "scatter",
@@ -43,8 +50,14 @@
         y: points.values,
         text: points.labels.map(plain),
         visible: curve.visible,
-        line: { color: colour, dash: curve.dash, width: index === 0 && measured ? 3.5 : measured ? 2 : 1.25 },
-        marker: { color: measured ? colour : style("--paper"), symbol: SYMBOLS[curve.symbol], size: measured ? 8 : 6, line: { color: colour, width: 1.25 } },
+        line: { color: colour, dash: curve.dash, width: marked || curve === curves[0] ? 3.5 : measured ? 2 : 1 },
+        marker: {
+          color: measured ? colour : style("--paper"),
+          symbol: SYMBOLS[curve.symbol],
+          size: measured || marked ? 8 : 5,
+          line: { color: colour, width: 1 },
+        },
+        opacity: measured || marked ? 1 : 0.75,
         hovertemplate: `<b>${plain(curve.name)}</b> %{text}<br>%{x:.4f} bpp<br>${value}<extra></extra>`,
       };
     });
@@ -81,6 +94,7 @@
   }
 
   function draw() {
+    for (const curve of curves) curve.button.hidden = !curve.points[state.metric.key];
     plot.setAttribute("aria-label", `${state.metric.label} against bits per pixel; the values are in the table below`);
     if (!window.Plotly) {
       plot.textContent = "The plotting library could not be loaded; the values are in the table below.";
@@ -118,24 +132,55 @@
 
   function legend() {
     const box = document.getElementById("legend");
-    for (const kind of ["measured", "published"]) {
-      const members = curves.filter((curve) => curve.kind === kind);
+    for (const published of [false, true]) {
+      const members = curves.filter((curve) => curve.published === published);
       if (!members.length) continue;
-      box.append(Object.assign(document.createElement("h3"), { textContent: kind === "measured" ? "Measured in this run" : "As published" }));
-      for (const curve of members) {
-        const button = document.createElement("button");
-        button.type = "button";
-        button.title = curve.source;
-        button.append(swatch(curve), curve.name);
-        button.setAttribute("aria-pressed", curve.visible);
-        button.addEventListener("click", () => {
-          curve.visible = !curve.visible;
-          button.setAttribute("aria-pressed", curve.visible);
-          draw();
-        });
-        box.append(button);
-      }
+      const group = document.createElement("details");
+      group.open = !published || !narrow.matches;
+      const title = document.createElement("summary");
+      title.textContent = published ? "As published" : "Measured in this run";
+      const row = document.createElement("div");
+      if (published) row.append(switchAll(members));
+      row.append(...members.map(toggle));
+      group.append(title, row);
+      box.append(group);
     }
+  }
+
+  /** A button that shows and hides a curve, and brings it out while it is pointed at or has the focus. */
+  function toggle(curve) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(swatch(curve), curve.name);
+    button.setAttribute("aria-pressed", curve.visible);
+    button.addEventListener("click", () => {
+      curve.visible = !curve.visible;
+      button.setAttribute("aria-pressed", curve.visible);
+      draw();
+    });
+    curve.button = button;
+    const mark = (value) => () => {
+      if (state.marked === value) return;
+      state.marked = value;
+      if (curve.visible) draw();
+    };
+    for (const event of ["pointerenter", "focus"]) button.addEventListener(event, mark(curve));
+    for (const event of ["pointerleave", "blur"]) button.addEventListener(event, mark(null));
+    return button;
+  }
+
+  function switchAll(members) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Hide all" });
+    button.addEventListener("click", () => {
+      const visible = !members.some((curve) => curve.visible);
+      for (const curve of members) {
+        curve.visible = visible;
+        curve.button.setAttribute("aria-pressed", visible);
+      }
+      button.textContent = visible ? "Hide all" : "Show all";
+      draw();
+    });
+    return button;
   }
 
   function values() {
@@ -149,7 +194,7 @@
       const points = curve.points[state.metric.key];
       points?.bpp.forEach((bpp, index) => {
         const row = body.insertRow();
-        row.append(Object.assign(document.createElement("th"), { scope: "row", textContent: curve.name }));
+        row.append(Object.assign(document.createElement("th"), { scope: "row", textContent: curve.published ? `${curve.name} (published)` : curve.name }));
         for (const text of [points.labels[index], bpp.toFixed(4), points.values[index].toFixed(state.metric.digits)]) row.insertCell().textContent = text;
       });
     }

@@ -10,12 +10,12 @@
   const names = new Map([[ORIGINAL, "Original"], ...data.codecs.map((codec) => [codec.key, codec.name])]);
   const peers = data.codecs.map((codec) => codec.key).filter((key) => key !== data.reference);
   const state = {
-    rate: data.defaultRate,
+    rate: Math.min(1, data.rates.length - 1),
     left: data.reference,
     right: peers.includes(data.anchor) ? data.anchor : (peers[0] ?? ORIGINAL),
     view: "picture",
     zoom: 2,
-    gain: 8,
+    gain: 4,
   };
 
   const byId = (id) => document.getElementById(id);
@@ -66,7 +66,7 @@
       const slider = this.part(".slider");
       slider.style.aspectRatio = `${image.width} / ${image.height}`;
       // Never enlarged, and an upright picture never taller than the window.
-      slider.style.width = `min(100%, ${image.width}px, ${((88 * image.width) / image.height).toFixed(2)}vh)`;
+      this.root.style.setProperty("--width", `min(100%, ${image.width}px, ${((85 * image.width) / image.height).toFixed(2)}vh)`);
       this.slide(slider);
       this.crop(this.part(".crops"));
       this.part(".place").addEventListener("change", () => this.goTo());
@@ -185,8 +185,9 @@
         const box = this.part(`.side.${side}`);
         box.classList.toggle("errors", errors);
         box.style.setProperty("--gain", state.gain);
-        show(box.querySelector(".original"), errors ? this.image.original : null, "");
-        show(box.querySelector(".shown"), this.file(state[side]),
+        const file = this.file(state[side]);
+        show(box.querySelector(".original"), errors && file ? this.image.original : null, "");
+        show(box.querySelector(".shown"), file,
           `${this.image.name}, ${errors ? "error of " : ""}${names.get(state[side])}`);
         this.part(`.caption.${side}`).replaceChildren(...this.caption(state[side]));
       }
@@ -194,12 +195,12 @@
 
     caption(key) {
       const title = element("b", { textContent: names.get(key) });
-      if (key === ORIGINAL) return [title, element("br"), bytes(this.image.bytes)];
+      if (key === ORIGINAL) return [title, facts([bytes(this.image.bytes)])];
       const entry = this.entry(key);
-      if (!entry) return [title, element("br"), "no file at this rate"];
-      const facts = [bytes(entry.bytes), fixed(entry.bpp, 3, " bpp"), ...measures(entry)];
-      if (!entry.file) facts.push("no picture");
-      return [title, ` ${entry.setting}`, size(entry, key), element("br"), ...spaced(facts)];
+      if (!entry) return [title, facts(["not measured"])];
+      const known = [bytes(entry.bytes), fixed(entry.bpp, 3, " bpp"), ...measures(entry)];
+      const gap = size(entry, key);
+      return [title, ` ${entry.setting}`, ...(gap ? [element("br"), gap] : []), facts(known)];
     }
 
     drawCrops() {
@@ -208,15 +209,19 @@
         const picture = element("div", { className: "pane" });
         picture.append(this.layer(key, "shown", `Crop of ${this.image.name}, ${names.get(key)}`));
         if (key === ORIGINAL) {
-          const legend = element("div", { className: "pane legend" }, `Below or beside: |decoded − original| × ${state.gain}. Black: no error.`);
+          const legend = element("div", { className: "pane legend" }, `Error maps: |decoded − original| × ${state.gain}, black where there is none`);
           return element("figure", {}, caption(element("b", { textContent: "Original" })), picture, legend);
+        }
+        const title = element("b", { textContent: names.get(key) });
+        const entry = this.entry(key);
+        if (!entry?.file) {
+          return element("figure", {}, caption(title), element("div", { className: "pane legend" }, "no picture"));
         }
         const errors = element("div", { className: "pane errors" });
         errors.style.setProperty("--gain", state.gain);
         errors.append(this.layer(ORIGINAL, "original", ""), this.layer(key, "shown", `Error of ${names.get(key)}`));
-        const entry = this.entry(key);
-        const facts = entry ? [element("b", { textContent: names.get(key) }), " ", ...spaced([bytes(entry.bytes), fixed(entry.bpp, 3, " bpp"), fixed(entry.psnr, 2, " dB")])] : [names.get(key)];
-        return element("figure", {}, caption(...facts), picture, errors);
+        const known = [bytes(entry.bytes), fixed(entry.bpp, 3, " bpp"), fixed(entry.psnr, 2, " dB")];
+        return element("figure", {}, caption(title, facts(known)), picture, errors);
       }));
     }
 
@@ -288,16 +293,16 @@
     ].filter(known);
   }
 
-  function spaced(facts) {
-    return facts.flatMap((fact, index) => [index ? " · " : "", element("span", { textContent: fact })]);
+  function facts(texts) {
+    return element("span", { className: "facts" }, ...texts.map((text) => element("span", { textContent: text })));
   }
 
   /** How far a peer's file is from ours; a difference that spoils the comparison stands out. */
   function size(entry, key) {
-    if (key === data.reference) return "";
+    if (key === data.reference) return null;
     const far = Math.abs(entry.gap) > 10;
-    const text = `${signed(entry.gap)} bytes${far ? ", not the same size" : ""}`;
-    return element("span", {}, " · ", element("span", { className: far ? "far" : "", textContent: text }));
+    const text = `${signed(entry.gap)} size${far ? ", too far to compare" : ""}`;
+    return element("span", { className: far ? "far" : "", textContent: text });
   }
 
   const all = data.images.map((image, number) => new Card(image, number));

@@ -1,0 +1,201 @@
+"""The laboratory's commands: paths and messages only. What computes is imported by the command that needs it."""
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from leechcodec.errors import LqError
+from leechcodec.lab.report import report
+
+PATH = click.Path(path_type=Path)
+DEFAULT_LPIPS = Path("data/lpips")
+DEFAULT_CODECS = ("leech", "jpeg", "jpeg2000", "webp", "avif", "jxl", "heic")
+
+
+@click.command("eval")
+@click.argument("dataset", type=PATH)
+@click.option(
+    "--codec", "codecs", multiple=True, help="leech, bsq, jpeg, …; repeat it.  [default: all but bsq and compressai]"
+)
+@click.option("-o", "--output", type=PATH, default=Path("results"), show_default=True, help="Folder of results.")
+@click.option("--model", help="Model name or folder of the codec leech.  [default: leech-vbr]")
+@click.option("--bsq-model", help="Model name or folder of the codec bsq.")
+@click.option("--dial", "dials", multiple=True, metavar="CODEC=Q,Q,…", help="Measure a codec at these settings.")
+@click.option("--lpips-weights", type=PATH, help="AlexNet, a file or its folder.  [default: data/lpips where it is]")
+@click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
+@click.option("--fresh", is_flag=True, help="Measure again what is in the cache.")
+def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jobs, fresh) -> None:
+    """Measure codecs on a folder of images.
+
+    Writes one JSON a codec, and the compressed files. An interrupted run goes on where it stopped. Codecs: leech, bsq
+    (with --bsq-model), jpeg, jpeg2000, webp, avif, jxl, heic, compressai-ARCHITECTURE.
+    """
+    wanted = {name: values for name, values in map(_dial, dials)}
+    from leechcodec.lab import evaluate as lab
+    from leechcodec.lab.peers import PeerOptions
+
+    if lpips_weights is None and DEFAULT_LPIPS.is_dir():
+        lpips_weights = DEFAULT_LPIPS
+    if lpips_weights is None:
+        _note("no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights names one")
+    config = lab.EvalConfig(
+        dataset=dataset,
+        codecs=codecs or DEFAULT_CODECS,
+        output=output,
+        options=PeerOptions(model=_absolute(model), bsq_model=_absolute(bsq_model)),
+        dials=wanted,
+        jobs=jobs or len(lab.available_cores()),
+        lpips=lpips_weights,
+        fresh=fresh,
+    )
+    with _notes(), _bar("files") as bar:
+
+        def progress(codec: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.set_description(codec, refresh=False)
+            bar.update(done - bar.n)
+
+        outcome = lab.evaluate(config, progress)
+    for codec, reason in outcome.skipped.items():
+        _note(f"skipped {codec}: {reason}")
+    for name, reason in outcome.unreadable:
+        _note(f"skipped {name}: {reason}")
+    for codec, name, reason in outcome.failed:
+        _note(f"{codec} left out {name}: {reason}")
+    for path in outcome.written.values():
+        click.echo(str(path))
+    if not outcome.written:
+        raise LqError("no codec could be measured")
+
+
+@click.command()
+@click.argument("results", type=PATH, nargs=-1, required=True)
+@click.option("--published", type=PATH, help="JSON of published curves, drawn dashed.")
+@click.option("--only", multiple=True, help="Draw this published curve only; repeat it.")
+@click.option("-o", "--output", type=PATH, multiple=True, required=True, help=".svg, .png or .pdf; repeat it.")
+@click.option("--max-bpp", type=click.FloatRange(0, min_open=True), help="Right end of the rate axis.")
+@click.option("--title", help="Above the panels.")
+def plot(results, published, only, output, max_bpp, title) -> None:
+    """Draw rate-distortion curves.
+
+    RESULTS are files or folders of leechcodec eval. One panel each for PSNR, MS-SSIM in dB, and LPIPS.
+    """
+    from leechcodec.lab.plot import draw
+
+    curves = _curves(results, published, only)
+    for path in output:
+        draw(curves, path, max_bpp=max_bpp, title=title)
+        click.echo(str(path))
+
+
+@click.command()
+@click.argument("results", type=PATH, nargs=-1, required=True)
+@click.option("--anchor", required=True, help="Codec, or name of a curve, to compare with.")
+@click.option("--metric", type=click.Choice(("psnr", "ms-ssim", "lpips")), default="psnr", show_default=True)
+@click.option("--published", type=PATH, help="JSON of published curves, compared too.")
+@click.option("--only", multiple=True, help="Compare this published curve only; repeat it.")
+@click.option("--format", "form", type=click.Choice(("text", "markdown", "csv")), default="text", show_default=True)
+def bdrate(results, anchor, metric, published, only, form) -> None:
+    """Print Bjontegaard delta rates against an anchor.
+
+    RESULTS are files or folders of leechcodec eval. A negative rate means smaller files at equal quality.
+    """
+    from leechcodec.lab import bdrate as lab
+
+    curves = _curves(results, published, only)
+    chosen = lab.find_anchor(curves, anchor)
+    click.echo(lab.FORMATS[form](lab.bd_table(curves, chosen, metric), chosen, metric))
+
+
+@click.command()
+@click.argument("name", type=click.Choice(("kodak", "lpips")))
+@click.option("--from", "source", type=PATH, help="Take it from this folder or file instead of the network.")
+@click.option("-o", "--output", type=PATH, help="Folder for it.  [default: data/NAME]")
+@click.option("--url", hidden=True, help="Another place to download from.")
+def data(name, source, output, url) -> None:
+    """Get the Kodak images, or the LPIPS backbone.
+
+    What is downloaded is checked by SHA-256, and goes on where it stopped.
+    """
+    target = output or Path("data") / name
+    options = {"url": url} if url else {}
+    with _bar("B", unit_scale=True, unit_divisor=1024) as bar:
+
+        def progress(file: str, done: int, total: int | None) -> None:
+            if bar.desc != f"{file}: ":
+                bar.reset(total)
+                bar.set_description(file)
+            bar.update(done - bar.n)
+
+        if name == "kodak":
+            from leechcodec.lab.datasets import kodak
+
+            added = kodak(target, source, progress=progress, **options)
+            message = f"{target}: 24 images, {added} of them new"
+        else:
+            from leechcodec.lab.backbone import backbone
+
+            message = str(backbone(target, source, progress=progress, **options))
+    click.echo(message)
+
+
+COMMANDS = {command.name: command for command in (evaluate, plot, bdrate, report, data)}
+
+
+def _curves(paths, published, only) -> list:
+    """Measured curves of results files and folders, this codec first, then the published ones."""
+    from leechcodec.lab import curves, results
+    from leechcodec.lab.errors import ResultsError
+
+    files = []
+    for path in paths:
+        inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not inside:
+            raise ResultsError(f"{path}: no results in it; leechcodec eval writes them")
+        files += inside
+    measured = [curves.measured(results.load(path)) for path in dict.fromkeys(files)]
+    measured.sort(key=lambda curve: (curve.key != "leech", curve.key != "bsq"))
+    return measured + (curves.published(published, only) if published else [])
+
+
+def _dial(text: str) -> tuple[str, tuple[float, ...]]:
+    codec, _, values = text.partition("=")
+    try:
+        return codec, tuple(float(value) for value in values.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: write it as jpeg=10,50,90", param_hint="--dial") from None
+
+
+def _absolute(model: str | None) -> str | None:
+    """A model's folder as the worker processes, and later readers of the results, will find it; a name as it is."""
+    return os.path.abspath(model) if model and Path(model).is_dir() else model
+
+
+def _note(message: str) -> None:
+    click.echo(f"leechcodec: {' '.join(message.split())}", err=True)
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings about images as one line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning):
+        _note(f"warning: {message}")
+
+
+@contextlib.contextmanager
+def _bar(unit: str, **options) -> Iterator:
+    """A progress bar with the time left, on a terminal; without one a line every half minute."""
+    from tqdm import tqdm
+
+    slow = {} if sys.stderr.isatty() else {"mininterval": 30}
+    with tqdm(unit=unit, leave=False, delay=0.5, **slow, **options) as bar:
+        yield bar

@@ -1,0 +1,97 @@
+"""This codec with its released model, and with a second model beside it."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from leechcodec import __version__, codec
+from leechcodec.checkpoint import DEFAULT_MODEL, LoadedModel, load_model
+from leechcodec.errors import LqError
+from leechcodec.lab.peers import Peer, Setting
+from leechcodec.paths import models_dir
+
+
+class Neural(Peer):
+    """leechcodec with one model."""
+
+    extension = ".lq"
+    description = "leechcodec, real .lq files"
+    values = (1, 20, 40, 55, 70, 85, 100)
+    limits = (1, 100)
+
+    @property
+    def source(self) -> str | None:
+        """The model's name or folder, None for the default one."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        return f"leechcodec {Path(self.source or DEFAULT_MODEL).name}"
+
+    def available(self) -> str | None:
+        try:
+            self._loaded()
+        except LqError as error:
+            return str(error)
+        return None
+
+    def prepare(self) -> None:
+        grey = Image.fromarray(np.full((64, 64, 3), 128, dtype=np.uint8))
+        for value in self.limits:  # both ends of the dial compile every kernel
+            self.decode(self.encode(grey, self.setting(value)))
+
+    def encode(self, image: Image.Image, setting: Setting) -> bytes:
+        return codec.compress(image, quality=setting.value, model=self.source)
+
+    def decode(self, data: bytes) -> Image.Image:
+        return codec.decompress(data, model=self.source).convert("RGB")
+
+    def versions(self) -> dict[str, str]:
+        return {"leechcodec": __version__, "torch": torch.__version__, "numpy": np.__version__}
+
+    def model(self) -> dict:
+        loaded = self._loaded()
+        given = Path(self.source) if self.source else None
+        folder = given if given and given.is_dir() else models_dir() / (self.source or DEFAULT_MODEL)
+        return {
+            "name": loaded.name,
+            "source": self.source,
+            "token_model": loaded.token_model.hex(),
+            "synthesis": loaded.synthesis.hex(),
+            "weights_sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
+            "config": asdict(loaded.config),
+        }
+
+    def _loaded(self) -> LoadedModel:
+        return load_model(self.source)
+
+
+class Leech(Neural):
+    """The released model, or the one given by name or folder."""
+
+    key = "leech"
+
+    @property
+    def source(self) -> str | None:
+        return self.options.model
+
+
+class Bsq(Neural):
+    """A second model, the one to compare with. It has no default: without one the codec is not available."""
+
+    key = "bsq"
+
+    @property
+    def source(self) -> str | None:
+        return self.options.bsq_model
+
+    @property
+    def name(self) -> str:
+        return super().name if self.source else "leechcodec, second model"
+
+    def available(self) -> str | None:
+        return super().available() if self.source else "no second model is given (--bsq-model FOLDER)"

@@ -1,0 +1,70 @@
+"""JPEG XL by pillow-jxl-plugin and HEIC by pillow-heif: optional packages, asked for only here."""
+
+import io
+from importlib import metadata
+
+import PIL
+from PIL import Image
+
+from leechcodec.lab.errors import MissingPackageError, require
+from leechcodec.lab.peers import Peer, Setting
+
+
+class JpegXl(Peer):
+    """Lossy VarDCT JPEG XL. pillow-jxl-plugin is under the GPL, so it is never more than an optional extra."""
+
+    key, name, extension = "jxl", "JPEG XL", ".jxl"
+    description = "JPEG XL by pillow-jxl-plugin (libjxl), VarDCT, effort 7"
+    values = (1, 10, 25, 45, 65, 78, 88)
+
+    def available(self) -> str | None:
+        return _missing("pillow_jxl", "peers")
+
+    def encode(self, image: Image.Image, setting: Setting) -> bytes:
+        require("pillow_jxl", "peers")  # registers the format with Pillow
+        buffer = io.BytesIO()
+        image.save(buffer, "JXL", quality=round(setting.value), lossless=False, effort=7)
+        return buffer.getvalue()
+
+    def decode(self, data: bytes) -> Image.Image:
+        require("pillow_jxl", "peers")
+        return Image.open(io.BytesIO(data), formats=["JXL"]).convert("RGB")
+
+    def versions(self) -> dict[str, str]:
+        return {"pillow": PIL.__version__, "pillow-jxl-plugin": metadata.version("pillow-jxl-plugin")}
+
+
+class Heic(Peer):
+    """HEVC intra, 4:4:4."""
+
+    key, name, extension = "heic", "HEIC 4:4:4", ".heic"
+    description = "HEVC intra by pillow-heif (x265), 4:4:4"
+    values = (5, 12, 20, 27, 34, 42, 50)
+
+    def available(self) -> str | None:
+        missing = _missing("pillow_heif", "peers")
+        if missing:
+            return missing
+        return None if require("pillow_heif").libheif_info()["HEIF"] else "this pillow-heif has no HEVC encoder"
+
+    def encode(self, image: Image.Image, setting: Setting) -> bytes:
+        buffer = io.BytesIO()
+        heif = require("pillow_heif", "peers").from_pillow(image)
+        heif.save(buffer, quality=round(setting.value), chroma=444)
+        return buffer.getvalue()
+
+    def decode(self, data: bytes) -> Image.Image:
+        return require("pillow_heif", "peers").open_heif(io.BytesIO(data)).to_pillow().convert("RGB")
+
+    def versions(self) -> dict[str, str]:
+        package = require("pillow_heif", "peers")
+        info = package.libheif_info()
+        return {"pillow-heif": package.__version__, "libheif": info["libheif"], "encoder": info["HEIF"]}
+
+
+def _missing(module: str, extra: str) -> str | None:
+    try:
+        require(module, extra)
+    except MissingPackageError as error:
+        return str(error)
+    return None

@@ -1,0 +1,69 @@
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from leechcodec.lab import bdrate
+from leechcodec.lab.curves import Curve, measured
+from leechcodec.lab.errors import PeerError
+from tests.lab.lab_files import results
+
+pytest.importorskip("bjontegaard")
+
+
+def curve(key, rates, values):
+    empty = (None,) * len(rates)
+    return Curve(key, key.upper(), False, tuple(rates), {"psnr": tuple(values), "ms-ssim": empty, "lpips": empty})
+
+
+def test_a_gain_in_quality_is_a_gain_in_rate():
+    anchor, better = measured(results()), measured(results("leech", gain=1.0))
+    delta = bdrate.bd_rate(anchor, better, "psnr")
+    assert delta.rate == pytest.approx(100 * (2 ** (-1 / 6) - 1), abs=1e-6)  # 6 dB a doubling
+    assert (delta.low, delta.high) == (26, 55)
+    assert bdrate.bd_rate(better, anchor, "psnr").rate == pytest.approx(100 * (2 ** (1 / 6) - 1), abs=1e-6)
+    for metric in ("ms-ssim", "lpips"):
+        assert bdrate.bd_rate(anchor, better, metric).rate == pytest.approx(0, abs=1e-9)
+    halved = replace(anchor, bpp=tuple(rate / 2 for rate in anchor.bpp))
+    assert bdrate.bd_rate(anchor, halved, "lpips").rate == pytest.approx(-50)
+    assert bdrate.bd_rate(anchor, halved, "lpips").low == pytest.approx(0.5 * 0.6**5)
+
+
+def test_what_has_no_bd_rate_says_why():
+    anchor = curve("a", (0.1, 0.2, 0.4, 0.8), (25, 28, 31, 34))
+    cases = {
+        "in common": curve("b", (0.1, 0.2, 0.4, 0.8), (35, 36, 37, 38)),
+        "33% of the shorter range": curve("c", (0.1, 0.2, 0.4, 0.8), (31, 33, 36, 40)),
+        "3 points": curve("d", (0.1, 0.2, 0.4), (25, 28, 31)),
+        "does not rise": curve("e", (0.1, 0.2, 0.4, 0.8), (25, 28, 27, 34)),
+    }
+    for words, other in cases.items():
+        delta = bdrate.bd_rate(anchor, other, "psnr")
+        assert delta.rate is None and words in delta.reason
+        assert "the anchor: " not in delta.reason
+    assert bdrate.bd_rate(cases["3 points"], anchor, "psnr").reason.startswith("the anchor: 3 points")
+    assert "no figures in lpips" in bdrate.bd_rate(anchor, cases["in common"], "lpips").reason
+    half = curve("f", (0.1, 0.2, 0.4, 0.8), (29.5, 32, 35, 38.5))
+    assert bdrate.bd_rate(anchor, half, "psnr").rate is not None  # just half of the range is shared
+
+
+def test_tables():
+    anchor, better = measured(results("webp")), measured(results("leech", gain=1.0))
+    short = replace(curve("p", (0.1,), (30,)), name="Paper", published=True)
+    deltas = bdrate.bd_table([short, anchor, better], anchor, "psnr")
+    assert [delta.name for delta in deltas] == ["LEECH", "Paper"]
+    text = bdrate.as_text(deltas, anchor, "psnr")
+    assert "against WEBP" in text and "-10.9 %" in text and "Paper, published" in text and "1 point in psnr" in text
+    assert bdrate.as_markdown(deltas, anchor, "psnr").splitlines()[2] == "| LEECH | -10.9 % | 26.00..55.00 dB |"
+    rows = list(csv.DictReader(io.StringIO(bdrate.as_csv(deltas, anchor, "psnr"))))
+    assert float(rows[0]["bd_rate_percent"]) == pytest.approx(-10.91, abs=0.01)
+    assert rows[1]["bd_rate_percent"] == "" and rows[1]["published"] == "true" and rows[1]["reason"]
+
+
+def test_anchors_by_key_or_name():
+    measured_, published = curve("webp", (1,), (1,)), replace(curve("WebP", (1,), (1,)), published=True)
+    assert bdrate.find_anchor([published, measured_], "WebP") is measured_
+    assert bdrate.find_anchor([published], "webp") is published
+    with pytest.raises(PeerError, match="'bsq'"):
+        bdrate.find_anchor([measured_], "bsq")

@@ -1,0 +1,75 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from leechcodec.cli import main
+from leechcodec.lab import results as module
+from tests.lab.lab_files import picture, results
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [*map(str, arguments)])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "results").mkdir()
+    for codec, gain in (("leech", 1.0), ("webp", 0.0)):
+        module.save(results(codec, gain), tmp_path / "results" / f"{codec}.json")
+    published = {"VVC": {"bpp": [0.1, 0.2, 0.4, 0.8], "psnr": [27, 33, 39, 45], "ms_ssim": None}}
+    (tmp_path / "curves.json").write_text(json.dumps(published))
+    return tmp_path
+
+
+def test_eval(tmp_path):
+    (tmp_path / "photos").mkdir()
+    picture(40, 30).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "bad.png").write_bytes(b"bad")
+    arguments = ["eval", tmp_path / "photos", "--codec", "jpeg", "--codec", "bsq", "--dial", "jpeg=10,60", "--jobs", 1]
+    result = run(*arguments, "-o", tmp_path / "results")
+    assert result.stdout.split() == [str(tmp_path / "results" / "jpeg.json")]
+    assert "skipped bsq: no second model" in result.stderr and "skipped bad.png: not an image" in result.stderr
+    assert module.load(tmp_path / "results" / "jpeg.json").settings == ("q10", "q60")
+    assert "no such folder" in run("eval", tmp_path / "missing", "-o", tmp_path, code=1).stderr
+    assert "write it as" in run(*arguments, "--dial", "jpeg=x", code=2).stderr
+    assert "no codec" in run("eval", tmp_path / "photos", "--codec", "bsq", "-o", tmp_path / "r", code=1).stderr
+
+
+def test_plot(folder):
+    pytest.importorskip("matplotlib")
+    out = folder / "rd.svg"
+    run("plot", folder / "results" / "leech.json", folder / "results", "--published", folder / "curves.json", "-o", out)
+    assert "VVC, published" in out.read_text()
+    (folder / "results" / "old.json").write_text('{"schema": 0}')
+    assert "schema 0" in run("plot", folder / "results", "-o", out, code=1).stderr
+
+
+def test_bdrate(folder):
+    pytest.importorskip("bjontegaard")
+    out = run("bdrate", folder / "results", "--anchor", "webp", "--published", folder / "curves.json").stdout
+    assert "LEECH" in out and "-10.9 %" in out and "VVC, published" in out
+    assert run("bdrate", folder / "results", "--anchor", "webp", "--format", "csv").stdout.startswith("anchor,")
+    assert "| LEECH |" in run("bdrate", folder / "results", "--anchor", "webp", "--format", "markdown").stdout
+    assert "no curve" in run("bdrate", folder / "results", "--anchor", "bsq", code=1).stderr
+
+
+def test_data_offline(tmp_path):
+    result = run("data", "kodak", "-o", tmp_path / "kodak", "--url", "http://127.0.0.1:9", code=1)
+    assert "Without a network" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_list_of_commands_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom leechcodec.cli import main\n"
+        "print(CliRunner().invoke(main, ['--help']).stdout)\n"
+        "print('heavy:', [name for name in ('torch', 'matplotlib', 'numpy', 'PIL') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "heavy: []" in out
+    for command in ("encode", "eval", "plot", "bdrate", "data", "report"):
+        assert f"  {command} " in out

@@ -1,0 +1,145 @@
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from leechcodec.lab import evaluate as lab
+from leechcodec.lab import measure, results
+from leechcodec.lab.errors import DatasetError, PeerError
+from leechcodec.lab.evaluate import EvalConfig, evaluate
+from leechcodec.lab.peers import PeerOptions
+from leechcodec.lab.peers_pillow import Jpeg
+from tests.lab.lab_files import lpips_weights, picture
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    picture(64, 48, 0).save(folder / "a.png")
+    picture(40, 33, 1).convert("L").save(folder / "b.png")
+    picture(50, 50, 2).save(folder / "a.jpg", quality=95)
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture
+def config(folder, tmp_path):
+    dials = {"jpeg": (80.0, 20.0), "webp": (50.0,)}
+    return EvalConfig(dataset=folder, codecs=("jpeg", "webp"), output=tmp_path / "results", dials=dials)
+
+
+def test_rows_files_and_means(config):
+    seen = []
+    outcome = evaluate(config, lambda *progress: seen.append(progress))
+    assert seen[-1] == ("webp", 9, 9) and (outcome.measured, outcome.cached) == (9, 0)
+    assert [name for name, _ in outcome.unreadable] == ["broken.png"] and not outcome.skipped and not outcome.failed
+    found = results.load(outcome.written["jpeg"])
+    assert found.settings == ("q20", "q80") and found.dataset == str(config.dataset)
+    assert found.machine["jobs"] == 1 and "pillow" in found.versions and "jpg" in found.versions
+    assert {row.image for row in found.images} == {"a.png", "a.jpg", "b.png"}
+    assert [entry.image for entry in found.skipped] == ["broken.png"]
+    for row in found.images:
+        path = config.output / row.file
+        assert row.bytes == path.stat().st_size and row.bpp == 8 * row.bytes / (row.width * row.height)
+        assert row.ms_ssim is None and row.lpips is None and 0 < row.ssim < 1 and row.encode_s > 0 < row.decode_s
+        assert path.parent.name == row.setting and Image.open(path).size == (row.width, row.height)
+    assert len({row.file for row in found.images}) == 6  # a.png and a.jpg do not write the same file
+    rows = [row for row in found.images if row.setting == "q20"]
+    assert found.results["psnr-rgb"][0] == pytest.approx(sum(row.psnr for row in rows) / 3)
+
+
+def test_a_second_run_comes_from_the_cache(config, folder):
+    first = results.load(evaluate(config).written["jpeg"])
+    again = evaluate(config)
+    assert (again.measured, again.cached) == (0, 9)
+    assert results.load(again.written["jpeg"]).images == first.images
+    more = evaluate(replace(config, dials={"jpeg": (80.0, 20.0, 50.0), "webp": (50.0,)}))
+    assert (more.measured, more.cached) == (3, 9)
+    picture(40, 33, 5).save(folder / "b.png")
+    (config.output / first.images[0].file).unlink()
+    changed = evaluate(config)
+    assert changed.measured == 4  # b.png at three settings, and the file that went
+    assert evaluate(replace(config, fresh=True)).measured == 9
+
+
+def test_lpips_given_later_is_added_without_encoding_again(config, tmp_path, monkeypatch):
+    pytest.importorskip("scipy")
+    if not lab._installed("lpips"):
+        pytest.skip("lpips is not installed")
+    config = replace(config, codecs=("jpeg",))
+    first = results.load(evaluate(config).written["jpeg"])
+    monkeypatch.setattr(Jpeg, "encode", None)
+    outcome = evaluate(replace(config, lpips=lpips_weights(tmp_path)))
+    second = results.load(outcome.written["jpeg"])
+    assert outcome.measured == 6 and all(row.lpips > 0 for row in second.images)
+    assert [row.encode_s for row in second.images] == [row.encode_s for row in first.images]
+
+
+def test_a_codec_that_fails_on_one_image_keeps_the_others(config, monkeypatch):
+    encode = Jpeg.encode
+
+    def failing(self, image, setting):
+        if image.width == 64 and setting.value == 80:
+            raise RuntimeError("too\nhard")
+        return encode(self, image, setting)
+
+    monkeypatch.setattr(Jpeg, "encode", failing)
+    outcome = evaluate(config)
+    assert outcome.failed == [("jpeg", "a.png", "q80: RuntimeError: too hard")]
+    found = results.load(outcome.written["jpeg"])
+    assert {row.image for row in found.images} == {"a.jpg", "b.png"}  # at both settings, so that means compare
+    assert [entry.image for entry in found.skipped] == ["broken.png", "a.png"]
+    assert len(results.load(outcome.written["webp"]).images) == 3
+    monkeypatch.setattr(Jpeg, "encode", encode)
+    assert evaluate(config).measured == 1
+
+
+def test_a_peer_that_is_not_there_is_named(config, monkeypatch):
+    monkeypatch.setattr(Jpeg, "available", lambda self: "not today")
+    outcome = evaluate(replace(config, codecs=("jpeg", "bsq", "webp")))
+    assert outcome.skipped["jpeg"] == "not today" and "--bsq-model" in outcome.skipped["bsq"]
+    assert list(outcome.written) == ["webp"]
+
+
+def test_this_codec_through_files(config, tiny_folder):
+    options = PeerOptions(model=str(tiny_folder))
+    outcome = evaluate(replace(config, codecs=("leech",), options=options, dials={"leech": (30.0,)}))
+    found = results.load(outcome.written["leech"])
+    assert found.model["name"] == "tiny" and len(found.images) == 3
+    assert (config.output / "files/leech/q30/b.lq").read_bytes()[:4] == b"\x89LQ\n"
+
+
+def test_processes_give_the_same_rows(config):
+    """Two workers; slow, because each imports torch."""
+    config = replace(config, codecs=("jpeg",))
+    here = results.load(evaluate(config).written["jpeg"])
+    there = results.load(evaluate(replace(config, jobs=2, fresh=True)).written["jpeg"])
+    plain = [[replace(row, encode_s=0.0, decode_s=0.0) for row in found.images] for found in (here, there)]
+    assert plain[0] == plain[1] and there.machine["jobs"] == 2
+
+
+def test_wrong_wishes(config, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="no such folder"):
+        evaluate(replace(config, dataset=tmp_path / "missing"))
+    with pytest.raises(DatasetError, match="no image"):
+        evaluate(replace(config, dataset=tmp_path / "empty"))
+    with pytest.raises(PeerError):
+        evaluate(replace(config, codecs=("gif",)))
+    with pytest.raises(PeerError):
+        evaluate(replace(config, dials={"jpeg": (500.0,)}))
+
+
+def test_results_are_drawn_by_other_tools(config):
+    """The columns that CompressAI's plotting tool reads are plain lists of numbers of one length."""
+    data = json.loads(evaluate(config).written["jpeg"].read_text())["results"]
+    assert len(data["bpp"]) == len(data["psnr-rgb"]) == len(data["ms-ssim-rgb"]) == 2
+
+
+def test_measure_keeps_codecs_between_images(config):
+    measure._peer.cache_clear()
+    evaluate(config)
+    assert measure._peer.cache_info().misses == 2

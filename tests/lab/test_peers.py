@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from leechcodec.errors import CorruptError, NotLqError
+from leechcodec.lab import peers
+from leechcodec.lab.errors import PeerError
+from leechcodec.lab.metrics import psnr
+from leechcodec.lab.peers import PeerOptions, adapter
+from tests.lab.lab_files import picture
+
+
+@pytest.mark.parametrize("key", ["jpeg", "jpeg2000", "webp", "avif", "jxl", "heic"])
+def test_every_peer_codes(key):
+    peer = adapter(key)
+    if reason := peer.available():
+        pytest.skip(f"{key}: {reason}")
+    peer.prepare()
+    image = picture(128, 96)
+    sizes, qualities = [], []
+    for setting in (peer.settings()[0], peer.settings()[-1]):
+        data = peer.encode(image, setting)
+        decoded = peer.decode(data)
+        assert decoded.size == image.size and decoded.mode == "RGB"
+        sizes.append(len(data))
+        qualities.append(psnr(np.asarray(image), np.asarray(decoded)))
+    assert sizes[0] < sizes[1] and qualities[0] < qualities[1] and qualities[1] > 28
+    assert all(isinstance(version, str) for version in peer.versions().values())
+    assert peer.model() is None and peer.name and peer.description
+    labels = [setting.label for setting in peer.settings()]
+    assert len(set(labels)) == len(labels) and not any(set(label) & set("/\\: ") for label in labels)
+
+
+def test_subsampling_is_what_the_name_says():
+    jpeg = adapter("jpeg")
+    data = jpeg.encode(picture(), jpeg.setting(50))
+    start = data.index(b"\xff\xc0")  # the frame's header: 4:2:0 is 2 x 2 samples of the first component
+    assert data[start + 9 : start + 13] == bytes([3, 1, 0x22, 0]) and "4:2:0" in jpeg.name
+    avif = adapter("avif")
+    if avif.available():
+        pytest.skip("this Pillow has no AVIF")
+    red = Image.new("RGB", (32, 32), (0, 0, 255))
+    red.paste((255, 0, 0), (0, 0, 15, 32))
+    decoded = np.asarray(avif.decode(avif.encode(red, avif.setting(95))))
+    assert np.abs(decoded.astype(int) - np.asarray(red)).max() < 40  # no colour bleeds over the edge
+
+
+def test_metadata_is_not_the_codecs_own_business(tmp_path):
+    """What evaluate hands over has none; a profile would count as bytes."""
+    from leechcodec.lab.datasets import pixels_of
+
+    path = tmp_path / "photo.jpg"
+    picture().save(path, icc_profile=b"p" * 3000, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", quality=95)
+    image = pixels_of(path)
+    webp = adapter("webp")
+    assert b"p" * 100 not in webp.encode(image, webp.setting(20)) and not image.info
+
+
+def test_unknown_names_and_settings():
+    with pytest.raises(PeerError, match="jpeg2000"):
+        adapter("jpeg3000")
+    with pytest.raises(PeerError, match=r"0\.\.100"):
+        adapter("webp").setting(101)
+    with pytest.raises(PeerError, match=r"1\.\.100"):
+        adapter("leech").setting(0)
+
+
+def test_this_codec_and_a_second_model(tiny_folder):
+    image = picture(70, 64)
+    options = PeerOptions(model=str(tiny_folder), bsq_model=str(tiny_folder))
+    for key in ("leech", "bsq"):
+        peer = adapter(key, options)
+        assert peer.available() is None and peer.name == "leechcodec tiny"
+        facts = peer.model()
+        assert len(facts["token_model"]) == 16 and len(facts["weights_sha256"]) == 64
+        data = peer.encode(image, peer.setting(30))
+        assert peer.decode(data).size == image.size
+        assert peers.adapter_of(key, facts).decode(data) == peer.decode(data)
+    assert "--bsq-model" in adapter("bsq").available()
+    assert "no model" in adapter("leech", PeerOptions(model="missing")).available()
+
+
+def test_compressai_models_are_named_and_packed():
+    from leechcodec.lab.peers_compressai import pack, unpack
+
+    peer = adapter("compressai")
+    assert peer.key == "compressai-bmshj2018-hyperprior" and len(peer.settings()) == 8
+    assert "architectures" in adapter("compressai-other").available()
+    data = pack(3, (768, 512), (8, 12), [b"first", b""])
+    assert unpack(data) == (3, (768, 512), (8, 12), [b"first", b""])
+    with pytest.raises(NotLqError):
+        unpack(b"\x89PNG")
+    for size in range(4, len(data)):
+        with pytest.raises(CorruptError):
+            unpack(data[:size])
+    with pytest.raises(CorruptError):
+        unpack(data + b"x")
+
+
+def test_a_missing_package_is_a_reason(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    assert "leechcodec[peers]" in adapter("heic").available()
