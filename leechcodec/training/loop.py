@@ -100,7 +100,6 @@ def train(
 
     torch.manual_seed(settings.seed)
     model = CodecModel(config).to(device).to(memory_format=torch.channels_last)
-    parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if world > 1 else model
     ema = {name: p.detach().clone() for name, p in model.named_parameters()}
     muon_params, adam_params = split_parameters(model)
     optimizers = {
@@ -112,6 +111,8 @@ def train(
     path = out / "checkpoint.safetensors"
     if resume:
         step, seconds, mean_loss = load_checkpoint(path, config, model, ema, optimizers, generator)
+        if rank:  # the checkpoint holds rank 0's place in the data
+            generator.manual_seed(settings.seed * 1000 + rank + 1_000_003 * step)
     elif init is not None:
         load_grown(init, config, model)
         ema = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -130,6 +131,8 @@ def train(
     if not resume and init is None:
         x = crops(settings.batch, settings.crop).float() / 127.5 - 1
         model.calibrate(x, stratified_quality(settings.batch, generator).to(device))
+    # Wrapped last: it hands rank 0's weights to all.
+    parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if world > 1 else model
     skips, last_save, started = 0, time.monotonic(), time.monotonic() - seconds
     progress = tqdm(total=settings.steps, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
 
@@ -142,7 +145,7 @@ def train(
         loss, mse, bpp, stage_bits = loss_of(parallel, batch, quality, config, settings, settings.rate_weight(step))
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        value = loss.item()
+        value = _mean_over_ranks(loss.detach(), world)  # one decision for all: to step or to skip
         step += 1
         usable = value == value and bool(torch.isfinite(norm))
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
@@ -195,6 +198,12 @@ def _start_distributed(device: str) -> tuple[int, int]:
     if device.startswith("cuda"):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return dist.get_rank(), world
+
+
+def _mean_over_ranks(value: Tensor, world: int) -> float:
+    if world > 1:
+        dist.all_reduce(value)
+    return value.item() / world
 
 
 @torch.no_grad()

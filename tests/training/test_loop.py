@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +54,29 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, photographs):
     for name in whole:
         if name.startswith("model."):
             assert (whole[name] - parts[name]).norm() <= 0.02 * whole[name].norm(), name
+
+
+def test_two_processes_train_one_model(tmp_path, photographs):
+    settings = settings_file(tmp_path, 2, "spike_factor = 100.0\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [
+        "-m",
+        "leechcodec",
+        "train",
+        settings,
+        "--data",
+        photographs,
+        "--out",
+        tmp_path / "run",
+        "--threads",
+        "1",
+    ]
+    command, environment = [str(part) for part in command], os.environ | {"OMP_NUM_THREADS": "1"}
+    for extra in (["--steps", "1"], ["--resume"]):
+        done = subprocess.run(command + extra, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("parameters;") == 1  # one process speaks
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
 
 
 def test_loss_falls(tmp_path, photographs):
