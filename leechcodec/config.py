@@ -25,7 +25,7 @@ class ModelConfig:
     """Token stages at each scale."""
     checkerboard: tuple[int, ...] = (0, 0, 1, 1, 0)
     """How many of a scale's first stages the prior codes in two passes, even positions before odd ones."""
-    min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 15, 30, 40, 48, 56, 66, 76)
+    min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 24, 36, 46, 59, 67, 78, 87)
     """The dial's value from which a stage is sent, one entry a stage, coarse to fine."""
     channels: tuple[int, ...] = (128, 160, 160, 128, 64)
     """Channels of the transforms at each scale."""

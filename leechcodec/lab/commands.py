@@ -144,7 +144,30 @@ def data(name, source, output, url) -> None:
     click.echo(message)
 
 
-COMMANDS = {command.name: command for command in (evaluate, plot, bdrate, report, data)}
+@click.command()
+@click.argument("images", type=PATH, nargs=-1)
+@click.option("--model", help="Model whose latents are quantized too.  [default: leech-vbr]")
+@click.option("--samples", type=click.IntRange(1000), default=100_000, show_default=True, help="Uniform directions.")
+@click.option("-o", "--output", type=PATH, multiple=True, help="Draw the figure: .svg, .png or .pdf; repeat it.")
+@click.option("--format", "form", type=click.Choice(("text", "markdown")), default="text", show_default=True)
+def limits(images, model, samples, output, form) -> None:
+    """Print how far Λ24-SQ, BSQ and FSQ are from the rate-distortion bound.
+
+    One token of a unit vector, best scalar gain, no entropy coding: on uniform directions and, where IMAGES are given,
+    on what the model asks its quantizer about them.
+    """
+    from leechcodec.image import load_image
+    from leechcodec.lab import limits as lab
+
+    latents = lab.latents_of([load_image(path) for path in images], model) if images else None
+    rows = lab.limits(latents, samples)
+    click.echo(lab.table(rows, form))
+    for path in output:
+        lab.draw(rows, path)
+        click.echo(str(path))
+
+
+COMMANDS = {command.name: command for command in (evaluate, plot, bdrate, report, limits, data)}
 
 
 def _curves(paths, published, only) -> list:

@@ -1,0 +1,161 @@
+"""How far from the rate-distortion bound a spherical code is: distortion of one token, no entropy coding.
+
+A unit vector u in R^d becomes a codeword c of R = log2 |C| bits; the decoder answers g·c with the best scalar gain g:
+
+    D = min_g E|u - g c|² = 1 - (E u·c)² / E|c|²          on a sphere 1 - (E cos)²
+    bound D(R) = 2^(-2R/d)                                 a Gaussian source of d dimensions
+
+The bound is Shannon's for a Gaussian, which uniform directions approach as d grows (in few dimensions a code of
+directions alone can lie below it: the length is not coded). The gap 10 log10(D / bound) is what better codes of the
+same rate could still win.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from leechcodec import codec
+from leechcodec.checkpoint import load_model
+from leechcodec.lab.errors import require
+from leechcodec.quantizers import BSQ, LeechSQ, Quantizer
+
+SAMPLES = 100_000
+A_STAGE = 2000
+FSQ_LEVELS = ((3,) * 11, (8, 8, 8, 5, 5, 5))
+"""FSQ (Mentzer et al., arXiv 2309.15505) near 17 bits: ternary, and its authors' levels for 2^16. A binary one is
+BSQ under another name."""
+
+
+class Grid:
+    """Finite scalar quantization of a direction: u·s rounded to levels a coordinate, s the best over the samples."""
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        self.levels = torch.tensor(levels, dtype=torch.float32)
+        self.dim, self.bits = len(levels), math.log2(math.prod(levels))
+
+    def nearest(self, u: Tensor) -> Tensor:
+        """Codewords of unit vectors, float32 (N, d) -> (N, d), at the scale of least distortion."""
+        scales = (math.sqrt(self.dim) * step / 10 for step in range(2, 41))
+        return min((self._round(u, scale) for scale in scales), key=lambda codes: distortion(u, codes))
+
+    def _round(self, u: Tensor, scale: float) -> Tensor:
+        half = (self.levels - 1) / 2  # an even number of levels has none at zero: a half-level offset
+        offset = (half % 1).to(u)
+        steps = u * scale * half.clamp(min=0.5)
+        return ((steps - offset).round() + offset).clamp(-half, half) / half
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One code on one source. distortion and bound: shares of the source's energy; gap_db: 10 log10 of their ratio."""
+
+    code: str
+    source: str
+    dim: int
+    bits: float
+    distortion: float
+    bound: float
+    gap_db: float
+
+
+def distortion(u: Tensor, codes: Tensor) -> float:
+    """Share of the energy of unit vectors that the best scalar gain leaves: (N, d), (N, d) -> 0..1."""
+    codes = codes.double()
+    return 1 - (u.double() * codes).sum(1).mean().item() ** 2 / codes.square().sum(1).mean().item()
+
+
+def limits(latents: Tensor | None = None, samples: int = SAMPLES, seed: int = 0) -> list[Limit]:
+    """Λ24-SQ, BSQ and FSQ on uniform directions, and the 24-dimensional ones on latents (N, 24) where given."""
+    codes: list[tuple[str, Quantizer | Grid]] = [("Λ24-SQ", LeechSQ()), ("BSQ-18", BSQ(18)), ("BSQ-24", BSQ(24))]
+    codes += [(f"FSQ {_levels_name(levels)}", Grid(levels)) for levels in FSQ_LEVELS]
+    generator = torch.Generator().manual_seed(seed)
+    rows = [_limit(name, "uniform", code, _unit(torch.randn(samples, code.dim, generator=generator)))
+            for name, code in codes]  # fmt: skip
+    if latents is not None:
+        rows += [_limit(name, "latents", code, _unit(latents)) for name, code in codes if code.dim == latents.shape[1]]
+    return rows
+
+
+@torch.inference_mode()
+def latents_of(
+    images: Sequence[Image.Image], model: str | Path | None = None, qualities: Sequence[float] = (20, 50, 80)
+) -> Tensor:
+    """What a model asks its quantizer about images: float32 (N, dim), at most 2,000 from a stage of an image."""
+    loaded = load_model(model)
+    found: list[Tensor] = []
+
+    class Listening(type(loaded.networks.quantizer)):
+        def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+            flat = z.float().reshape(-1, self.dim)
+            picked = torch.randperm(len(flat), generator=torch.Generator().manual_seed(len(found)))[:A_STAGE]
+            found.append(flat[picked].clone())
+            return super().quantize(z)
+
+    quantizer = loaded.networks.quantizer
+    loaded.networks.quantizer = Listening()
+    try:
+        for image in images:
+            for quality in qualities:
+                codec.tokenize(image, quality=quality, model=model)
+    finally:
+        loaded.networks.quantizer = quantizer
+    return torch.cat(found)
+
+
+def _limit(name: str, source: str, code: Quantizer | Grid, u: Tensor) -> Limit:
+    d, bound = distortion(u, code.nearest(u)), 2 ** (-2 * code.bits / code.dim)
+    return Limit(name, source, code.dim, code.bits, d, bound, 10 * math.log10(d / bound))
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors.float(), dim=1)
+
+
+def _levels_name(levels: Sequence[int]) -> str:
+    runs = [(level, levels.count(level)) for level in dict.fromkeys(levels)]
+    return "·".join(f"{level}^{count}" if count > 1 else str(level) for level, count in runs)
+
+
+def draw(rows: Sequence[Limit], target: Path) -> None:
+    """The gaps to the bound, a line a code: a figure, .svg, .png or .pdf by its name."""
+    figures = require("matplotlib.figure")
+    codes = list(dict.fromkeys(row.code for row in rows))[::-1]
+    figure = figures.Figure(figsize=(6.4, 1.2 + 0.42 * len(codes)), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="#444444", linewidth=1.2)
+    for source, marker, colour in (("uniform", "o", "#0072B2"), ("latents", "D", "#D55E00")):
+        chosen = [row for row in rows if row.source == source]
+        if chosen:
+            label = {"uniform": "uniform directions", "latents": "the model's latents"}[source]
+            gaps, lines = [row.gap_db for row in chosen], [codes.index(row.code) for row in chosen]
+            axis.plot(gaps, lines, marker, color=colour, markersize=7, label=label, zorder=3)
+    names = {row.code: f"{row.code}\n{row.bits:.1f} bits, d = {row.dim}" for row in rows}
+    axis.set_yticks(range(len(codes)), [names[code] for code in codes], fontsize=9)
+    axis.set_ylim(-0.6, len(codes) - 0.4)
+    axis.set_xlim(-0.05, 1.12 * max(row.gap_db for row in rows))
+    axis.set_xlabel("distortion above the bound 2^(−2R/d) at the code's own rate (dB)")
+    axis.grid(True, axis="x", linewidth=0.5, alpha=0.4)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    metadata = {"Date": None} if target.suffix.lower() == ".svg" else None
+    figure.savefig(target, dpi=150, metadata=metadata)
+
+
+def table(rows: Sequence[Limit], form: str = "text") -> str:
+    """The rows as aligned text or as Markdown."""
+    header = ("code", "source", "d", "bits", "bits/d", "D", "bound", "gap")
+    cells = [
+        (row.code, row.source, str(row.dim), f"{row.bits:.2f}", f"{row.bits / row.dim:.3f}", f"{row.distortion:.4f}",
+         f"{row.bound:.4f}", f"{row.gap_db:+.2f} dB")
+        for row in rows
+    ]  # fmt: skip
+    if form == "markdown":
+        return "\n".join("| " + " | ".join(line) + " |" for line in (header, ("---",) * len(header), *cells))
+    widths = [max(map(len, column)) for column in zip(header, *cells)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+                     for line in (header, *cells))  # fmt: skip
