@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test lint demo clean
+.PHONY: test lint demo figure clean
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
@@ -13,6 +13,26 @@ lint: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py data/sample.png -o build/demo
+
+# The whole comparison: curves, BD-rates and the report page. KODAK: a folder of images; LPIPS, PUBLISHED: optional files.
+KODAK ?= data/kodak
+RESULTS ?= build/results
+figure: $(VENV)/.peers $(KODAK)
+	$(BIN)/leechcodec eval $(KODAK) $(if $(LPIPS),--lpips-weights $(LPIPS)) -o $(RESULTS)
+	$(BIN)/leechcodec plot $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/rd.svg -o build/rd.png
+	for anchor in jpeg jpeg2000 webp; do $(BIN)/leechcodec bdrate $(RESULTS) --anchor $$anchor; done
+	$(BIN)/leechcodec report $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/report
+	$(BIN)/python tools/kodak_table.py $(RESULTS)
+
+data/kodak: | $(VENV)/.peers
+	$(BIN)/leechcodec data kodak -o $@
+
+# lpips without its dependencies: torchvision may bring another torch.
+$(VENV)/.peers: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt bjontegaard matplotlib plotly pytorch-msssim pillow-heif
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt pillow-jxl-plugin
+	$(BIN)/python -m pip install --quiet --no-deps lpips
+	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,67 @@
+"""Markdown for the README from results of ``leechcodec eval``: this codec's points, and its peers' PSNR at its rates.
+
+    leechcodec eval KODAK -o results
+    python tools/kodak_table.py results
+
+A peer's PSNR at a rate is linear in log bpp between its two nearest points; "–" outside its range.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from leechcodec.lab.results import Results, load
+
+RATES = (0.1, 0.15, 0.234, 0.2747, 0.4, 0.6)
+"""bpp at which the second table compares; 0.234 and 0.2747 are the goals of the first release."""
+
+
+def psnr_at(results: Results, bpp: float) -> float:
+    """dB at a rate, NaN outside the measured range."""
+    rates, values = np.log(results.results["bpp"]), results.results["psnr-rgb"]
+    return float(np.interp(math.log(bpp), rates, values, left=math.nan, right=math.nan))
+
+
+def decibels(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--codec", default="leech")
+    args = parser.parse_args()
+    found = {path.stem: load(path) for path in sorted(args.folder.glob("*.json"))}
+    if args.codec not in found:
+        sys.exit(f"{args.folder}: no results of {args.codec}")
+    ours = found.pop(args.codec)
+    names = {key: results.name for key, results in found.items()}
+
+    print(row("q", "bpp", "PSNR", "MS-SSIM", "LPIPS", *names.values(), "worst image", "encode", "decode"))
+    print(row(*["---"] * (8 + len(names))))
+    for index, setting in enumerate(ours.settings):
+        point = {name: column[index] for name, column in ours.results.items()}
+        worst = min((image for image in ours.images if image.setting == setting), key=lambda image: image.psnr)
+        lpips = "–" if point["lpips"] is None else f"{point['lpips']:.3f}"
+        peers = [decibels(psnr_at(results, point["bpp"])) for results in found.values()]
+        print(row(setting, f"{point['bpp']:.4f}", f"**{point['psnr-rgb']:.2f} dB**", f"{point['ms-ssim-rgb']:.4f}",
+                  lpips, *peers, f"{worst.psnr:.2f} dB ({Path(worst.image).stem})",
+                  f"{point['encoding_time']:.2f} s", f"{point['decoding_time']:.2f} s"))  # fmt: skip
+    print()
+    print(row("bpp", ours.name, *names.values()))
+    print(row(*["---"] * (2 + len(names))))
+    for rate in RATES:
+        print(row(rate, *(decibels(psnr_at(results, rate)) for results in (ours, *found.values()))))
+
+
+if __name__ == "__main__":
+    main()
