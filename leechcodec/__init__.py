@@ -24,9 +24,10 @@ from leechcodec.errors import (
 )
 
 __version__ = "0.1.0"
-_LAZY = {
-    name: "leechcodec.codec" for name in ("Tokens", "compress", "compress_to", "decompress", "detokenize", "tokenize")
-}
+_LAZY = dict.fromkeys(
+    ("Tokens", "compress", "compress_to", "decompress", "decompress_partial", "detokenize", "tokenize"),
+    "leechcodec.codec",
+)
 __all__ = [
     "ConfigError",
     "CorruptError",

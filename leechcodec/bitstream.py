@@ -9,11 +9,18 @@ chunk's kind and length, and its payload, so that no bit of a file is unprotecte
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from leechcodec.errors import CorruptError, NotLqError, TooLargeError, TruncatedError, UnsupportedVersionError
+from leechcodec.errors import (
+    CorruptError,
+    LqError,
+    NotLqError,
+    TooLargeError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
 
 MAGIC = b"\x89LQ\n"
 VERSION = 1
@@ -126,30 +133,64 @@ def read_file(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, lis
     mandatory chunk.
     """
     header, count = read_header(data, max_pixels=max_pixels)
-    start, position, chunks, last = data[:HEADER_SIZE], HEADER_SIZE, [], -1
     if not count:
         raise CorruptError("the file holds no chunks")
-    for number in range(count):
+    chunks = []
+    for chunk, problem in _frames(data, count):
+        if problem:
+            raise problem
+        chunks.append(chunk)
+    return header, _known(chunks)
+
+
+def salvage(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[Chunk], list[LqError]]:
+    """Header and chunks of a damaged file, as far as checksums hold, and what is wrong with the rest.
+
+    Raises what read_header raises, and the first problem where not one chunk is whole: then the header may be damaged
+    too. A chunk after a damaged one counts only if its own checksum holds.
+    """
+    header, count = read_header(data, max_pixels=max_pixels)
+    found = list(_frames(data, count))
+    chunks = [chunk for chunk, _ in found if chunk]
+    problems = [problem for _, problem in found if problem]
+    if not chunks:
+        raise problems[0] if problems else CorruptError("the file holds no chunks")
+    return header, _known(chunks), problems
+
+
+def _frames(data: bytes, count: int) -> Iterator[tuple[Chunk | None, LqError | None]]:
+    """Every chunk in turn, or what is wrong with it; a last problem where bytes are left over."""
+    start, position, last = data[:HEADER_SIZE], HEADER_SIZE, -1
+    for number in range(1, count + 1):
         if len(data) - position < FRAME_SIZE:
-            raise TruncatedError(f"truncated: chunk {number + 1} of {count} is missing")
+            yield None, TruncatedError(f"truncated: chunk {number} of {count} is missing")
+            return
         kind, length = _FRAME.unpack_from(data, position)
         (crc,) = _CRC.unpack_from(data, position + _FRAME.size)
         payload_start = position + FRAME_SIZE
         if len(data) - payload_start < length:
-            raise TruncatedError(f"truncated: chunk {number + 1} of {count} is cut off at byte {len(data)}")
+            yield None, TruncatedError(f"truncated: chunk {number} of {count} is cut off at byte {len(data)}")
+            return
         payload = data[payload_start : payload_start + length]
         if _checksum(start, data[position : position + _FRAME.size], payload) != crc:
-            raise CorruptError(f"chunk {number + 1} of {count} (or the header) is damaged: checksum mismatch")
-        if kind <= last:
-            raise CorruptError(f"chunk {number + 1} of {count} is out of order")
-        if kind in ChunkKind._value2member_map_:
-            chunks.append(Chunk(ChunkKind(kind), payload))
-        elif kind < OPTIONAL:
-            raise UnsupportedVersionError(f"the file needs a chunk of kind {kind}, which this release does not know")
-        position, last = payload_start + length, kind
+            yield None, CorruptError(f"chunk {number} of {count} (or the header) is damaged: checksum mismatch")
+        elif kind <= last:
+            yield None, CorruptError(f"chunk {number} of {count} is out of order")
+        elif kind < OPTIONAL and kind not in ChunkKind._value2member_map_:
+            message = f"the file needs a chunk of kind {kind}, which this release does not know"
+            yield None, UnsupportedVersionError(message)
+        else:
+            last = kind
+            yield Chunk(kind, payload), None
+        position = payload_start + length
     if position != len(data):
-        raise CorruptError(f"{len(data) - position} bytes after the last chunk")
-    return header, chunks
+        yield None, CorruptError(f"{len(data) - position} bytes after the last chunk")
+
+
+def _known(chunks: Sequence[Chunk]) -> list[Chunk]:
+    return [
+        Chunk(ChunkKind(chunk.kind), chunk.payload) for chunk in chunks if chunk.kind in ChunkKind._value2member_map_
+    ]
 
 
 def _checksum(header: bytes, frame: bytes, payload: bytes) -> int:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from leechcodec import entropy
-from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, check_size, read_file, write_file
+from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, check_size, read_file, salvage, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError, CorruptError
@@ -156,6 +156,33 @@ def decompress(
     return image
 
 
+def decompress_partial(
+    data: bytes, *, model: str | Path | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[Image.Image, list[str]]:
+    """The best image that a damaged or truncated file still gives, and what is missing from it, a line each.
+
+    Uses the chunks whose checksums hold: the coarse tokens up to the first damaged chunk, transparency and metadata
+    where they are whole. A sound file gives what :func:`decompress` gives, and an empty list. Raises LqError kinds
+    where nothing can be shown: a damaged header, or no coarsest tokens.
+    """
+    header, chunks, problems = salvage(data, max_pixels=max_pixels)
+    payloads = [chunk.payload for kind, chunk in zip(TOKEN_KINDS, chunks) if chunk.kind == kind]
+    if not payloads:
+        raise problems[0] if problems else CorruptError("the file holds no tokens")
+    loaded = model_for_file(header.token_model, model)
+    wanted = loaded.config.stages_sent(header.quality / 100)
+    stages = sum(_chunk_of(loaded.config, stage) < len(payloads) for stage in range(wanted))
+    tokens = _decode(loaded, header, payloads, stages)
+    image, missing = detokenize(tokens, model=model), [str(problem) for problem in problems]
+    if stages < wanted:
+        missing.append(f"{wanted - stages} of {wanted} token stages, the finest")
+    try:
+        image = Extras.of_chunks(chunks).add_to(image)
+    except CorruptError as error:
+        missing.append(str(error))
+    return image, missing
+
+
 @torch.inference_mode()
 def tokenize(image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None) -> Tokens:
     """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding."""
@@ -198,9 +225,16 @@ def read_tokens(
 def _read(header: Header, chunks: Sequence[Chunk], model: str | Path | None, progress: Progress | None) -> Tokens:
     loaded = model_for_file(header.token_model, model)
     payloads = [chunk.payload for chunk in chunks if chunk.kind in TOKEN_KINDS]
-    _check_sizes(loaded.config, header, payloads)
+    return _decode(loaded, header, payloads, loaded.config.stages_sent(header.quality / 100), progress)
+
+
+def _decode(
+    loaded: LoadedModel, header: Header, payloads: Sequence[bytes], stages: int, progress: Progress | None = None
+) -> Tokens:
+    """The tokens of the first so many stages, from the payloads of their chunks."""
+    _check_sizes(loaded.config, header, payloads, stages)
     coders = [entropy.TokenDecoder(payload) for payload in payloads]
-    codes = code_stages(loaded, header.width, header.height, header.quality, coders, None, progress)
+    codes = code_stages(loaded, header.width, header.height, header.quality, coders, None, progress, stages)
     for coder in coders:
         coder.finish()
     return Tokens(tuple(codes), header.width, header.height, header.quality / 100, header.token_model)
@@ -215,14 +249,16 @@ def code_stages(
     coders: Sequence,
     codes: Sequence[np.ndarray] | None,
     progress: Progress | None = None,
+    stages: int | None = None,
 ) -> list[np.ndarray]:
     """Drive the prior and the coders over all stages of an image: the one loop of encoder and decoder.
 
     quality: the header's hundredths. coders: one a token chunk, encoders, decoders or counters of bits alike.
-    codes: int8 (h, w, dim) a stage, or None to decode. Returns the codes coded.
+    codes: int8 (h, w, dim) a stage, or None to decode. stages: end after so many (default: all that this quality
+    sends). Returns the codes coded.
     """
     config, quantizer = loaded.config, loaded.networks.quantizer
-    count = config.stages_sent(quality / 100)
+    count = config.stages_sent(quality / 100) if stages is None else stages
     done: list[np.ndarray] = []
 
     def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor | None:
@@ -272,9 +308,8 @@ def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float
     return [coder.bits for coder in coders]
 
 
-def _check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes]) -> None:
-    """Refuse a file too short for the tokens it declares, before anything is allocated."""
-    count = config.stages_sent(header.quality / 100)
+def _check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes], count: int) -> None:
+    """Refuse a file too short for the tokens of its first count stages, before anything is allocated."""
     needed = 1 + _chunk_of(config, count - 1) if count else 0
     if len(payloads) != needed:
         raise CorruptError(f"{len(payloads)} token chunks where this quality needs {needed}")
