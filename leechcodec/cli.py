@@ -18,6 +18,8 @@ from leechcodec.errors import LqError
 LONG_PIXELS = 2_000_000
 """From so many pixels on the work is long enough for a progress bar."""
 QUALITY = click.FloatRange(1, 100)
+DAMAGED = 3
+"""Exit status of decode --partial where something is missing."""
 POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -148,7 +150,16 @@ def encode(
 
 @main.command()
 @_io_options
-def decode(source: str, output: str | None, model: str | None, threads: int | None, force: bool, verbose: bool) -> None:
+@click.option("--partial", is_flag=True, help="Show what a damaged or truncated file still holds; then exit with 3.")
+def decode(
+    source: str,
+    output: str | None,
+    model: str | None,
+    threads: int | None,
+    force: bool,
+    verbose: bool,
+    partial: bool,
+) -> None:
     """Decompress the .lq file INPUT (- for standard input) to an image (PNG unless the output's name says else)."""
     target = _target(source, output, ".png", force)
     started = time.perf_counter()
@@ -164,15 +175,21 @@ def decode(source: str, output: str | None, model: str | None, threads: int | No
     from leechcodec import codec
 
     _set_threads(threads)
-    loaded = time.perf_counter()
+    loaded, missing = time.perf_counter(), []
     with _naming(source), _progress("decoding", header.width * header.height) as progress:
-        image = codec.decompress(data, model=model, progress=progress)
+        if partial:
+            image, missing = codec.decompress_partial(data, model=model)
+        else:
+            image = codec.decompress(data, model=model, progress=progress)
     with _warnings_told():
         pixels = encode_image(image, suffix)
     done = time.perf_counter()
     _write(target, pixels, force)
     if verbose:
         _report(source, target, image.width, image.height, len(data), loaded - started, done - loaded)
+    if missing:
+        click.echo(f"leechcodec: {source}: missing: {'; '.join(missing)}", err=True)
+        sys.exit(DAMAGED)
 
 
 @main.command()

@@ -115,6 +115,17 @@ def test_truncated_at_every_length_and_flipped_bits(run, photo, tmp_path):
         assert not out.exists()
 
 
+def test_partial_decoding_exits_with_3(run, photo, tmp_path):
+    run("encode", photo)
+    whole, cut = photo.with_suffix(".lq"), tmp_path / "cut.lq"
+    assert run("decode", whole, "--partial", "-o", tmp_path / "whole.png").stderr == ""
+    cut.write_bytes(whole.read_bytes()[:-3])
+    assert "cut off" in run("decode", cut, code=1).stderr
+    told = run("decode", cut, "--partial", code=3).stderr
+    assert "missing" in told and "token stages" in told and len(told.splitlines()) == 1
+    assert Image.open(tmp_path / "cut.png").size == (90, 70)
+
+
 def test_missing_input_and_unwritable_output(run, photo, tmp_path):
     assert "missing.png" in run("encode", tmp_path / "missing.png", code=1).stderr
     assert "missing.lq" in run("decode", tmp_path / "missing.lq", code=1).stderr
