@@ -231,7 +231,7 @@ def info(source: str, as_json: bool) -> None:
 @click.option("--data", type=click.Path(path_type=Path), multiple=True, required=True, help="Folder or .tar of images.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint and log.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-@click.option("--init", type=click.Path(path_type=Path), help="Start from the weights of this checkpoint.")
+@click.option("--init", type=click.Path(path_type=Path), help="Start from this checkpoint, or model folder.")
 @click.option("--steps", type=click.IntRange(1), help="Train for so many steps instead of the config's number.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …")

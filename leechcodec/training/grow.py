@@ -13,23 +13,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from leechcodec.checkpoint import load_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
 
 
 def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
-    """Load a checkpoint's averaged weights into a model that differs in its stages and its dial alone.
+    """Load a checkpoint's averaged weights, or a released model, into one that differs in its stages and dial alone.
 
-    config: of the model to fill. Raises ModelError where the file is not a training checkpoint, or a tensor neither
-    fits nor has a counterpart.
+    path: a checkpoint file, or a model's folder. config: of the model to fill. Raises ModelError where the path is
+    neither, or a tensor neither fits nor has a counterpart.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            old = ModelConfig.from_dict(json.loads((file.metadata() or {})["config"]))
-            names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a mapping)
-            tensors = {name.removeprefix("ema."): file.get_tensor(name) for name in names}
-    except (OSError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{path}: not a training checkpoint ({error})") from error
+    old, tensors = _released(path) if path.is_dir() else _checkpoint(path)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             source = _counterpart(name, old, config)
@@ -41,6 +36,21 @@ def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
             if value.shape != parameter.shape:
                 raise ModelError(f"{path}: {source} is {tuple(value.shape)}, {name} needs {tuple(parameter.shape)}")
             parameter.copy_(value)
+
+
+def _checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            config = ModelConfig.from_dict(json.loads((file.metadata() or {})["config"]))
+            names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a mapping)
+            return config, {name.removeprefix("ema."): file.get_tensor(name) for name in names}
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{path}: not a training checkpoint ({error})") from error
+
+
+def _released(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    loaded = load_model(folder)
+    return loaded.config, dict(loaded.networks.named_parameters())
 
 
 def _counterpart(name: str, old: ModelConfig, new: ModelConfig) -> str:

@@ -85,8 +85,8 @@ def train(
 
     data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's
     checkpoint. steps: stop (and plan the decay) there instead of at the config's number. init: a checkpoint whose
-    averaged weights are the start; it may have fewer token stages and another dial (grow.py). Raises ConfigError,
-    ModelError and TrainingError.
+    averaged weights are the start, or a released model's folder; it may have fewer token stages and another dial
+    (grow.py). Raises ConfigError, ModelError and TrainingError.
     """
     config, settings = load_settings(config_path)
     if steps is not None:

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
+from leechcodec.checkpoint import save_model
 from leechcodec.config import ModelConfig
-from leechcodec.errors import ModelError
+from leechcodec.errors import LqError, ModelError
 from leechcodec.model import CodecModel
 from leechcodec.training.grow import load_grown
 from leechcodec.training.state import save_checkpoint
@@ -39,6 +40,17 @@ def test_the_same_model_comes_back(saved):
     model, path = saved
     again = grown(path)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), again.parameters()))
+
+
+@torch.no_grad()
+def test_a_released_model_is_a_start_too(saved, tmp_path):
+    model, _ = saved
+    save_model(tmp_path / "released", model)
+    again = grown(tmp_path / "released")
+    for p, q in zip(model.parameters(), again.parameters()):  # stored as float16, the prior as integers
+        assert torch.allclose(p, q, rtol=1e-3, atol=2**-8)
+    with pytest.raises(LqError, match="config.json"):
+        grown(tmp_path)
 
 
 @torch.no_grad()
