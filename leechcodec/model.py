@@ -30,6 +30,8 @@ class Forward:
     """(B, 3, H, W), values about -1..1."""
     stage_bits: Tensor
     """(B, stages): bits of each stage of each image, zero where the stage is not sent."""
+    entropy_loss: Tensor
+    """Scalar: the quantizer's own penalty, mean over the stages; zero where it has none."""
 
 
 class CodecModel(nn.Module):
@@ -55,13 +57,14 @@ class CodecModel(nn.Module):
             dtype=torch.float32,
             device=x.device,
         )
-        codes = []
+        codes, penalties = [], []
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             if not sent[:, index].any():
                 return None
-            z = stage.encode(features[self.config.stage_scales[index]], state, weights)
-            _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1))
+            z = stage.encode(features[self.config.stage_scales[index]], state, weights).permute(0, 2, 3, 1)
+            penalties.append(self.quantizer.entropy_loss(z[sent[:, index].bool()].reshape(-1, self.quantizer.dim)))
+            _, code = self.quantizer.quantize(z)
             code = code.permute(0, 3, 1, 2) * sent[:, index, None, None, None]
             codes.append(code)
             return code * self.code_scale
@@ -69,7 +72,8 @@ class CodecModel(nn.Module):
         weights = knot_weights(quality, self.config.quality_knots)
         features = self.analysis(x, weights)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
-        return Forward(x_hat, self._rates(codes, sent, quality, x.shape[2], x.shape[3], rate_tokens))
+        bits = self._rates(codes, sent, quality, x.shape[2], x.shape[3], rate_tokens)
+        return Forward(x_hat, bits, torch.stack(penalties).mean())
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, quality: Tensor) -> None:

@@ -79,3 +79,20 @@ def test_the_ball_chooses_the_origin_just_where_it_is_nearest():
 def test_unknown_names(name):
     with pytest.raises(ConfigError, match="unknown quantizer"):
         make_quantizer(name)
+
+
+def test_entropy_penalty_of_bsq_rewards_sure_bits_that_differ():
+    quantizer = make_quantizer("bsq-8")
+    signs = torch.where(torch.rand(4000, 8, generator=torch.Generator().manual_seed(1)) < 0.5, -1.0, 1.0)
+    best = quantizer.entropy_loss(signs)
+    assert best.item() == pytest.approx(-8 * np.log(2), rel=1e-2)  # every bit sure, every code in use
+    assert quantizer.entropy_loss(torch.ones(50, 8)).item() == pytest.approx(0, abs=1e-2)  # one code alone
+    assert quantizer.entropy_loss(signs * torch.tensor([1e-3] + [1] * 7)) > best  # a bit that hesitates
+    assert make_quantizer("leech").entropy_loss(torch.randn(5, 24)) == 0
+
+
+def test_entropy_penalty_spreads_a_collapsed_bit():
+    z = (torch.randn(500, 6, generator=torch.Generator().manual_seed(2)) * 0.1 + 0.3).requires_grad_()
+    make_quantizer("bsq-6").entropy_loss(z).backward()
+    mean = torch.autograd.grad(torch.sigmoid(z * 400 / 6**0.5).mean(), z)[0]
+    assert (z.grad * mean).sum() > 0  # a step down the gradient lowers the share of ones

@@ -68,6 +68,10 @@ class Quantizer(ABC):
         codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
         return codes, u + (codes - u).detach()
 
+    def entropy_loss(self, z: Tensor) -> Tensor:
+        """A penalty that keeps the code in use, where the method has one: (N, dim) -> scalar in nats, zero here."""
+        return z.new_zeros(())
+
     def bits_of(self, params: Tensor, codes: Tensor) -> Tensor:
         """-log2 p(c), differentiable: params (N, dim, P), codes float (N, dim) -> (N,) bits."""
         with torch.autocast(params.device.type, enabled=False):

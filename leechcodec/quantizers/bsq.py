@@ -12,6 +12,8 @@ from torch import Tensor
 from leechcodec.errors import ConfigError
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer
 
+INVERSE_TEMPERATURE = 100.0
+
 
 class BSQ(Quantizer):
     """2^d codes ±1; one prior parameter a coordinate, the log-odds of +1."""
@@ -28,6 +30,15 @@ class BSQ(Quantizer):
     def nearest(self, z: Tensor) -> Tensor:
         return torch.where(z < 0, -1, 1).to(torch.int8)
 
+    def entropy_loss(self, z: Tensor) -> Tensor:
+        """Mean entropy of a token's soft bits less the entropy of their means (BSQ, §4.2, factorised over bits).
+
+        Soft assignment at inverse temperature 100: P(bit = +1) = sigmoid(4 · 100 · u / sqrt(d)), u = z / |z|.
+        """
+        u = F.normalize(z.float(), dim=-1)
+        bits = torch.sigmoid(4 * INVERSE_TEMPERATURE / self.dim**0.5 * u)
+        return (_entropy(bits).mean(0) - _entropy(bits.mean(0))).sum()
+
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         return (params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) * codes / 2).sum(-1)
 
@@ -39,3 +50,9 @@ class BSQ(Quantizer):
         from leechcodec import entropy  # the range coder is not needed to train
 
         return entropy.code_sign_tokens(coder, params[..., 0], codes)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """Entropy of bits in nats."""
+    p = p.clamp(1e-6, 1 - 1e-6)
+    return -(p * p.log() + (1 - p) * (-p).log1p())

@@ -66,7 +66,7 @@ def loss_of(
     bpp = out.stage_bits.sum(1) / (x.shape[2] * x.shape[3])
     lmbda = torch.tensor([config.lmbda(q) for q in quality.tolist()], device=x.device)
     weight = (lmbda / (config.lmbda_min * config.lmbda_max) ** 0.5) ** -settings.loss_exponent
-    loss = (weight * (lmbda * 255**2 * mse + rate_weight * bpp)).mean()
+    loss = (weight * (lmbda * 255**2 * mse + rate_weight * bpp)).mean() + settings.entropy_weight * out.entropy_loss
     return loss, mse.detach(), bpp.detach(), out.stage_bits.detach()
 
 

@@ -12,7 +12,8 @@ from leechcodec.errors import ConfigError
 class TrainingConfig:
     """How a model is trained.
 
-    Loss of an image: weight · (lmbda · 255² · MSE + bpp), weight = (lmbda / lmbda_mid)^-α.
+    Loss of an image: weight · (lmbda · 255² · MSE + bpp), weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus
+    entropy_weight · the quantizer's entropy penalty.
     """
 
     steps: int = 10_000
@@ -33,6 +34,8 @@ class TrainingConfig:
     """... from which it rises linearly to 1: tokens must learn to be useful before they learn to be cheap."""
     loss_exponent: float = 0.5
     """α: how much the high rates' larger losses are weighed down."""
+    entropy_weight: float = 0.0
+    """Of the quantizer's own entropy penalty in nats, for BSQ's recipe (0.1 there); Λ24-SQ has none."""
     ema: float = 0.998
     precision: str = "bf16"
     spike_factor: float = 2.0
