@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test lint demo figure clean
+.PHONY: test lint demo figure fuzz clean
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
@@ -39,6 +39,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
+
+# About an hour on one core.
+fuzz: $(VENV)/.installed
+	$(BIN)/python tools/fuzz.py prefixes
+	$(BIN)/python tools/fuzz.py containers --count 1000000
+	$(BIN)/python tools/fuzz.py decodes --count 20000
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,39 @@
+"""What the package must never do, read from its source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import leechcodec
+
+PACKAGE = Path(leechcodec.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
+NETWORK = {"socket", "urllib", "http", "requests", "ftplib"}
+MAY_DOWNLOAD = {"lab/download.py"}
+"""The only file that may open a connection: behind ``leechcodec data``."""
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(PACKAGE)) for path in SOURCES])
+def test_no_pickle_no_eval_no_network(path):
+    tree = ast.parse(path.read_text())
+    assert not imported(tree) & FORBIDDEN
+    if str(path.relative_to(PACKAGE)) not in MAY_DOWNLOAD:
+        assert not imported(tree) & NETWORK
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "torch.save", "numpy.load", "np.load")
+            if called == "torch.load":  # others' weights, in the laboratory alone, and never objects
+                assert path.parent.name == "lab" and "weights_only=True" in ast.unparse(node)
