@@ -1,0 +1,176 @@
+"""Encode in every setting, decode in every other: are the tokens equal to the bit, and the pixels within one level?
+
+    python tools/decode_matrix.py photo.png … [--python OTHER/bin/python] [--markdown]
+
+A setting is a process of its own: threads, instruction sets (oneDNN, ATen, OpenBLAS and numba capped at AVX2), flushed
+denormals, memory layout, the prior's matrix products through numpy, compiled kernels off, other interpreters with
+other versions of torch and numpy. A cell is one encoder's files in one decoder. Exit status 1 where one differs.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+QUALITIES = (5, 50, 100)
+AVX2 = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NUMBA_CPU_NAME": "haswell",
+}
+SETTINGS: dict[str, dict] = {
+    "plain": {},
+    "1 thread": {"threads": 1},
+    "2 threads": {"threads": 2},
+    "AVX2": {"environment": AVX2},
+    "flushed denormals": {"flush": True},
+    "channels_last": {"channels_last": True},
+    "numpy products": {"numpy": True},
+    "no compiler": {"environment": {"NUMBA_DISABLE_JIT": "1"}, "small": True},
+}
+"""small: takes part with the first, smallest case alone, because it is slow."""
+
+
+def prepare(setting: dict) -> None:
+    """Bring this process into a setting."""
+    import torch
+
+    from leechcodec.checkpoint import load_model
+    from leechcodec.prior import IntegerView
+
+    if "threads" in setting:
+        torch.set_num_threads(setting["threads"])
+    if setting.get("flush") and not torch.set_flush_denormal(True):
+        sys.exit("this machine cannot flush denormals")
+    if setting.get("channels_last"):
+        load_model().networks.to(memory_format=torch.channels_last)
+    if setting.get("numpy"):
+
+        def accumulate(view: IntegerView, name: str, x: torch.Tensor) -> torch.Tensor:
+            weight, bias = view.weights[f"{name}.weight"].numpy(), view.weights.get(f"{name}.bias")
+            size = weight.shape[2]
+            padded = np.pad(x[0].numpy(), ((0, 0), (size // 2, size // 2), (size // 2, size // 2)))
+            windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
+            out = np.einsum("ocij,chwij->ohw", weight, windows, optimize=True)
+            out = out if bias is None else out + bias.numpy()[:, None, None]
+            return torch.from_numpy(np.ascontiguousarray(out))[None]
+
+        IntegerView._accumulate = accumulate
+
+
+def digest(tokens) -> str:
+    found = hashlib.sha256()
+    for codes in tokens.codes:
+        found.update(np.ascontiguousarray(codes).tobytes())
+    return found.hexdigest()
+
+
+def work(job: dict) -> None:
+    """A process's part: encode cases to files, or decode files; what was found goes to standard output as JSON."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from PIL import Image
+
+    from leechcodec import codec
+
+    prepare(job["setting"])
+    found = {}
+    for name, source, *quality in job["cases"]:
+        if quality:
+            tokens = codec.tokenize(Image.open(source).convert("RGB"), quality=quality[0])
+            data = codec.compress(Image.open(source).convert("RGB"), quality=quality[0])
+            Path(job["folder"], f"{name}.lq").write_bytes(data)
+        else:
+            tokens = codec.read_tokens(Path(source).read_bytes())
+            pixels = np.asarray(codec.detokenize(tokens))
+            np.save(Path(job["folder"], f"{name}.npy"), pixels)
+        found[name] = digest(tokens)
+    print(json.dumps(found))
+
+
+def run(job: dict) -> dict[str, str]:
+    command = [job["setting"].get("python", sys.executable), __file__, "--work", json.dumps(job)]
+    environment = os.environ | job["setting"].get("environment", {})
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{job['setting']}: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def crops(images: list[Path], folder: Path, size: int) -> list[Path]:
+    """The images' centres as files, a tiny one of the first image before all others."""
+    from PIL import Image
+
+    paths = []
+    for number, (path, side) in enumerate([(images[0], 40), *((path, size) for path in images)]):
+        image = Image.open(path).convert("RGB")
+        left, top = max(0, image.width - side) // 2, max(0, image.height - side) // 2
+        paths.append(folder / f"{number}.png")
+        image.crop((left, top, min(left + side, image.width), min(top + side, image.height))).save(paths[-1])
+    return paths
+
+
+def matrix(settings: dict[str, dict], pictures: list[Path], folder: str) -> dict[str, dict[str, tuple[bool, int]]]:
+    """decoder -> encoder -> (tokens equal, largest difference of a pixel from the first decoder's)."""
+    cases = [(f"{path.stem}-{quality}", str(path), quality) for path in pictures for quality in QUALITIES]
+    known, files, reference, cells = {}, {}, {}, {}
+    for encoder, setting in settings.items():
+        chosen = [(f"{encoder}-{name}", *rest) for name, *rest in (cases[:1] if setting.get("small") else cases)]
+        known |= run({"setting": setting, "folder": folder, "cases": chosen})
+        files[encoder] = [(name, f"{folder}/{name}.lq") for name, *_ in chosen]
+    for decoder, setting in settings.items():
+        chosen = {encoder: named[:1] if setting.get("small") else named for encoder, named in files.items()}
+        found = run({"setting": setting, "folder": folder, "cases": list(chain(*chosen.values()))})
+        cells[decoder] = {}
+        for encoder, named in chosen.items():
+            worst = 0
+            for name, _ in named:
+                pixels = np.load(Path(folder, f"{name}.npy")).astype(int)
+                worst = max(worst, int(np.abs(pixels - reference.setdefault(name, pixels)).max()))
+            cells[decoder][encoder] = all(found[name] == known[name] for name, _ in named), worst
+    return cells
+
+
+def table(cells: dict[str, dict[str, tuple[bool, int]]], markdown: bool) -> str:
+    """ "=" and the largest pixel difference in every cell."""
+    header = ["decoder \\ encoder", *cells]
+    widths = [max(len(header[0]), *map(len, cells)), *map(len, cells)]
+    lines = [header]
+    for decoder, row in cells.items():
+        lines.append([decoder, *(f"{'=' if equal else 'DIFFERENT'} {worst}" for equal, worst in row.values())])
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths)] for line in lines]
+    if not markdown:
+        return "\n".join("  ".join(line).rstrip() for line in padded)
+    padded.insert(1, ["---"] * len(header))
+    return "\n".join("| " + " | ".join(line) + " |" for line in padded)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--work"]:
+        return work(json.loads(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", type=Path, nargs="+")
+    parser.add_argument("--python", action="append", default=[], help="another interpreter that has the dependencies")
+    parser.add_argument("--size", type=int, default=256, help="side of the crops")
+    parser.add_argument("--markdown", action="store_true")
+    args = parser.parse_args()
+    settings = SETTINGS | {f"python {number + 2}": {"python": path} for number, path in enumerate(args.python)}
+    with tempfile.TemporaryDirectory() as folder:
+        cells = matrix(settings, crops(args.images, Path(folder), args.size), folder)
+    results = [cell for row in cells.values() for cell in row.values()]
+    failures = sum(not equal or worst > 1 for equal, worst in results)
+    print(table(cells, args.markdown))
+    print(f"\n{len(results)} cells, {failures} with other tokens or pixels more than one level apart")
+    sys.exit(failures > 0)
+
+
+if __name__ == "__main__":
+    main()
