@@ -64,10 +64,6 @@ def load_images(
     return training, validation
 
 
-MAX_REDUCTION = 2.0
-"""Half of all crops are reduced by a factor drawn from 1 to this: few photographs are soon known by heart."""
-
-
 class Cropper:
     """Random crops of a list of images, each image in proportion to its pixels, on the images' device."""
 
@@ -79,7 +75,7 @@ class Cropper:
 
     def __call__(self, count: int, size: int) -> Tensor:
         """A batch of crops, uint8 (count, 3, size, size); small images are padded by reflection."""
-        draws = torch.rand(count, 6, generator=self.generator)
+        draws = torch.rand(count, 5, generator=self.generator)
         picks = torch.searchsorted(self.cumulative, draws[:, 0].contiguous()).clamp(max=len(self.images) - 1)
         return torch.stack([self._crop(self.images[i], size, draw) for i, draw in zip(picks.tolist(), draws.tolist())])
 
@@ -90,13 +86,8 @@ class Cropper:
             pad = (0, max(0, size - width), 0, max(0, size - height))
             image = torch.nn.functional.pad(image[None].float(), pad, mode="replicate")[0].to(torch.uint8)
             _, height, width = image.shape
-        reduction = 1 + (MAX_REDUCTION - 1) * max(0.0, 2 * draw[5] - 1)
-        side = min(round(size * reduction), height, width)
-        top, left = int(draw[1] * (height - side + 1)), int(draw[2] * (width - side + 1))
-        crop = image[:, top : top + side, left : left + side]
-        if side > size:
-            crop = torch.nn.functional.interpolate(crop[None].float(), (size, size), mode="bicubic", antialias=True)
-            crop = crop[0].round().clamp(0, 255).to(torch.uint8)
+        top, left = int(draw[1] * (height - size + 1)), int(draw[2] * (width - size + 1))
+        crop = image[:, top : top + size, left : left + size]
         if draw[3] < 0.5:
             crop = crop.flip(2)
         if draw[4] < 0.25:
