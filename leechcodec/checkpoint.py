@@ -7,6 +7,7 @@ the stage layout) and the synthesis transform.
 
 import hashlib
 import json
+import threading
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,8 @@ from leechcodec.paths import models_dir
 from leechcodec.prior import ACTIVATION_BITS, WEIGHT_BITS, check_exact, integer_weights
 
 DEFAULT_MODEL = "leech-vbr"
+_LOADING = threading.Lock()
+"""Threads that want the same model wait for one of them to read it."""
 LAYOUT_KEYS = ("quantizer", "stages", "checkerboard", "min_quality", "prior_channels", "quality_knots")
 """The config's keys that fix the tokens, beside the prior's integers."""
 
@@ -86,7 +89,8 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
     Raises ModelError where a folder is missing, incomplete, damaged, or not exact.
     """
     folder = Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
-    return _load(folder.resolve())
+    with _LOADING:
+        return _load(folder.resolve())
 
 
 def model_for_file(token_model: bytes, model: str | Path | None = None) -> LoadedModel:

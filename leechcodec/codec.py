@@ -250,12 +250,13 @@ def code_stages(
     codes: Sequence[np.ndarray] | None,
     progress: Progress | None = None,
     stages: int | None = None,
+    observe: Callable[[int, np.ndarray], None] | None = None,
 ) -> list[np.ndarray]:
     """Drive the prior and the coders over all stages of an image: the one loop of encoder and decoder.
 
     quality: the header's hundredths. coders: one a token chunk, encoders, decoders or counters of bits alike.
     codes: int8 (h, w, dim) a stage, or None to decode. stages: end after so many (default: all that this quality
-    sends). Returns the codes coded.
+    sends). observe: told (stage, positions) of every pass when it is coded. Returns the codes coded.
     """
     config, quantizer = loaded.config, loaded.networks.quantizer
     count = config.stages_sent(quality / 100) if stages is None else stages
@@ -269,6 +270,8 @@ def code_stages(
         table = params[0].reshape(quantizer.dim, -1, h * w).permute(2, 0, 1).numpy()[rows].astype(np.int64)
         known = None if codes is None else codes[stage].reshape(h * w, -1)[rows]
         coded = quantizer.code_tokens(coders[_chunk_of(config, stage)], table, known)
+        if observe:
+            observe(stage, rows)
         passed = np.zeros((h * w, quantizer.dim), dtype=np.int8)
         passed[rows] = coded
         if stage == len(done):
@@ -306,6 +309,21 @@ def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float
     coders = [entropy.BitCounter() for _ in CHUNK_SCALES]
     code_stages(loaded, tokens.width, tokens.height, round(tokens.quality * 100), coders, tokens.codes)
     return [coder.bits for coder in coders]
+
+
+def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.ndarray]:
+    """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) a stage."""
+    loaded = model_for_file(tokens.token_model, model)
+    bits = [np.zeros(codes.shape[:2]) for codes in tokens.codes]
+    counter = entropy.BitCounter(max(stage.size for stage in bits))
+
+    def observe(stage: int, positions: np.ndarray) -> None:
+        bits[stage].reshape(-1)[positions] = counter.token_bits[: len(positions)]
+        counter.token_bits[:] = 0
+
+    coders, quality = [counter] * len(CHUNK_SCALES), round(tokens.quality * 100)
+    code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, observe=observe)
+    return bits
 
 
 def _check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes], count: int) -> None:

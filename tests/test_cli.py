@@ -131,9 +131,23 @@ def test_missing_input_and_unwritable_output(run, photo, tmp_path):
     assert "missing.lq" in run("decode", tmp_path / "missing.lq", code=1).stderr
     nowhere = tmp_path / "nowhere" / "x.lq"
     assert f"{nowhere}: No such file" in run("encode", photo, "-o", nowhere, code=1).stderr
-    for source in ("", "."):
-        assert "not the name of a file" in run("encode", source, code=1).stderr
-    assert "is a folder" in run("encode", photo, "-o", tmp_path, code=1).stderr
+    assert "not the name of a file" in run("encode", "", code=1).stderr
+    assert "is a folder" in run("encode", "-", "-o", tmp_path, code=1, data=photo.read_bytes()).stderr
+    assert "no such folder" in run("encode", photo, "-o", f"{tmp_path}/nowhere/", code=1).stderr
+
+
+def test_a_folder_as_the_output_of_one_file(run, photo, tmp_path):
+    (tmp_path / "out").mkdir()
+    run("encode", photo, "-o", tmp_path / "out")
+    run("decode", tmp_path / "out" / "photo.lq", "-o", tmp_path / "out")
+    assert Image.open(tmp_path / "out" / "photo.png").size == (90, 70)
+
+
+def test_standard_output_in_a_given_format(run, photo):
+    data = run("encode", photo, "-o", "-").stdout_bytes
+    for name, magic in (("png", b"\x89PNG"), ("jpg", b"\xff\xd8"), ("ppm", b"P6")):
+        assert run("decode", "-", "-o", f"{name}:-", data=data).stdout_bytes.startswith(magic)
+    assert "cannot both" in run("encode", photo, "-o", "-", "--json", code=2).stderr
 
 
 def test_unknown_model(photo, tmp_path, tiny_folder, run):

@@ -1,10 +1,12 @@
 """The laboratory's commands: paths and messages only. What computes is imported by the command that needs it."""
 
 import contextlib
+import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -167,7 +169,61 @@ def limits(images, model, samples, output, form) -> None:
         click.echo(str(path))
 
 
-COMMANDS = {command.name: command for command in (evaluate, plot, bdrate, report, limits, data)}
+@click.command()
+@click.argument("source", metavar="FILE", type=PATH)
+@click.option("--model", help="Model name or folder.  [default: the installed one that fits]")
+@click.option("-o", "--output", type=PATH, required=True, help="The figure: .png, .svg or .pdf.")
+def tokens(source, model, output) -> None:
+    """Draw where the bits of an .lq file went.
+
+    One map a token stage of the bits of each token, and one of its codeword's class.
+    """
+    from leechcodec import codec
+    from leechcodec.lab import token_maps
+
+    found = codec.read_tokens(source.read_bytes(), model=model)
+    token_maps.draw(codec.detokenize(found, model=model), token_maps.stage_maps(found, model), output)
+    click.echo(str(output))
+
+
+@click.command()
+@click.argument("original", type=PATH)
+@click.argument("others", metavar="IMAGE...", type=PATH, nargs=-1, required=True)
+@click.option("--lpips-weights", type=PATH, help="AlexNet, a file or its folder.  [default: data/lpips where it is]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+def compare(original, others, lpips_weights, as_json) -> None:
+    """Print PSNR, MS-SSIM, SSIM and LPIPS of images against ORIGINAL.
+
+    Any format that Pillow reads, and .lq files.
+    """
+    import leechcodec.pillow  # noqa: F401 (registers .lq)
+    from leechcodec.image import load_image, to_rgb
+    from leechcodec.lab.lpips_net import Lpips, find_weights
+    from leechcodec.lab.metrics import scores
+
+    weights = lpips_weights or (DEFAULT_LPIPS if DEFAULT_LPIPS.is_dir() else None)
+    lpips = Lpips(find_weights(weights)) if weights else None
+    with _notes():
+        reference, rows = to_rgb(load_image(original)), []
+        for path in others:
+            image = to_rgb(load_image(path))
+            if image.size != reference.size:
+                sizes = [f"{one.width} x {one.height}" for one in (reference, image)]
+                raise LqError(f"{path}: {sizes[1]} pixels, {original} has {sizes[0]}")
+            bpp = 8 * path.stat().st_size / (image.width * image.height)
+            rows.append({"image": str(path), "bpp": round(bpp, 5), **asdict(scores(reference, image, lpips))})
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    width = max(5, *(len(row["image"]) for row in rows))
+    click.echo(f"{'image':<{width}}     bpp   PSNR dB  MS-SSIM    SSIM   LPIPS")
+    for row in rows:
+        values = [f"{row[name]:.4f}" if row[name] is not None else "–" for name in ("ms_ssim", "ssim", "lpips")]
+        cells = f"{row['bpp']:>7.4f}  {row['psnr']:>8.2f}  {values[0]:>7}  {values[1]:>6}  {values[2]:>6}"
+        click.echo(f"{row['image']:<{width}}  {cells}")
+
+
+COMMANDS = {command.name: command for command in (evaluate, plot, bdrate, report, limits, tokens, compare, data)}
 
 
 def _curves(paths, published, only) -> list:

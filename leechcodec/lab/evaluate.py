@@ -4,7 +4,6 @@ parent: which rows are wanted ─▶ cache ─▶ the missing ones to worker pro
 """
 
 import multiprocessing
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -23,6 +22,7 @@ from leechcodec.lab.lpips_net import find_weights, read_backbone
 from leechcodec.lab.measure import Measured, Task, measure, start_worker
 from leechcodec.lab.peers import Peer, PeerOptions, Setting, adapter
 from leechcodec.lab.results import ImageRow, Results, Skipped, means, save
+from leechcodec.machine import available_cores
 
 Progress = Callable[[str, int, int], None]
 """Called with the codec at work, the rows done and the rows in all, cached ones left out."""
@@ -175,13 +175,6 @@ def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, Measured]]:
             raise WorkerError("a worker process died, of too little memory perhaps; run again to go on") from None
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def available_cores() -> tuple[int, ...]:
-    """Numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 def threads_per_job(jobs: int) -> int:

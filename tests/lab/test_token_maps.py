@@ -1,0 +1,52 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from leechcodec import codec
+from leechcodec.cli import main
+from leechcodec.lab.token_maps import bits_per_pixel, class_of, stage_maps
+from leechcodec.lattice import leech
+
+
+@pytest.fixture
+def picture():
+    return Image.fromarray(np.random.default_rng(3).integers(0, 255, (70, 90, 3), dtype=np.uint8))
+
+
+def test_class_of_every_codeword_is_its_place_in_the_order():
+    codes = leech.index_to_vector(np.arange(leech.SIZE))
+    assert np.array_equal(np.bincount(class_of(codes)), [0, 1104, 97152, 98304])
+    assert class_of(np.zeros((2, 24), dtype=np.int8)).tolist() == [0, 0]
+
+
+def test_bits_of_the_tokens_add_up_to_those_of_the_file(picture, tiny_folder):
+    tokens = codec.tokenize(picture, quality=70, model=tiny_folder)
+    maps = stage_maps(tokens, tiny_folder)
+    total = sum(stage.bits.sum() for stage in maps)
+    assert total == pytest.approx(sum(codec.ideal_bits(tokens, model=tiny_folder)), rel=1e-9)
+    assert [stage.stride for stage in maps] == [64, 32, 16, 16, 8]
+    assert all(stage.bits.min() > 0 for stage in maps)
+    assert bits_per_pixel(maps).shape == (16, 16)
+    assert bits_per_pixel(maps).sum() * 64 == pytest.approx(total, rel=1e-9)
+
+
+def test_tokens_and_compare_commands(picture, tiny_folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture.save(tmp_path / "a.png")
+    (tmp_path / "a.lq").write_bytes(codec.compress(picture, model=tiny_folder))
+    arguments = ["tokens", str(tmp_path / "a.lq"), "-o", str(tmp_path / "maps.png"), "--model", str(tiny_folder)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert Image.open(tmp_path / "maps.png").width > 1000
+    picture.rotate(180).save(tmp_path / "b.png")
+    result = CliRunner().invoke(main, ["compare", *(str(tmp_path / name) for name in ("a.png", "a.png", "b.png"))])
+    assert result.exit_code == 0 and "100.00" in result.stdout and "b.png" in result.stdout
+    result = CliRunner().invoke(main, ["compare", *(str(tmp_path / name) for name in ("a.png", "b.png")), "--json"])
+    (row,) = json.loads(result.stdout)
+    assert 0 < row["psnr"] < 20 and row["lpips"] is None
+    picture.crop((0, 0, 10, 10)).save(tmp_path / "c.png")
+    result = CliRunner().invoke(main, ["compare", str(tmp_path / "a.png"), str(tmp_path / "c.png")])
+    assert result.exit_code == 1 and "10 x 10" in result.stderr
