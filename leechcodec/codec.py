@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from leechcodec import entropy
+from leechcodec import entropy, rdoq
 from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, check_size, read_file, salvage, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, ModelConfig
@@ -61,6 +61,7 @@ def compress(
     image: Image.Image,
     *,
     quality: float = 50.0,
+    effort: int = 1,
     metadata: bool = True,
     verify: bool = False,
     model: str | Path | None = None,
@@ -68,16 +69,23 @@ def compress(
 ) -> bytes:
     """Compress an image to the bytes of a .lq file.
 
-    quality: the dial, 1..100, decimals allowed (hundredths are kept). metadata: keep ICC profile, EXIF and XMP of
+    quality: the dial, 1..100, decimals allowed (hundredths are kept). effort: 1..9, how long to search for better
+    tokens (rdoq.py); 1 takes the encoder's first answer. metadata: keep ICC profile, EXIF and XMP of
     ``image.info``. Transparency is kept, losslessly. verify: decode the file and compare its tokens. model: a name, a
     folder, or None for the default. progress: called with (steps done, steps in all). Raises LqError kinds.
     """
     loaded = load_model(model)
     colours, extras = separate(image, metadata=metadata)
-    tokens = tokenize(colours, quality=quality, model=model)
-    if progress:
-        progress(1, 1 + len(tokens.codes))
-    data = _write(tokens, loaded, extras, progress)
+    searches = rdoq.stages_searched(effort, loaded.config.stages_sent(quality))
+    steps = 1 + searches + loaded.config.stages_sent(quality)
+
+    def step(done: int, _: int) -> None:
+        if progress:
+            progress(done, steps)
+
+    tokens = tokenize(colours, quality=quality, effort=effort, model=model, progress=step)
+    step(1 + searches, steps)
+    data = _write(tokens, loaded, extras, lambda done, _: step(1 + searches + done, steps))
     if verify:
         read = read_tokens(data, model=model)
         if not all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)):
@@ -91,6 +99,7 @@ def compress_to(
     size: int | None = None,
     bpp: float | None = None,
     psnr: float | None = None,
+    effort: int = 1,
     metadata: bool = True,
     verify: bool = False,
     model: str | Path | None = None,
@@ -115,12 +124,12 @@ def compress_to(
             progress(trials, MAX_TRIALS + 2)
 
     def size_of(quality: float) -> int:
-        files[quality] = compress(image, quality=quality, metadata=metadata, model=model)
+        files[quality] = compress(image, quality=quality, effort=effort, metadata=metadata, model=model)
         tried()
         return len(files[quality])
 
     def psnr_of(quality: float) -> float:
-        decoded = detokenize(tokenize(colours, quality=quality, model=model), model=model)
+        decoded = detokenize(tokenize(colours, quality=quality, effort=effort, model=model), model=model)
         error = to_array(colours).astype(np.float64) - np.asarray(decoded, dtype=np.float64)
         tried()
         return float(-10 * np.log10(max(np.mean(error**2), 1e-9) / 255**2))
@@ -132,7 +141,7 @@ def compress_to(
         found = best_within_size(size_of, size if bpp is None else bpp * image.width * image.height / 8)
     data = None if verify else files.get(found.quality)
     if data is None:
-        data = compress(image, quality=found.quality, metadata=metadata, verify=verify, model=model)
+        data = compress(image, quality=found.quality, effort=effort, metadata=metadata, verify=verify, model=model)
     return data, found
 
 
@@ -184,17 +193,39 @@ def decompress_partial(
 
 
 @torch.inference_mode()
-def tokenize(image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None) -> Tokens:
-    """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding."""
+def tokenize(
+    image: Image.Image,
+    *,
+    quality: float = 50.0,
+    effort: int = 1,
+    model: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Tokens:
+    """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding.
+
+    effort: 1..9, as for :func:`compress`. progress: called with (steps done, steps in all).
+    """
     if not 1 <= quality <= 100:
         raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
     check_size(image.width, image.height)
     loaded = load_model(model)
     quality = round(quality * 100) / 100
+    searches = rdoq.stages_searched(effort, loaded.config.stages_sent(quality))
     pixels = torch.from_numpy(to_array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
     height, width = pixels.shape[2:]
     pixels = F.pad(pixels, (0, -width % ALIGNMENT, 0, -height % ALIGNMENT), mode="replicate")
     codes = loaded.networks.encode(pixels, quality)
+    if progress:
+        progress(1, 1 + searches)
+    codes = rdoq.refine(
+        loaded.networks,
+        pixels,
+        quality,
+        codes,
+        effort=effort,
+        size=(height, width),
+        progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
+    )
     return Tokens(
         codes=tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes),
         width=width,

@@ -32,6 +32,16 @@ class Forward:
     """(B, stages): bits of each stage of each image, zero where the stage is not sent."""
     entropy_loss: Tensor
     """Scalar: the quantizer's own penalty, mean over the stages; zero where it has none."""
+    commitment: Tensor
+    """(B,): squared distance of z from its code, in squared lengths of a codeword, summed over an image's tokens."""
+    sent: Tensor
+    """(B, stages): 1 where an image is sent a stage, else 0."""
+    z: list[Tensor]
+    """What was quantized, a stage: (B, h, w, dim), as the quantizer projects it."""
+    codes: list[Tensor]
+    """A stage: (B, dim, h, w), zero where it is not sent."""
+    token_bits: list[Tensor]
+    """A stage: (B, h, w), zero where a token was not sampled."""
 
 
 class CodecModel(nn.Module):
@@ -57,7 +67,7 @@ class CodecModel(nn.Module):
             dtype=torch.float32,
             device=x.device,
         )
-        codes, penalties = [], []
+        codes, penalties, distances, projected = [], [], [], []
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             if not sent[:, index].any():
@@ -65,6 +75,9 @@ class CodecModel(nn.Module):
             z = stage.encode(features[self.config.stage_scales[index]], state, weights).permute(0, 2, 3, 1)
             penalties.append(self.quantizer.entropy_loss(z[sent[:, index].bool()].reshape(-1, self.quantizer.dim)))
             _, code = self.quantizer.quantize(z)
+            projected.append(self.quantizer.project(z))
+            distance = (projected[-1] - code.detach()).square().sum((1, 2, 3))
+            distances.append(distance / self.quantizer.norm_squared * sent[:, index])
             code = code.permute(0, 3, 1, 2) * sent[:, index, None, None, None]
             codes.append(code)
             return code * self.code_scale
@@ -72,8 +85,31 @@ class CodecModel(nn.Module):
         weights = knot_weights(quality, self.config.quality_knots)
         features = self.analysis(x, weights)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
-        bits = self._rates(codes, sent, quality, x.shape[2], x.shape[3], rate_tokens)
-        return Forward(x_hat, bits, torch.stack(penalties).mean())
+        bits, token_bits = self._rates(codes, sent, quality, x.shape[2], x.shape[3], rate_tokens)
+        return Forward(
+            x_hat=x_hat,
+            stage_bits=bits,
+            entropy_loss=torch.stack(penalties).mean(),
+            commitment=torch.stack(distances).sum(0),
+            sent=sent,
+            z=projected,
+            codes=codes,
+            token_bits=token_bits,
+        )
+
+    def reconstruct(
+        self, codes: list[Tensor], sent: Tensor, quality: Tensor, height: int, width: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """x̂ (B, 3, height, width) and the bits of every token, (B, h, w) a stage, of codes already chosen.
+
+        codes, sent: as in :class:`Forward`.
+        """
+
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
+            return codes[index] * self.code_scale if index < len(codes) else None
+
+        x_hat = self.synthesis(height, width, knot_weights(quality, self.config.quality_knots), answer)
+        return x_hat, self._rates(codes, sent, quality, height, width, None)[1]
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, quality: Tensor) -> None:
@@ -99,9 +135,10 @@ class CodecModel(nn.Module):
 
     def _rates(
         self, codes: list[Tensor], sent: Tensor, quality: Tensor, height: int, width: int, rate_tokens: int | None
-    ) -> Tensor:
-        """Bits of every stage of every image, (B, stages)."""
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Bits of every stage of every image, (B, stages), and of every token, (B, h, w) a stage."""
         batch = sent.shape[0]
+        token_maps = [code.new_zeros(batch * code.shape[2] * code.shape[3]) for code in codes]
         bits = sent.new_zeros(batch, len(self.prior.stages))
 
         def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor | None:
@@ -119,6 +156,7 @@ class CodecModel(nn.Module):
             token_bits = self.quantizer.bits_of(
                 flat_params.float().reshape(-1, self.quantizer.dim, self.quantizer.params_per_coordinate), flat_codes
             )
+            token_maps[stage][rows] = token_bits.detach()
             image = rows // (code.shape[2] * code.shape[3])
             one_stage = F.one_hot(torch.tensor(stage), bits.shape[1]).to(bits)
             summed = bits.new_zeros(batch).index_add(0, image, token_bits) * (total / max(rows.numel(), 1))
@@ -126,7 +164,7 @@ class CodecModel(nn.Module):
             return code
 
         drive(self.prior.walk(FloatView(self.prior, quality), height, width), answer)
-        return bits
+        return bits, [flat.reshape(batch, *code.shape[2:]) for flat, code in zip(token_maps, codes, strict=True)]
 
     def encode(self, x: Tensor, quality: float) -> list[Tensor]:
         """Codes of one image, coarse to fine: int8 (1, dim, h, w) for each stage that this quality sends.

@@ -145,29 +145,40 @@ class SynthesisTransform(nn.Module):
         self.head = nn.Conv2d(widths[-1], 48, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.1 / (9 * widths[-1]) ** 0.5)
 
-    def forward(self, height: int, width: int, q: Tensor, answer, stages: int | None = None) -> Tensor | None:
+    def forward(
+        self,
+        height: int,
+        width: int,
+        q: Tensor,
+        answer,
+        stages: int | None = None,
+        start: tuple[int, Tensor] | None = None,
+    ) -> Tensor | None:
         """Reconstruct images of height x width (multiples of 64).
 
         q: knot weights (B, knots). answer(stage index, TokenStage, state) -> codes (B, dim, h, w) as float scaled
         to unit mean square, or None where the stage is not sent. stages: leave after so many stages, without the
-        picture: an encoder that only wants codes needs no more. Returns (B, 3, height, width), about -1..1, or None.
+        picture: an encoder that only wants codes needs no more. start: go in before that stage, with the state that
+        its answer saw in an earlier walk. Returns (B, 3, height, width), about -1..1, or None.
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
-        state = constant.expand(-1, -1, height // STRIDES[0], width // STRIDES[0])
-        index = 0
-        for scale, blocks in enumerate(self.blocks):
-            if scale:
+        first, state = start or (0, constant.expand(-1, -1, height // STRIDES[0], width // STRIDES[0]))
+        entry = self.config.stage_scales[first] if start else 0
+        index = sum(self.config.stages[:entry])
+        for scale in range(entry, len(STRIDES)):
+            if scale > entry:
                 state = F.pixel_shuffle(self.up[scale - 1](state), 2)
-            done = 0
+            done, stages_here = 0, self.config.stages[scale]
             for count in self.config.synthesis_blocks[scale]:
-                if self.config.stages[scale]:
-                    codes = answer(index, self.stages[index], state)
+                if stages_here:
+                    codes = answer(index, self.stages[index], state) if index >= first else None
                     if codes is not None:
                         state = self.stages[index].decode(state, codes, q)
                     index += 1
                 if index == stages:
                     return None
-                for block in blocks[done : done + count]:
-                    state = block(state, q)
+                if index > first or not stages_here:
+                    for block in self.blocks[scale][done : done + count]:
+                        state = block(state, q)
                 done += count
         return F.pixel_shuffle(self.head(state), 4)

@@ -31,6 +31,22 @@ def test_quantizing_a_code_gives_it_back(name):
     assert torch.equal(codes, again)
 
 
+@pytest.mark.parametrize("name", ["leech", "leech-ball", "bsq-10"])
+def test_runner_up_is_the_nearest_other_code(name):
+    quantizer = make_quantizer(name)
+    if name == "bsq-10":
+        book = torch.from_numpy(np.stack(np.meshgrid(*[[-1, 1]] * 10), -1).reshape(-1, 10)).float()
+    else:
+        book = torch.from_numpy(leech.codebook().copy()).float()
+    z = torch.randn(6, quantizer.dim)
+    nearest = quantizer.nearest(z)
+    totals = z @ book.T
+    first, second = totals.topk(2).values.T
+    assert (z * nearest).sum(1) == pytest.approx(first)
+    assert (z * quantizer.runner_up(z, nearest)).sum(1) == pytest.approx(second)
+    assert torch.equal(quantizer.runner_up(z, -nearest), nearest)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bad", [0.0, float("nan"), float("inf")])
 def test_zero_and_non_finite_vectors_map_to_a_fixed_code(name, bad):

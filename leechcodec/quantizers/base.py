@@ -38,6 +38,10 @@ class Quantizer(ABC):
         """Nearest codes of directions: float32 (N, dim), rows non-zero and finite -> int8 (N, dim)."""
 
     @abstractmethod
+    def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
+        """Nearest codes other than given ones: float32 (N, dim), int8 (N, dim) -> int8 (N, dim)."""
+
+    @abstractmethod
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         """sum_i f_i(c_i) in nats, differentiable in both: (N, dim, P), (N, dim) float -> (N,)."""
 
@@ -60,13 +64,17 @@ class Quantizer(ABC):
         Returns (codes int8 (..., dim), codes as float32 (..., dim) whose gradient is that of
         sqrt(norm_squared) * z / |z|).
         """
+        u = self.project(z)
+        codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
+        return codes, u + (codes - u).detach()
+
+    def project(self, z: Tensor) -> Tensor:
+        """What a vector is compared with the codes as, sqrt(norm_squared) * z / |z|: float (..., dim), same shape."""
         z = z.float()
         norm = z.norm(dim=-1, keepdim=True)
         usable = (norm > 1e-12) & (norm < 1e18)
         z = torch.where(usable, z, torch.ones_like(z))
-        u = z * (self.norm_squared**0.5 / torch.where(usable, norm, norm.new_tensor(self.dim**0.5)))
-        codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
-        return codes, u + (codes - u).detach()
+        return z * (self.norm_squared**0.5 / torch.where(usable, norm, norm.new_tensor(self.dim**0.5)))
 
     def entropy_loss(self, z: Tensor) -> Tensor:
         """A penalty that keeps the code in use, where the method has one: (N, dim) -> scalar in nats, zero here."""

@@ -30,6 +30,12 @@ class BSQ(Quantizer):
     def nearest(self, z: Tensor) -> Tensor:
         return torch.where(z < 0, -1, 1).to(torch.int8)
 
+    def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
+        """The nearest code, or where that is the one given, the one with its least certain sign turned."""
+        nearest, weakest = self.nearest(z), z.abs().argmin(1, keepdim=True)
+        turned = nearest.scatter(1, weakest, -nearest.gather(1, weakest))
+        return torch.where((nearest == codes).all(1, keepdim=True), turned, nearest)
+
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Mean entropy of a token's soft bits less the entropy of their means (BSQ, §4.2, factorised over bits).
 

@@ -32,6 +32,9 @@ class LeechSQ(Quantizer):
     def nearest(self, z: Tensor) -> Tensor:
         return torch_kernels.nearest(z)
 
+    def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
+        return torch_kernels.best_but(z.float()[:, :, None] * _VALUES.to(z.device), codes)
+
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         a, b, d = params.float().unbind(-1)
         f = a * codes / 2 + b * codes.abs() / 2 + d * codes.square() / 8
@@ -63,9 +66,7 @@ class LeechBallSQ(LeechSQ):
     bits = math.log2(leech.SIZE + 1)
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        z = torch.nan_to_num(z.float(), 0.0, 0.0, 0.0)
-        radius = self.norm_squared**0.5
-        v = z * (radius / z.norm(dim=-1, keepdim=True).clamp(min=radius))
+        v = self.project(z)
         flat = v.detach().reshape(-1, self.dim)
         silent = flat.square().sum(-1) < 1e-6
         codes = self.nearest(torch.where(silent[:, None], torch.ones_like(flat), flat))
@@ -73,6 +74,11 @@ class LeechBallSQ(LeechSQ):
         near = (flat * codes).sum(-1, keepdim=True) > self.norm_squared / 2
         codes = (codes * near).reshape(v.shape)
         return codes, v + (codes - v).detach()
+
+    def project(self, z: Tensor) -> Tensor:
+        z = torch.nan_to_num(z.float(), 0.0, 0.0, 0.0)
+        radius = self.norm_squared**0.5
+        return z * (radius / z.norm(dim=-1, keepdim=True).clamp(min=radius))
 
     def log_partition(self, params: Tensor) -> Tensor:
         return F.softplus(super().log_partition(params))

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from leechcodec.config import ModelConfig
 from leechcodec.errors import LqError
 from leechcodec.model import CodecModel
+from leechcodec.training.contest import contest_loss
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.grow import load_grown
 from leechcodec.training.muon import Muon
@@ -63,10 +64,20 @@ def loss_of(
     with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         out = model(x.contiguous(memory_format=torch.channels_last), quality, settings.rate_tokens)
     mse = (out.x_hat.float() - x).square().mean((1, 2, 3)) / 4
-    bpp = out.stage_bits.sum(1) / (x.shape[2] * x.shape[3])
+    pixels = x.shape[2] * x.shape[3]
+    bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
     lmbda = torch.tensor([config.lmbda(q) for q in quality.tolist()], device=x.device)
     weight = (lmbda / (config.lmbda_min * config.lmbda_max) ** 0.5) ** -settings.loss_exponent
-    loss = (weight * (lmbda * 255**2 * mse + rate_weight * bpp)).mean() + settings.entropy_weight * out.entropy_loss
+    losses = lmbda * 255**2 * mse + rate_weight * bpp + commitment
+    if settings.contest:
+        bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            change = contest_loss(
+                bare, x.contiguous(memory_format=torch.channels_last), quality, out, lmbda * 255**2 / 4
+            )
+        losses = losses + settings.contest * change / pixels
+    loss = (weight * losses).mean()
+    loss = loss + settings.entropy_weight * out.entropy_loss
     return loss, mse.detach(), bpp.detach(), out.stage_bits.detach()
 
 

@@ -36,6 +36,11 @@ class TrainingConfig:
     """α: how much the high rates' larger losses are weighed down."""
     entropy_weight: float = 0.0
     """Of the quantizer's own entropy penalty in nats, for BSQ's recipe (0.1 there); Λ24-SQ has none."""
+    commitment: float = 0.0
+    """Bits for a z one codeword's length away from its code. Straight-through gradients are taken at the code, not at
+    z: they miss the loss's curvature between the two, and this is that curvature (docs/training.md)."""
+    contest: float = 0.0
+    """Weight of the contests between a token and its nearest other code (contest.py); 0: none, and no time spent."""
     ema: float = 0.998
     precision: str = "bf16"
     spike_factor: float = 2.0

@@ -1,0 +1,54 @@
+"""Contests: what would a token's neighbour have cost? The encoder's gradient by trying, not by differentiating.
+
+z ─▶ nearest c ─────────────▶ L(c)  ─┐
+ └─▶ nearest other code c' ─▶ L(c') ─┴▶ Δ = L(c') - L(c) ─▶ sigmoid(-z · (c - c') / (n τ)) · Δ
+
+A straight-through gradient is the slope of the loss at the code chosen. Codes are far apart (60° for Λ24-SQ), the loss
+bends in between, and the rate jumps: at low rates a step along that slope makes things worse as often as better. Here
+one token in four of one stage is replaced by its nearest other code, the loss is computed anew, and the difference
+around each token says which of the two z should lean to. It is the exact gradient for a quantizer that takes the second
+code with probability sigmoid(-margin / τ).
+"""
+
+import torch
+from torch import Tensor
+
+from leechcodec.model import CodecModel, Forward
+from leechcodec.rdoq import PITCH, around
+
+TEMPERATURE = 0.05
+"""τ: a margin, as a share of a codeword's squared length, at which the second code would be taken with 27 %."""
+LIMIT = 16.0
+"""Bits: larger differences are clipped."""
+
+
+def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, squared_weight: Tensor) -> Tensor:
+    """Expected change of the loss in bits, summed over an image's tokens of one stage drawn at random: (B,).
+
+    x: (B, 3, H, W) in -1..1. out: of the same x and quality. squared_weight: (B,), bits for a squared error of 1 in a
+    pixel's mean over channels. Only z receives a gradient.
+    """
+    tokens = torch.tensor([codes.shape[2] * codes.shape[3] for codes in out.codes], dtype=torch.float32)
+    stage = int(torch.multinomial(tokens * out.sent[:, : len(tokens)].sum(0).cpu(), 1))
+    codes, z = out.codes[stage].detach(), out.z[stage]
+    height, width = codes.shape[2:]
+    row, column = torch.randint(PITCH, (2,)).tolist()
+    chosen = torch.zeros(height, width, dtype=torch.bool, device=x.device)
+    chosen[row::PITCH, column::PITCH] = True
+    chosen = chosen & out.sent[:, stage].bool()[:, None, None]
+
+    first = codes.permute(0, 2, 3, 1)[chosen]
+    second = model.quantizer.runner_up(z.detach()[chosen], first.to(torch.int8)).to(first)
+    replaced = codes.permute(0, 2, 3, 1).clone()
+    replaced[chosen] = second
+    with torch.no_grad():
+        changed = list(out.codes)
+        changed[stage] = replaced.permute(0, 3, 1, 2)
+        x_hat, token_bits = model.reconstruct(changed, out.sent, quality, x.shape[2], x.shape[3])
+        squares = ((x_hat.float() - x).square() - (out.x_hat.float() - x).square()).mean(1)
+        changes = [(new - old)[:, None] for new, old in zip(token_bits, out.token_bits, strict=True)]
+        change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:, 0]
+    margin = ((first - second) * z[chosen]).sum(-1) / model.quantizer.norm_squared
+    loss = torch.sigmoid(-margin / TEMPERATURE) * change[chosen].clamp(-LIMIT, LIMIT)
+    image = chosen.nonzero()[:, 0]
+    return loss.new_zeros(len(x)).index_add(0, image, loss) * PITCH**2

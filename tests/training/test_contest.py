@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from leechcodec.training.contest import contest_loss
+from tests.tiny import tiny_model
+
+
+def contest(model, x, quality, seed=0):
+    out = model(x, quality)
+    weight = torch.tensor([model.config.lmbda(q) * 255**2 / 4 for q in quality.tolist()])
+    torch.manual_seed(seed)
+    return out, contest_loss(model, x, quality, out, weight)
+
+
+@pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])
+def test_only_the_encoder_learns_from_it(quantizer):
+    model = tiny_model(quantizer)
+    x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([20.0, 100.0])
+    _, loss = contest(model, x, quality)
+    assert loss.shape == (2,) and loss.isfinite().all()
+    loss.sum().backward()
+    touched = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    assert any(name.endswith("to_z.weight") for name in touched)
+    assert not any(name.startswith("prior") or "head" in name for name in touched)
+
+
+def test_following_it_improves_the_codes():
+    """z moved against the gradient, quantized again: the loss falls, and rises the other way."""
+    model = tiny_model()
+    x, quality = torch.rand(4, 3, 128, 128) * 2 - 1, torch.full((4,), 90.0)
+    weight = torch.full((4,), model.config.lmbda(90.0) * 255**2 / 4)
+    changes = {1: 0.0, -1: 0.0}
+    for seed in range(8):
+        out, loss = contest(model, x, quality, seed)
+        gradients = torch.autograd.grad(loss.sum(), out.z, allow_unused=True)
+        stage = max(i for i, g in enumerate(gradients) if g is not None and g.abs().max() > 0)
+        z, gradient = out.z[stage].detach(), gradients[stage]
+        with torch.no_grad():
+            before = total(model, x, weight, out.x_hat, out.token_bits)
+            for sign in changes:
+                codes = list(out.codes)
+                moved = z - sign * 0.3 * gradient / gradient.abs().max() * z.abs().max()
+                codes[stage] = model.quantizer.quantize(moved)[1].permute(0, 3, 1, 2)
+                after = model.reconstruct(codes, out.sent, quality, 128, 128)
+                changes[sign] += total(model, x, weight, *after) - before
+    assert changes[1] < 0 < changes[-1]
+
+
+def total(model, x, weight, x_hat, token_bits):
+    squares = (x_hat - x).square().mean(1).sum((1, 2)) * weight
+    return (squares.sum() + sum(bits.sum() for bits in token_bits)).item()
+
+
+def test_a_stage_that_no_image_is_sent_is_never_drawn():
+    model = tiny_model()
+    x, quality = torch.rand(1, 3, 64, 64) * 2 - 1, torch.tensor([1.0])
+    for seed in range(5):
+        out, loss = contest(model, x, quality, seed)
+        assert len(out.codes) == model.config.stages_sent(1.0) and loss.isfinite().all()
