@@ -12,8 +12,9 @@ from leechcodec.errors import ConfigError
 class TrainingConfig:
     """How a model is trained.
 
-    Loss of an image: weight · (lmbda · 255² · MSE + bpp), weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus
-    entropy_weight · the quantizer's entropy penalty.
+    Loss of an image: weight · (lmbda · 255² · MSE + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ
+    the expected change of contest.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight · the
+    quantizer's entropy penalty.
     """
 
     steps: int = 10_000
