@@ -22,7 +22,10 @@ DEFAULT_CODECS = ("leech", "jpeg", "jpeg2000", "webp", "avif", "jxl", "heic")
 @click.command("eval")
 @click.argument("dataset", type=PATH)
 @click.option(
-    "--codec", "codecs", multiple=True, help="leech, bsq, jpeg, …; repeat it.  [default: all but bsq and compressai]"
+    "--codec",
+    "codecs",
+    multiple=True,
+    help="leech, jpeg, …; repeat it.  [default: all but bsq, efforts and compressai]",
 )
 @click.option("-o", "--output", type=PATH, default=Path("results"), show_default=True, help="Folder of results.")
 @click.option("--model", help="Model name or folder of the codec leech.  [default: leech-vbr]")
@@ -35,7 +38,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
     """Measure codecs on a folder of images.
 
     Writes one JSON a codec, and the compressed files. An interrupted run goes on where it stopped. Codecs: leech, bsq
-    (with --bsq-model), jpeg, jpeg2000, webp, avif, jxl, heic, compressai-ARCHITECTURE.
+    (with --bsq-model), leech-effort2 to leech-effort9, jpeg, jpeg2000, webp, avif, jxl, heic, compressai-ARCHITECTURE.
     """
     wanted = {name: values for name, values in map(_dial, dials)}
     from leechcodec.lab import evaluate as lab

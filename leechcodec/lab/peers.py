@@ -19,6 +19,8 @@ from leechcodec.lab.errors import PeerError, one_of
 COMPRESSAI = "compressai-"
 """Keys of the CompressAI zoo's models begin so: compressai-bmshj2018-hyperprior."""
 DEFAULT_COMPRESSAI = "compressai-bmshj2018-hyperprior"
+EFFORT = "leech-effort"
+"""Keys of this codec at an effort above 1 begin so: leech-effort5."""
 _CLASSES = {
     "leech": ("leechcodec.lab.peers_neural", "Leech"),
     "bsq": ("leechcodec.lab.peers_neural", "Bsq"),
@@ -29,7 +31,6 @@ _CLASSES = {
     "jxl": ("leechcodec.lab.peers_plugins", "JpegXl"),
     "heic": ("leechcodec.lab.peers_plugins", "Heic"),
 }
-KEYS = (*_CLASSES, f"{COMPRESSAI}ARCHITECTURE")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,10 @@ def adapter(key: str, options: PeerOptions | None = None) -> Peer:
         from leechcodec.lab.peers_compressai import CompressAi
 
         return CompressAi(options, key.removeprefix(COMPRESSAI))
+    if key.startswith(EFFORT):
+        from leechcodec.lab.peers_neural import LeechEffort
+
+        return LeechEffort(options, one_of(key.removeprefix(EFFORT), "23456789", "effort"))
     module, name = _CLASSES[one_of(key, _CLASSES, "codec")]
     return getattr(import_module(module), name)(options)
 

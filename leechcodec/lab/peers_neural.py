@@ -1,7 +1,7 @@
 """This codec with its released model, and with a second model beside it."""
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 from leechcodec import __version__, codec
 from leechcodec.checkpoint import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.errors import LqError
-from leechcodec.lab.peers import Peer, Setting
+from leechcodec.lab.peers import EFFORT, Peer, Setting
 from leechcodec.paths import models_dir
 
 
@@ -78,6 +78,25 @@ class Leech(Neural):
     @property
     def source(self) -> str | None:
         return self.options.model
+
+
+@dataclass(frozen=True)
+class LeechEffort(Leech):
+    """The same, with codewords searched for at encoding: what an effort buys, and what it costs."""
+
+    effort: str = "2"
+    """2 to 9, as the key has it."""
+
+    @property
+    def key(self) -> str:
+        return f"{EFFORT}{self.effort}"
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, effort {self.effort}"
+
+    def encode(self, image: Image.Image, setting: Setting) -> bytes:
+        return codec.compress(image, quality=setting.value, model=self.source, effort=int(self.effort))
 
 
 class Bsq(Neural):

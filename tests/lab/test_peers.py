@@ -76,6 +76,12 @@ def test_this_codec_and_a_second_model(tiny_folder):
         data = peer.encode(image, peer.setting(30))
         assert peer.decode(data).size == image.size
         assert peers.adapter_of(key, facts).decode(data) == peer.decode(data)
+    effort = adapter("leech-effort9", options)
+    assert effort.key == "leech-effort9" and effort.name == "leechcodec tiny, effort 9"
+    data = effort.encode(image, effort.setting(30))
+    assert adapter("leech", options).decode(data).size == image.size
+    with pytest.raises(PeerError, match="effort"):
+        adapter("leech-effort1")
     assert "--bsq-model" in adapter("bsq").available()
     assert "no model" in adapter("leech", PeerOptions(model="missing")).available()
 
