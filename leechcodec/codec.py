@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -23,12 +22,14 @@ from leechcodec.extras import Extras, separate
 from leechcodec.image import from_array, to_array
 from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
-from leechcodec.prior import IntegerView, drive
+from leechcodec.prior import IntegerParams, IntegerView, drive
 from leechcodec.search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 
 Progress = Callable[[int, int], None]
 CHUNK_SCALES = ((0, 1), (2,), (3, 4))
 """Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
+TOKENS_AT_ONCE = 64 * entropy.GROUP
+"""Tokens whose parameters are in memory together: whole groups, so that the stream does not depend on it."""
 TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
 
 
@@ -211,25 +212,26 @@ def tokenize(
     loaded = load_model(model)
     quality = round(quality * 100) / 100
     searches = rdoq.stages_searched(effort, loaded.config.stages_sent(quality))
-    pixels = torch.from_numpy(to_array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
-    height, width = pixels.shape[2:]
-    pixels = F.pad(pixels, (0, -width % ALIGNMENT, 0, -height % ALIGNMENT), mode="replicate")
+    pixels = to_array(image)
+    padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
+    pixels = torch.from_numpy(np.pad(pixels, padding, mode="edge")).permute(2, 0, 1)[None]
     codes = loaded.networks.encode(pixels, quality)
     if progress:
         progress(1, 1 + searches)
-    codes = rdoq.refine(
-        loaded.networks,
-        pixels,
-        quality,
-        codes,
-        effort=effort,
-        size=(height, width),
-        progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
-    )
+    if searches:
+        codes = rdoq.refine(
+            loaded.networks,
+            pixels.float() / 127.5 - 1,
+            quality,
+            codes,
+            effort=effort,
+            size=(image.height, image.width),
+            progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
+        )
     return Tokens(
         codes=tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes),
-        width=width,
-        height=height,
+        width=image.width,
+        height=image.height,
         quality=quality,
         token_model=loaded.token_model,
     )
@@ -242,8 +244,8 @@ def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Imag
     codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
     height, width = _aligned(tokens.height), _aligned(tokens.width)
     x_hat = loaded.networks.decode(codes, height, width, tokens.quality)
-    levels = ((x_hat[0, :, : tokens.height, : tokens.width] + 1) * 127.5).round().clamp(0, 255)
-    return from_array(levels.to(torch.uint8).permute(1, 2, 0).numpy())
+    levels = x_hat[0, :, : tokens.height, : tokens.width].add_(1).mul_(127.5).round_().clamp_(0, 255)
+    return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
 
 
 def read_tokens(
@@ -287,27 +289,28 @@ def code_stages(
 
     quality: the header's hundredths. coders: one a token chunk, encoders, decoders or counters of bits alike.
     codes: int8 (h, w, dim) a stage, or None to decode. stages: end after so many (default: all that this quality
-    sends). observe: told (stage, positions) of every pass when it is coded. Returns the codes coded.
+    sends). observe: told (stage, positions) whenever tokens have been coded. Returns the codes coded.
     """
     config, quantizer = loaded.config, loaded.networks.quantizer
     count = config.stages_sent(quality / 100) if stages is None else stages
     done: list[np.ndarray] = []
 
-    def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor | None:
+    def answer(stage: int, mask: Tensor | None, params: IntegerParams) -> Tensor | None:
         if stage >= count:
             return None
-        h, w = params.shape[2:]
-        rows = np.arange(h * w) if mask is None else np.flatnonzero(mask.reshape(-1).numpy())
-        table = params[0].reshape(quantizer.dim, -1, h * w).permute(2, 0, 1).numpy()[rows].astype(np.int64)
-        known = None if codes is None else codes[stage].reshape(h * w, -1)[rows]
-        coded = quantizer.code_tokens(coders[_chunk_of(config, stage)], table, known)
-        if observe:
-            observe(stage, rows)
+        h, w = params.h.shape[2:]
+        positions = np.arange(h * w) if mask is None else np.flatnonzero(mask.reshape(-1).numpy())
         passed = np.zeros((h * w, quantizer.dim), dtype=np.int8)
-        passed[rows] = coded
+        for first in range(0, len(positions), TOKENS_AT_ONCE):
+            rows = positions[first : first + TOKENS_AT_ONCE]
+            table = params.at(torch.from_numpy(rows)).reshape(len(rows), quantizer.dim, -1).numpy().astype(np.int64)
+            known = None if codes is None else codes[stage].reshape(h * w, -1)[rows]
+            passed[rows] = quantizer.code_tokens(coders[_chunk_of(config, stage)], table, known)
+            if observe:
+                observe(stage, rows)
         if stage == len(done):
             done.append(np.zeros((h * w, quantizer.dim), dtype=np.int8))
-        done[stage][rows] = coded
+        done[stage][positions] = passed[positions]
         if progress:
             progress(stage + 1, count + 1)
         return torch.from_numpy(passed.reshape(1, h, w, -1)).permute(0, 3, 1, 2)

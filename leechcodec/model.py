@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.prior import FloatView, Prior, drive
 from leechcodec.quantizers import make_quantizer
@@ -169,19 +170,24 @@ class CodecModel(nn.Module):
     def encode(self, x: Tensor, quality: float) -> list[Tensor]:
         """Codes of one image, coarse to fine: int8 (1, dim, h, w) for each stage that this quality sends.
 
-        x: (1, 3, H, W) in -1..1, H and W multiples of 64.
+        x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64.
         """
-        weights = knot_weights(x.new_tensor([quality]), self.config.quality_knots)
+        weights = knot_weights(torch.tensor([quality], device=x.device), self.config.quality_knots)
         features = self.analysis(x, weights)
         codes = []
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor:
-            z = stage.encode(features[self.config.stage_scales[index]], state, weights)
-            integers, code = self.quantizer.quantize(z.permute(0, 2, 3, 1))
-            codes.append(integers.permute(0, 3, 1, 2))
-            return code.permute(0, 3, 1, 2) * self.code_scale
+            feature = features[self.config.stage_scales[index]]
 
-        self.synthesis(x.shape[2], x.shape[3], weights, answer, stages=self.config.stages_sent(quality))
+            def nearest(part: Tensor, rows: slice) -> Tensor:
+                z = stage.encode(feature[:, :, rows], part, weights)
+                return self.quantizer.quantize(z.permute(0, 2, 3, 1))[0].permute(0, 3, 1, 2)
+
+            codes.append(in_bands(nearest, state))
+            return codes[-1].float() * self.code_scale
+
+        stages = self.config.stages_sent(quality)
+        self.synthesis(x.shape[2], x.shape[3], weights, answer, stages=stages, in_place=True)
         return codes
 
     def decode(self, codes: list[Tensor], height: int, width: int, quality: float) -> Tensor:
@@ -191,4 +197,4 @@ class CodecModel(nn.Module):
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             return codes[index].float() * self.code_scale if index < len(codes) else None
 
-        return self.synthesis(height, width, weights, answer)
+        return self.synthesis(height, width, weights, answer, in_place=True)

@@ -12,11 +12,13 @@ also be coded in two passes, even positions of a checkerboard before the odd one
 Two views of the same weights run through the same walk, :meth:`Prior.walk`:
 
 * :class:`FloatView` for training: ordinary convolutions, any device, bf16 under autocast;
-* :class:`IntegerView` for coding: weights and activations are integers held in float64. Every partial sum stays
-  below 2^53, so every machine, thread count and order of summation gives the same integers (DESIGN: bit-exact
-  decoding). The bound is checked from the weights when the view is made.
+* :class:`IntegerView` for coding: weights and activations are integers, computed with in float64. Every partial sum
+  stays below 2^53, so every machine, thread count and order of summation gives the same integers (DESIGN: bit-exact
+  decoding). The bound is checked from the weights when a model is loaded. Maps are kept in int16 and worked on in
+  bands of rows, parameters are computed for as many positions as are coded at a time.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 
 import numpy as np
@@ -24,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.quantizers.base import SCORE_UNIT, Quantizer
@@ -35,6 +38,8 @@ ACTIVATION_LIMIT = 64
 """... within ±64."""
 WEIGHT_BITS = 14
 """Weights are multiples of 2^-14."""
+REACH = 2
+"""Positions that an update looks at on either side: two 3 x 3 convolutions."""
 QUALITY_UNIT = 99 * 100
 """The header's quality, in hundredths, takes the values 100..10,000: 9,900 steps."""
 
@@ -42,7 +47,7 @@ QUALITY_UNIT = 99 * 100
 class Prior(nn.Module):
     """Weights of the prior, and the walk over its stages.
 
-    A walk is a generator. It yields (stage, mask, params): params (B, num_params, h, w) in nats, valid where mask
+    A walk is a generator. It yields (stage, mask, params): params as the view gives them, of every position where mask
     (bool (h, w), or None for everywhere) is true; it is sent the codes there (B, dim, h, w), zero elsewhere, or
     None to end it when the remaining stages are not sent.
     """
@@ -63,25 +68,23 @@ class Prior(nn.Module):
                 passes = 2 if number < config.checkerboard[scale] else 1
                 self.stages.append(nn.ModuleList(PriorPass(widths[scale], self, knots) for _ in range(passes)))
 
-    def walk(self, view: "FloatView | IntegerView", height: int, width: int) -> Generator:
+    def walk(self, view: "View", height: int, width: int) -> Generator:
         """Drive a view over all stages of an image of height x width (multiples of 64)."""
         h = view.constant("constant", height // STRIDES[0], width // STRIDES[0])
         stage = 0
         for scale, count in enumerate(self.config.stages):
             if scale:
-                h = view.shuffle(view.conv(f"up.{scale - 1}", h))
+                h = view.finer(f"up.{scale - 1}", h)
             for _ in range(count):
                 passes = len(self.stages[stage])
                 for number in range(passes):
                     name = f"stages.{stage}.{number}"
-                    h = view.add_quality(f"{name}.quality", h)
+                    h = view.at_quality(f"{name}.quality", h)
                     mask = checkerboard(h.shape[-2], h.shape[-1], number, h.device) if passes == 2 else None
-                    codes = yield stage, mask, view.params(f"{name}.head", view.activate(h))
+                    codes = yield stage, mask, view.params(name, h)
                     if codes is None:
                         return
-                    h = view.add(h, view.conv(f"{name}.embed", view.from_codes(codes, self.code_shift)))
-                    hidden = view.activate(view.conv(f"{name}.conv1", view.activate(h)))
-                    h = view.add(h, view.conv(f"{name}.conv2", hidden))
+                    h = view.update(name, h, codes, self.code_shift)
                 stage += 1
 
 
@@ -115,8 +118,57 @@ def checkerboard(height: int, width: int, parity: int, device: torch.device | st
     return (rows[:, None] + columns) % 2 == parity
 
 
-class FloatView:
-    """The prior in floating point, for training. quality: (B,) dial values 1..100."""
+class View(ABC):
+    """A number system in which a walk computes: operations, and the four steps of a walk made of them."""
+
+    @abstractmethod
+    def constant(self, name: str, height: int, width: int) -> Tensor: ...
+
+    @abstractmethod
+    def conv(self, name: str, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def head(self, name: str, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def add_quality(self, name: str, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def add(self, x: Tensor, y: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def activate(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def from_codes(self, codes: Tensor, shift: int) -> Tensor: ...
+
+    def shuffle(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, 2)
+
+    def finer(self, name: str, h: Tensor) -> Tensor:
+        """The map of the next scale."""
+        return self.shuffle(self.conv(name, h))
+
+    def at_quality(self, name: str, h: Tensor) -> Tensor:
+        """The map with a pass's quality bias."""
+        return self.add_quality(name, h)
+
+    def params(self, name: str, h: Tensor) -> "Tensor | IntegerParams":
+        """A pass's parameters."""
+        return self.head(f"{name}.head", self.activate(h))
+
+    def update(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
+        """The map that knows what a pass coded. Looks ``REACH`` positions around each."""
+        h = self.add(h, self.conv(f"{name}.embed", self.from_codes(codes, shift)))
+        hidden = self.activate(self.conv(f"{name}.conv1", self.activate(h)))
+        return self.add(h, self.conv(f"{name}.conv2", hidden))
+
+
+class FloatView(View):
+    """The prior in floating point, for training. Parameters are (B, num_params, h, w), in nats.
+
+    quality: (B,) dial values 1..100.
+    """
 
     def __init__(self, prior: Prior, quality: Tensor) -> None:
         self.prior = prior
@@ -129,7 +181,7 @@ class FloatView:
     def conv(self, name: str, x: Tensor) -> Tensor:
         return self.prior.get_submodule(name)(x)
 
-    def params(self, name: str, x: Tensor) -> Tensor:
+    def head(self, name: str, x: Tensor) -> Tensor:
         return self.conv(name, x)
 
     def add_quality(self, name: str, x: Tensor) -> Tensor:
@@ -141,17 +193,15 @@ class FloatView:
     def activate(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, 0.125)
 
-    def shuffle(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(x, 2)
-
     def from_codes(self, codes: Tensor, shift: int) -> Tensor:
         return codes * 0.5**shift
 
 
-class IntegerView:
-    """The prior in exact integers, for coding one image. All tensors are float64 and hold integers.
+class IntegerView(View):
+    """The prior in exact integers, for coding one image. Operations take and give float64 tensors that hold integers,
+    steps int16 maps; steps work in place.
 
-    weights: the canonical integer tensors of :func:`integer_weights`.
+    weights: the canonical integer tensors of :func:`integer_weights`, float64.
     quality: the header's quality, 100..10,000. Activations are in units of 2^-ACTIVATION_BITS, parameters in units
     of 1/64 nat.
     """
@@ -161,12 +211,28 @@ class IntegerView:
         self.quality = quality
 
     def constant(self, name: str, height: int, width: int) -> Tensor:
-        return self.weights[name][None, :, None, None].expand(1, -1, height, width)
+        return _clamp(self.weights[name]).to(torch.int16)[None, :, None, None].repeat(1, 1, height, width)
+
+    def finer(self, name: str, h: Tensor) -> Tensor:
+        return in_bands(lambda part, _: super(IntegerView, self).finer(name, part.double()).to(torch.int16), h, up=2)
+
+    def at_quality(self, name: str, h: Tensor) -> Tensor:
+        return in_bands(lambda part, _: self.add_quality(name, part.double()).to(torch.int16), h, in_place=True)
+
+    def params(self, name: str, h: Tensor) -> "IntegerParams":
+        return IntegerParams(self, name, h)
+
+    def update(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
+        def updated(part: Tensor, rows: slice) -> Tensor:
+            part = super(IntegerView, self).update(name, part.double(), codes[:, :, rows], shift)
+            return part.to(torch.int16)
+
+        return in_bands(updated, h, halo=REACH, in_place=True)
 
     def conv(self, name: str, x: Tensor) -> Tensor:
         return _clamp(_shift(self._accumulate(name, x), WEIGHT_BITS))
 
-    def params(self, name: str, x: Tensor) -> Tensor:
+    def head(self, name: str, x: Tensor) -> Tensor:
         return _shift(self._accumulate(name, x), WEIGHT_BITS + ACTIVATION_BITS - SCORE_UNIT.bit_length() + 1)
 
     def add_quality(self, name: str, x: Tensor) -> Tensor:
@@ -181,9 +247,6 @@ class IntegerView:
 
     def activate(self, x: Tensor) -> Tensor:
         return torch.maximum(x, torch.floor(x * 0.125))
-
-    def shuffle(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(x, 2)
 
     def from_codes(self, codes: Tensor, shift: int) -> Tensor:
         return codes.double() * 2.0 ** (ACTIVATION_BITS - shift)
@@ -208,6 +271,23 @@ class IntegerView:
         if bias is not None:
             out += bias[:, None]
         return out.reshape(1, out_channels, height, width)
+
+
+class IntegerParams:
+    """A pass's parameters in units of 1/64 nat, computed where they are asked for."""
+
+    def __init__(self, view: IntegerView, name: str, h: Tensor) -> None:
+        self.view, self.name, self.h = view, name, h
+
+    def at(self, positions: Tensor) -> Tensor:
+        """Of these positions, int64 (n,) in rows: float64 (n, num_params), integers."""
+        columns = self.h.reshape(self.h.shape[1], -1)[:, positions].double()
+        return self.view.head(f"{self.name}.head", self.view.activate(columns[None, :, None]))[0, :, 0].T
+
+    def all(self) -> Tensor:
+        """Of every position: (1, num_params, h, w)."""
+        height, width = self.h.shape[2:]
+        return self.at(torch.arange(height * width)).T.reshape(1, -1, height, width)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:

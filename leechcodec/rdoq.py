@@ -195,9 +195,6 @@ class _MemoView(FloatView):
     def conv(self, name: str, x: Tensor) -> Tensor:
         return self.memo(partial(super().conv, name), x)
 
-    def params(self, name: str, x: Tensor) -> Tensor:
-        return self.conv(name, x)
-
     def add_quality(self, name: str, x: Tensor) -> Tensor:
         return self.memo(partial(super().add_quality, name), x)
 

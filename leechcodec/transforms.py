@@ -9,15 +9,18 @@
 
 The synthesis state s starts from a constant at stride 64. At every scale token stages and residual blocks take
 turns; a pixel shuffle leads to the next scale. Every stage codes what the state does not say yet, so this is
-residual quantization of the image in feature space, coarse to fine (next-scale autoregression).
+residual quantization of the image in feature space, coarse to fine (next-scale autoregression). Large images are
+worked on in bands of rows (bands.py); maps at stride 4 are never whole then.
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
 
 
@@ -62,6 +65,9 @@ class ResidualBlock(nn.Module):
         self.bias = QualityTable(knots, channels)
         nn.init.normal_(self.conv2.weight, std=0.1 / (9 * channels) ** 0.5)
 
+    REACH = 2
+    """Positions that it looks at on either side."""
+
     def forward(self, x: Tensor, q: Tensor) -> Tensor:
         hidden = _normalised(self.conv1(x)) * (1 + self.scale(q)).to(x.dtype) + self.bias(q).to(x.dtype)
         return x + self.conv2(F.gelu(hidden, approximate="tanh")).clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
@@ -73,10 +79,11 @@ def _normalised(x: Tensor) -> Tensor:
 
 
 class AnalysisTransform(nn.Module):
-    """Image to one feature map a scale. x: (B, 3, H, W) in -1..1, H and W multiples of 64."""
+    """Image to one feature map a scale."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.config = config
         widths, counts, knots = config.channels[::-1], config.analysis_blocks[::-1], config.quality_knots
         self.stem = nn.Conv2d(48, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
@@ -84,17 +91,39 @@ class AnalysisTransform(nn.Module):
             nn.ModuleList(ResidualBlock(width, knots) for _ in range(count)) for width, count in zip(widths, counts)
         )
 
-    def forward(self, x: Tensor, q: Tensor) -> list[Tensor]:
-        """Features at strides 64, 32, 16, 8, 4, each (B, channels, H / stride, W / stride)."""
-        features = []
-        x = self.stem(F.pixel_unshuffle(x, 4))
-        for scale, blocks in enumerate(self.blocks):
-            if scale:
-                x = self.down[scale - 1](x)
-            for block in blocks:
-                x = block(x, q)
-            features.append(x)
-        return features[::-1]
+    def forward(self, x: Tensor, q: Tensor) -> dict[int, Tensor]:
+        """Features of every scale that has token stages, by its index: (B, channels, H / stride, W / stride).
+
+        x: (B, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. q: knot weights (B, knots).
+        """
+        features, done = {}, len(STRIDES)
+        for scale in reversed(range(len(STRIDES))):
+            if self.config.stages[scale] or scale == 0:
+                # From the image, or the map of the scale kept last, to this one: what lies between is not kept.
+                x = self._reduced(x, q, range(done - 1, scale - 1, -1), from_image=done == len(STRIDES))
+                features[scale], done = x, scale
+        return features
+
+    def _reduced(self, x: Tensor, q: Tensor, scales: range, from_image: bool) -> Tensor:
+        def function(part: Tensor, _: slice) -> Tensor:
+            for scale in scales:
+                level = len(STRIDES) - 1 - scale
+                if level:
+                    part = self.down[level - 1](part)
+                else:
+                    part = part if part.is_floating_point() else part.float() / 127.5 - 1
+                    part = self.stem(F.pixel_unshuffle(part, STRIDES[-1]))
+                for block in self.blocks[level]:
+                    part = block(part, q)
+            return part
+
+        down = STRIDES[scales[-1]] // (1 if from_image else STRIDES[scales[0] + 1])
+        reach = 0  # in rows of x
+        for scale in scales:
+            level = len(STRIDES) - 1 - scale
+            stride = STRIDES[scale] // (1 if from_image else STRIDES[scales[0] + 1])
+            reach += stride * (ResidualBlock.REACH * len(self.blocks[level]) + (level == 0))
+        return in_bands(function, x, halo=-(-reach // down) * down, down=down)
 
 
 class TokenStage(nn.Module):
@@ -153,32 +182,61 @@ class SynthesisTransform(nn.Module):
         answer,
         stages: int | None = None,
         start: tuple[int, Tensor] | None = None,
+        in_place: bool = False,
     ) -> Tensor | None:
         """Reconstruct images of height x width (multiples of 64).
 
         q: knot weights (B, knots). answer(stage index, TokenStage, state) -> codes (B, dim, h, w) as float scaled
         to unit mean square, or None where the stage is not sent. stages: leave after so many stages, without the
         picture: an encoder that only wants codes needs no more. start: go in before that stage, with the state that
-        its answer saw in an earlier walk. Returns (B, 3, height, width), about -1..1, or None.
+        its answer saw in an earlier walk. in_place: a state may be overwritten once its answer is given. Returns
+        (B, 3, height, width), about -1..1, or None.
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
-        first, state = start or (0, constant.expand(-1, -1, height // STRIDES[0], width // STRIDES[0]))
+        first, state = start or (0, constant.repeat(1, 1, height // STRIDES[0], width // STRIDES[0]))
         entry = self.config.stage_scales[first] if start else 0
         index = sum(self.config.stages[:entry])
-        for scale in range(entry, len(STRIDES)):
+        last = max(self.config.stage_scales)
+        for scale in range(entry, last + 1):
             if scale > entry:
-                state = F.pixel_shuffle(self.up[scale - 1](state), 2)
+                state = in_bands(partial(self._finer, scale), state, up=2)
             done, stages_here = 0, self.config.stages[scale]
             for count in self.config.synthesis_blocks[scale]:
                 if stages_here:
                     codes = answer(index, self.stages[index], state) if index >= first else None
                     if codes is not None:
-                        state = self.stages[index].decode(state, codes, q)
+                        state = in_bands(partial(self._told, index, codes, q), state, in_place=in_place)
                     index += 1
                 if index == stages:
                     return None
                 if index > first or not stages_here:
                     for block in self.blocks[scale][done : done + count]:
-                        state = block(state, q)
+                        state = in_bands(
+                            lambda part, _, block=block: block(part, q),
+                            state,
+                            halo=ResidualBlock.REACH,
+                            in_place=in_place,
+                        )
                 done += count
-        return F.pixel_shuffle(self.head(state), 4)
+        return in_bands(partial(self._picture, last, q), state, halo=self._reach(last), up=STRIDES[last])
+
+    def _finer(self, scale: int, part: Tensor, _: slice) -> Tensor:
+        return F.pixel_shuffle(self.up[scale - 1](part), 2)
+
+    def _told(self, index: int, codes: Tensor, q: Tensor, part: Tensor, rows: slice) -> Tensor:
+        return self.stages[index].decode(part, codes[:, :, rows], q)
+
+    def _picture(self, last: int, q: Tensor, part: Tensor, _: slice) -> Tensor:
+        """From the finest scale with tokens to pixels."""
+        for scale in range(last + 1, len(STRIDES)):
+            part = self._finer(scale, part, _)
+            for block in self.blocks[scale]:
+                part = block(part, q)
+        return F.pixel_shuffle(self.head(part), STRIDES[-1])
+
+    def _reach(self, last: int) -> int:
+        """Positions of that scale that a pixel looks at on either side."""
+        reach = STRIDES[-1] + sum(
+            ResidualBlock.REACH * len(self.blocks[scale]) * STRIDES[scale] for scale in range(last + 1, len(STRIDES))
+        )
+        return -(-reach // STRIDES[last])

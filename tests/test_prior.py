@@ -18,7 +18,7 @@ def run(model, view, codes):
     step = next(walk)
     while True:
         stage, mask, values = step
-        params.append(values)
+        params.append(values.all() if isinstance(view, IntegerView) else values)
         code = codes[stage].double() if isinstance(view, IntegerView) else codes[stage].float()
         try:
             step = walk.send(code if mask is None else code * mask)

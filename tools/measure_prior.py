@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
 from leechcodec.model import CodecModel
-from leechcodec.prior import FloatView, IntegerView, drive, integer_weights
+from leechcodec.prior import FloatView, IntegerParams, IntegerView, drive, integer_weights
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.loop import stratified_quality
 from leechcodec.training.muon import Muon
@@ -78,13 +78,14 @@ def walk_bits(model: CodecModel, view, codes: list[Tensor], unit: float) -> floa
     """Bits of one image's codes under a view of the prior."""
     total = 0.0
 
-    def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor | None:
+    def answer(stage: int, mask: Tensor | None, params: Tensor | IntegerParams) -> Tensor | None:
         nonlocal total
         if stage >= len(codes):
             return None
         code = codes[stage] if mask is None else codes[stage] * mask
         rows = torch.ones(code.shape[2:], dtype=torch.bool) if mask is None else mask
         quantizer = model.quantizer
+        params = params.all() if isinstance(params, IntegerParams) else params
         table = (params * unit).float()[0][:, rows].T.reshape(-1, quantizer.dim, quantizer.params_per_coordinate)
         total += quantizer.bits_of(table, code[0][:, rows].T.float()).sum().item()
         return code.double() if unit != 1 else code.float()
