@@ -40,11 +40,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-# About an hour on one core.
+# About an hour and a half on one core.
 fuzz: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
 	$(BIN)/python tools/fuzz.py prefixes
 	$(BIN)/python tools/fuzz.py containers --count 1000000
 	$(BIN)/python tools/fuzz.py decodes --count 20000
+	$(BIN)/python tools/fuzz_coverage.py containers build/fuzz/containers -max_total_time=900
+	$(BIN)/python tools/fuzz_coverage.py decodes build/fuzz/decodes -max_total_time=900
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
