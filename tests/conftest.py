@@ -2,10 +2,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from leechcodec.checkpoint import save_model
 from leechcodec.paths import models_dir
 from tests.tiny import tiny_model
+
+# No test is timed: a busy machine breaks nothing.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from tests.lab.lab_files import picture
 from tests.tiny import tiny_model
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 9),

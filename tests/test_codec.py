@@ -38,7 +38,7 @@ def test_any_size_round_trips(tiny_folder, size, quality):
     assert np.array_equal(decoded, codec.detokenize(tokens, model=tiny_folder))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 150), st.integers(1, 150), st.floats(1, 100), st.integers(0, 9))
 def test_tokens_survive_the_file(tiny_folder, width, height, quality, seed):
     image = gradient(width, height, seed)

@@ -95,13 +95,13 @@ def test_a_certain_token_costs_the_bound_and_no_more():
     assert (bits < entropy.MIN_BITS_PER_TOKEN + 0.001).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(0, 20), st.sampled_from([0, 5, 40, 300, 5000]))
 def test_any_leech_tokens_round_trip(seed: int, count: int, scale: int):
     assert_round_trip(code_leech_tokens, *random_case(seed, count, scale))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(0, 20), st.integers(1, 40), st.sampled_from([0, 40, 5000]))
 def test_any_sign_tokens_round_trip(seed: int, count: int, dim: int, scale: int):
     assert_round_trip(code_sign_tokens, *random_signs(seed, count, dim, scale))
@@ -252,7 +252,7 @@ def test_many_tokens_from_few_bytes_stop_early():
         code_leech_tokens(TokenDecoder(bytes(8)), np.zeros((200_000, 24, 3), dtype=np.int8))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([5, 60, 5000]), st.binary(max_size=200))
 def test_damaged_streams_give_valid_tokens_or_an_lq_error(seed: int, scale: int, noise: bytes):
     params, tokens = random_case(seed, 25, scale)

@@ -106,7 +106,7 @@ def test_the_class_masses_are_those_of_the_whole_codebook(params: np.ndarray):
             assert masses[k] == pytest.approx(part.max() + np.log(np.exp(part - part.max()).sum()), abs=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.floats(-600, 600), min_size=2, max_size=40),
     st.sampled_from([pmf.TOTAL, pmf.FIRST_SYMBOL_CAP]),
