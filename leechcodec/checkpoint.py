@@ -1,10 +1,15 @@
 """Released models: a folder with config.json, weights.safetensors and card.md. Strict, hashed, no pickle.
 
+A folder may also hold a second decoder alone: its config.json names the base model, its weights replace some of the
+base's synthesis transform. It has the base's tokens, so either decodes the other's files.
+
 The transforms are stored as float16, the prior as its canonical integers (int16 where they fit, int32 otherwise).
 Two ids of eight bytes name a model in a file: the token model (all that fixes the tokens: the prior's integers and
 the stage layout) and the synthesis transform.
 """
 
+import copy
+import dataclasses
 import hashlib
 import json
 import threading
@@ -37,6 +42,8 @@ class LoadedModel:
     name: str
     config: ModelConfig
     networks: CodecModel
+    decoder: CodecModel
+    """What makes the picture: the networks themselves, unless this is a second decoder for their tokens."""
     prior: dict[str, torch.Tensor]
     """Canonical integers of the prior as float64 tensors."""
     token_model: bytes
@@ -83,6 +90,19 @@ def save_model(folder: Path, model: CodecModel) -> None:
     (folder / "weights.safetensors").chmod(0o644)  # the writer makes it private to its user
 
 
+def save_decoder(folder: Path, base: str | Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a second decoder of a model: names and values of the synthesis parameters that differ from the base's."""
+    loaded = load_model(base)
+    folder.mkdir(parents=True, exist_ok=True)
+    halves = {f"synthesis.{name}": value.detach().to(torch.float16).cpu() for name, value in tensors.items()}
+    if bad := next((name for name, half in halves.items() if not torch.isfinite(half).all()), None):
+        raise ModelError(f"weight {bad} does not fit float16")
+    config = {"base": loaded.name, "token_model": loaded.token_model.hex()}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    save_file({name: half.contiguous().numpy() for name, half in halves.items()}, folder / "weights.safetensors")
+    (folder / "weights.safetensors").chmod(0o644)
+
+
 def load_model(model: str | Path | None = None) -> LoadedModel:
     """Load a model by name, by folder, or the default one; cached, so that each folder is read once.
 
@@ -109,13 +129,16 @@ def model_for_file(token_model: bytes, model: str | Path | None = None) -> Loade
 
 @lru_cache(maxsize=4)
 def _load(folder: Path) -> LoadedModel:
-    config = ModelConfig.load(folder / "config.json") if folder.is_dir() else None
-    if config is None:
+    if not folder.is_dir():
         raise ModelError(f"no model at {folder}")
     try:
         tensors = load_file(folder / "weights.safetensors")
-    except (OSError, SafetensorError) as error:
+        values = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
+    if isinstance(values, dict) and "base" in values:
+        return _load_decoder(folder, values, tensors)
+    config = ModelConfig.load(folder / "config.json")
     networks = CodecModel(config)
     integers = {n.removeprefix("prior."): t.astype(np.int32) for n, t in tensors.items() if n.startswith("prior.")}
     state = {name: torch.from_numpy(t.astype(np.float32)) for name, t in tensors.items()}
@@ -131,10 +154,29 @@ def _load(folder: Path) -> LoadedModel:
         name=folder.name,
         config=config,
         networks=networks,
+        decoder=networks,
         prior={name: torch.from_numpy(value).double() for name, value in integers.items()},
         token_model=token_model_id(config, integers),
         synthesis=synthesis_id(config, synthesis),
     )
+
+
+def _load_decoder(folder: Path, values: dict, tensors: dict[str, np.ndarray]) -> LoadedModel:
+    """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
+    name = Path(str(values["base"])).name
+    base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name)
+    if values.get("token_model") != base.token_model.hex():
+        raise ModelError(f"{folder}: made for token model {values.get('token_model')}, not that of {name}")
+    decoder = copy.deepcopy(base.networks)
+    parameters = {f"synthesis.{key}": value for key, value in decoder.synthesis.named_parameters()}
+    with torch.no_grad():
+        for key, value in tensors.items():
+            if key not in parameters or parameters[key].shape != value.shape:
+                raise ModelError(f"{folder}: {key} is no parameter of {name}'s synthesis transform")
+            parameters[key].copy_(torch.from_numpy(value.astype(np.float32)))
+    halves = {key: value.half().numpy() for key, value in parameters.items()}
+    synthesis = synthesis_id(base.config, halves)
+    return dataclasses.replace(base, name=folder.name, decoder=decoder, synthesis=synthesis)
 
 
 def _unit(name: str) -> int:

@@ -243,7 +243,7 @@ def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Imag
     loaded = model_for_file(tokens.token_model, model)
     codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
     height, width = _aligned(tokens.height), _aligned(tokens.width)
-    x_hat = loaded.networks.decode(codes, height, width, tokens.quality)
+    x_hat = loaded.decoder.decode(codes, height, width, tokens.quality)
     levels = x_hat[0, :, : tokens.height, : tokens.width].add_(1).mul_(127.5).round_().clamp_(0, 255)
     return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
 

@@ -1,5 +1,6 @@
 """The command line: paths and messages only. Whatever computes is imported by the command that needs it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -31,12 +32,25 @@ def main() -> None:
 @click.option("--init", type=click.Path(path_type=Path), help="Start from this checkpoint, or model folder.")
 @click.option("--steps", type=click.IntRange(1), help="Train for so many steps instead of the config's number.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
+@click.option("--lpips-weights", type=click.Path(path_type=Path), help="AlexNet, for a config with [perceptual].")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …")
-def train(config, data, out, resume, init, steps, threads, device) -> None:
-    """Train the model of CONFIG (TOML). Resumable at any step; several devices through torchrun."""
-    from leechcodec.training.loop import train as run
+def train(config, data, out, resume, init, steps, threads, lpips_weights, device) -> None:
+    """Train the model of CONFIG (TOML), or a second decoder for a model's files where it has a table [perceptual].
 
-    run(config, data, out, resume=resume, init=init, steps=steps, threads=threads, device=device)
+    Resumable at any step; a model on several devices through torchrun.
+    """
+    from leechcodec.training.loop import train as run
+    from leechcodec.training.perceptual import load_perceptual, train_perceptual
+
+    perceptual = load_perceptual(config)
+    if perceptual is None:
+        run(config, data, out, resume=resume, init=init, steps=steps, threads=threads, device=device)
+        return
+    if init or lpips_weights is None:
+        raise click.UsageError("a config with [perceptual] needs --lpips-weights, and starts from its base alone")
+    if steps:
+        perceptual = replace(perceptual, steps=steps)
+    train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)
 
 
 for command in (encode, decode, info, models, bench, completion, train):

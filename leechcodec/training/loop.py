@@ -186,11 +186,11 @@ def train(
                 "token_bits": [round(b, 1) for b in _bits_a_token(config, stage_bits, quality, batch)],
                 "lr": round(settings.muon_lr * factor, 6),
             }
-            _log(out, row)
+            log_row(out, row)
             progress.set_postfix(loss=f"{mean_loss:.3f}", bpp=row["bpp"], psnr=row["psnr"])
         if main and (step % settings.validation_every == 0 or step == settings.steps) and validation:
             with _swapped(model, ema):
-                _log(out, {"step": step, "validation": validate(model, validation, settings)})
+                log_row(out, {"step": step, "validation": validate(model, validation, settings)})
         due = time.monotonic() - last_save > 60 * settings.checkpoint_minutes
         if main and (due or step == settings.steps):
             elapsed = time.monotonic() - started
@@ -253,7 +253,8 @@ def _bits_a_token(config: ModelConfig, stage_bits: Tensor, quality: Tensor, batc
     return means
 
 
-def _log(out: Path, row: dict) -> None:
+def log_row(out: Path, row: dict) -> None:
+    """Append a row to log.jsonl, and print it where no progress bar runs."""
     line = json.dumps(row)
     with open(out / "log.jsonl", "a") as file:
         file.write(line + "\n")

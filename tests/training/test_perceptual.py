@@ -1,0 +1,120 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from leechcodec import codec
+from leechcodec.checkpoint import load_model, save_decoder
+from leechcodec.errors import ConfigError, ModelError
+from leechcodec.training import perceptual
+from leechcodec.training.perceptual import PerceptualConfig, codes_of, load_perceptual, train_perceptual, trained_names
+from tests.lab.lab_files import picture
+
+
+class NoLpips:
+    """Stands for LPIPS, whose backbone a test does not have."""
+
+    def __init__(self, weights):
+        self.net = type("Net", (nn.Module,), {"forward": lambda self, a, b: (a - b).square().mean((1, 2, 3))})()
+
+
+@pytest.fixture
+def trained(tmp_path, tiny_folder, monkeypatch):
+    monkeypatch.setattr("leechcodec.lab.lpips_net.Lpips", NoLpips)
+    (tmp_path / "photographs").mkdir()
+    for number in range(3):
+        picture(96, 80, seed=number).save(tmp_path / "photographs" / f"{number}.png")
+
+    def run(out, steps, **options):
+        config = PerceptualConfig(
+            base=str(tiny_folder), steps=steps, batch=2, crop=64, adversarial_start=1, precision="float32", lr=1e-2,
+            validation_share=0.0, first_scale=3, decay=1e-9,
+        )  # fmt: skip
+        train_perceptual(config, [tmp_path / "photographs"], tmp_path / out, tmp_path, threads=1, **options)
+        return tmp_path / out
+
+    return run
+
+
+def test_both_decoders_read_one_file(trained, tiny_folder, tmp_path):
+    folder = trained("run", 3) / "model"
+    (folder.parent / tiny_folder.name).symlink_to(tiny_folder)
+    image, base, second = picture(90, 70), load_model(tiny_folder), load_model(folder)
+    assert second.token_model == base.token_model and second.synthesis != base.synthesis
+    data = codec.compress(image, quality=60, model=folder)
+    tokens = codec.read_tokens(data, model=tiny_folder)
+    assert all(map(np.array_equal, tokens.codes, codec.tokenize(image, quality=60, model=tiny_folder).codes))
+    pictures = [np.asarray(codec.decompress(data, model=model)) for model in (folder, tiny_folder)]
+    assert (pictures[0] != pictures[1]).any()
+    assert json.loads((folder / "config.json").read_text())["base"] == tiny_folder.name
+
+
+def test_only_the_fine_scales_move(trained, tiny_folder):
+    from safetensors.torch import load_file
+
+    checkpoint = load_file(trained("run", 2) / "checkpoint.safetensors")
+    base = load_model(tiny_folder).networks.synthesis
+    names = trained_names(base, 3)
+    assert "head.weight" in names and "up.2.weight" in names and not any(name.startswith("stages") for name in names)
+    for name, value in base.named_parameters():
+        assert torch.equal(checkpoint[f"model.synthesis.{name}"], value) == (name not in names), name
+
+
+def test_a_run_goes_on_where_it_stopped(trained):
+    from safetensors.torch import load_file
+
+    folder = trained("run", 2)
+    first = load_file(folder / "checkpoint.safetensors")
+    trained("run", 4, resume=True)
+    later = load_file(folder / "checkpoint.safetensors")
+    assert first.keys() == later.keys()
+    assert later["adam.step.synthesis.head.weight"] == 4 == later["discriminator.step.discriminator.layers.0.bias"]
+
+
+def test_codes_are_the_codecs_own(tiny_folder):
+    loaded = load_model(tiny_folder)
+    x = torch.from_numpy(np.array(picture(128, 64))).permute(2, 0, 1)[None]
+    scaled = codes_of(loaded.networks, (x.float() / 127.5 - 1).repeat(2, 1, 1, 1), torch.tensor([80.0, 5.0]))
+    codes = loaded.networks.encode(x, 80.0)
+    assert len(scaled) == len(codes)
+    assert all(torch.equal(a[:1], b.float() * loaded.networks.code_scale) for a, b in zip(scaled, codes))
+    assert not scaled[-1][1].any()
+
+
+def test_settings(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("[training]\nsteps = 3\n")
+    assert load_perceptual(path) is None
+    path.write_text("[perceptual]\nsteps = 3\n")
+    assert load_perceptual(path) == PerceptualConfig(steps=3)
+    for text in ("[perceptual]\nstep = 3\n", "[perceptual]\n[model]\n", "[perceptual]\ncrop = 65\n", "[perceptual"):
+        path.write_text(text)
+        with pytest.raises(ConfigError):
+            load_perceptual(path)
+
+
+def test_a_decoder_of_another_model_is_refused(tmp_path, tiny_folder):
+    (tmp_path / tiny_folder.name).symlink_to(tiny_folder)
+    parameters = dict(load_model(tiny_folder).networks.synthesis.named_parameters())
+    save_decoder(tmp_path / "other", tiny_folder, {"head.weight": parameters["head.weight"][:1]})
+    with pytest.raises(ModelError, match="head"):
+        load_model(tmp_path / "other")
+    save_decoder(tmp_path / "older", tiny_folder, {"head.bias": parameters["head.bias"]})
+    (tmp_path / "older" / "config.json").write_text(json.dumps({"base": tiny_folder.name, "token_model": "00"}))
+    with pytest.raises(ModelError, match="token model"):
+        load_model(tmp_path / "older")
+
+
+def test_the_discriminator_learns():
+    torch.manual_seed(0)
+    judge = perceptual.Discriminator((8, 8, 8))
+    optimizer = torch.optim.Adam(judge.parameters(), lr=1e-2)
+    real, decoded = torch.rand(4, 3, 32, 32), torch.full((4, 3, 32, 32), 0.5)
+    for _ in range(30):
+        loss = torch.relu(1 - judge(real)).mean() + torch.relu(1 + judge(decoded)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert judge(real).mean() > judge(decoded).mean() + 0.3

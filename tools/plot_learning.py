@@ -1,0 +1,43 @@
+"""Draw the learning curve of the released model: score on the held-out photographs against hours on two cores.
+
+    python tools/plot_learning.py docs/learning.csv -o docs/learning.png
+
+The CSV has a row a validation: phase, steps and hours since the first weights, score (docs/training.md).
+"""
+
+import argparse
+import csv
+from itertools import groupby
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+PEERS = {"WebP": -0.708, "AVIF 4:4:4": -0.988}
+"""On the same crops and trade-offs, through real files (docs/training.md)."""
+MARKERS = "o^svDPX*"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args()
+    rows = list(csv.DictReader(args.csv.read_text().splitlines()))
+    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    for marker, (phase, group) in zip(MARKERS, groupby(rows, lambda row: row["phase"])):
+        points = [(float(row["hours"]), float(row["score"])) for row in group]
+        axes.plot(*zip(*points), marker=marker, markersize=4, linewidth=1.2, label=phase)
+    for name, score in PEERS.items():
+        axes.axhline(score, color="0.4", linewidth=0.8, linestyle="--")
+        axes.annotate(name, (0.01, score), (2, 3), ("axes fraction", "data"), "offset points", color="0.3", fontsize=8)
+    axes.set(xlabel="hours on two CPU cores", ylabel="score: mean log₂(λ·255²·MSE + bpp)")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 0.09))
+    figure.savefig(args.output, dpi=130)
+
+
+if __name__ == "__main__":
+    main()
