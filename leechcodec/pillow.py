@@ -31,6 +31,7 @@ class LqImageFile(ImageFile.ImageFile):
     format_description = "leechcodec image"
     _data: bytes | None = None
     """The file, until its pixels are decoded."""
+    _shrink = 1
 
     def _open(self) -> None:
         self._data = self.fp.read()
@@ -44,13 +45,25 @@ class LqImageFile(ImageFile.ImageFile):
         self.info.update(Extras.of_chunks(chunks).metadata)
         self.info["quality"] = header.quality / 100
 
+    def draft(self, mode: str | None, size: tuple[int, int] | None):
+        """Ask for a smaller image before it is decoded, as :meth:`PIL.Image.Image.thumbnail` does: half, a quarter, an
+        eighth or a sixteenth, not below size. From a quarter on it takes less time, because the finest tokens are left
+        out. The mode stays as it is."""
+        if self._data is None or size is None or self._shrink > 1:
+            return None
+        width, height = self.size
+        scale = min(width // max(1, size[0]), height // max(1, size[1]))
+        self._shrink = max(shrink for shrink in (1, 2, 4, 8, 16) if shrink <= max(1, scale))
+        self._size = (-(-width // self._shrink), -(-height // self._shrink))
+        return self.mode, (0, 0, width / self._shrink, height / self._shrink)
+
     def load(self):
         """Decode the pixels, once."""
         if self._data is not None:
             from leechcodec import codec
 
             try:
-                decoded = codec.decompress(self._data)
+                decoded = codec.decompress(self._data, shrink=self._shrink)
             except LqError as error:
                 raise OSError(str(error)) from error
             self.im, self._data, self.tile = decoded.im, None, []

@@ -178,3 +178,18 @@ def test_released_model_on_the_sample_photograph(released):
         errors.append(np.square(decoded - np.asarray(image)).mean())
     assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
     assert 10 * np.log10(255**2 / errors[1]) > 26
+
+
+def test_smaller_pictures(tiny_folder):
+    image = gradient(330, 201)
+    data = codec.compress(image, quality=100, model=tiny_folder)
+    whole = codec.decompress(data, model=tiny_folder)
+    for shrink in (1, 2):
+        assert codec.decompress(data, model=tiny_folder, shrink=shrink) == whole.reduce(shrink)
+    for shrink in (4, 8, 16):
+        small = codec.decompress(data, model=tiny_folder, shrink=shrink)
+        assert small.size == whole.reduce(shrink).size
+    with pytest.raises(ConfigError, match="shrink"):
+        codec.decompress(data, model=tiny_folder, shrink=3)
+    with pytest.raises(LqError):
+        codec.decompress(data[:-40], model=tiny_folder, shrink=8)

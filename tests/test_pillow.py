@@ -110,3 +110,23 @@ def test_other_formats_import_no_torch(tmp_path):
     script = f"import sys, leechcodec.pillow; from PIL import Image; Image.open({str(path)!r}).load(); "
     script += "sys.exit('torch' in sys.modules or 'numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_thumbnails_leave_the_finest_tokens_out(tmp_path, monkeypatch):
+    path = tmp_path / "x.lq"
+    picture("RGBA").resize((330, 200)).save(path, quality=100)
+    asked = []
+    decompress = codec.decompress
+    monkeypatch.setattr(
+        codec, "decompress", lambda data, shrink: asked.append(shrink) or decompress(data, shrink=shrink)
+    )
+    with Image.open(path) as image:
+        image.thumbnail((24, 24))
+        assert image.size == (24, 15) and image.mode == "RGBA"
+    with Image.open(path) as image:
+        assert image.draft("RGB", (100, 20)) == ("RGBA", (0, 0, 165, 100))
+        assert image.size == (165, 100) and image.load() and image.size == (165, 100)
+        assert image.draft("RGB", (10, 10)) is None
+    with Image.open(path) as image:
+        assert image.draft(None, (300, 200))[1] == (0, 0, 330, 200) and image.size == (330, 200)
+    assert asked == [4, 2]
