@@ -1,65 +1,41 @@
 """The facade: photographs to bytes and back, photographs to tokens and back.
 
-image ─▶ pad ─▶ g_a, quantize ─▶ codes ─▶ code_stages(encoders) ─▶ chunks ─▶ .lq
-image ◀─ crop ◀─── g_s ◀──────── codes ◀─ code_stages(decoders) ◀─ chunks ◀─ .lq
+image ─▶ pad ─▶ g_a, quantize ─▶ Tokens ─▶ encode_tokens ─▶ chunks ─▶ .lq
+image ◀─ crop ◀─── g_s ◀──────── Tokens ◀─ decode_tokens ◀─ chunks ◀─ .lq
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from leechcodec import entropy, rdoq
-from leechcodec.bitstream import MAX_PIXELS, Chunk, ChunkKind, Header, check_size, read_file, salvage, write_file
+from leechcodec.bitstream import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
-from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.extras import Extras, separate
 from leechcodec.image import from_array, to_array
-from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
-from leechcodec.prior import IntegerParams, IntegerView, drive
 from leechcodec.search import MAX_TRIALS, Found, best_within_size, least_for_psnr
+from leechcodec.token_coding import (
+    CHUNK_SCALES,
+    TOKEN_KINDS,
+    Progress,
+    Tokens,
+    aligned,
+    check_sizes,
+    chunk_of,
+    code_stages,
+    decode_tokens,
+    encode_tokens,
+)
 
-Progress = Callable[[int, int], None]
-CHUNK_SCALES = ((0, 1), (2,), (3, 4))
-"""Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
 STAGES_KEPT = {1: 1.0, 2: 1.0, 4: 5 / 8, 8: 2 / 8, 16: 1 / 8}
 """shrink -> the share of the finest scale's stages that is decoded for it: about 37 dB at the smaller size
 (quality 60, kodim05)."""
-TOKENS_AT_ONCE = 64 * entropy.GROUP
-"""Tokens whose parameters are in memory together: whole groups, so that the stream does not depend on it."""
-TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """An image as integers.
-
-    codes: for each stage, coarse to fine, int8 (h, w, dim), the codewords in integer form. width, height: of the
-    image, in pixels. quality: the dial, 1..100. token_model: id of the model they belong to.
-    """
-
-    codes: tuple[np.ndarray, ...]
-    width: int
-    height: int
-    quality: float
-    token_model: bytes
-
-    def indices(self) -> list[np.ndarray]:
-        """Codeword indices of each stage, int64 (h, w): 0..196,559, and 196,560 for the origin (Λ24-SQ only)."""
-        indices = []
-        for codes in self.codes:
-            silent = ~codes.any(axis=-1)
-            index = np.full(silent.shape, leech.SIZE, dtype=np.int64)
-            index[~silent] = leech.vector_to_index(codes[~silent])
-            indices.append(index)
-        return indices
 
 
 def compress(
@@ -198,8 +174,8 @@ def decompress_partial(
         raise problems[0] if problems else CorruptError("the file holds no tokens")
     loaded = model_for_file(header.token_model, model)
     wanted = loaded.config.stages_sent(header.quality / 100)
-    stages = sum(_chunk_of(loaded.config, stage) < len(payloads) for stage in range(wanted))
-    tokens = _decode(loaded, header, payloads, stages)
+    stages = sum(chunk_of(loaded.config, stage) < len(payloads) for stage in range(wanted))
+    tokens = decode_tokens(loaded, header, payloads, stages)
     image, missing = detokenize(tokens, model=model), [str(problem) for problem in problems]
     if stages < wanted:
         missing.append(f"{wanted - stages} of {wanted} token stages, the finest")
@@ -259,7 +235,7 @@ def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Imag
     """The image of tokens: the synthesis transform. Raises UnknownModelError for tokens of another model."""
     loaded = model_for_file(tokens.token_model, model)
     codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
-    height, width = _aligned(tokens.height), _aligned(tokens.width)
+    height, width = aligned(tokens.height), aligned(tokens.width)
     x_hat = loaded.decoder.decode(codes, height, width, tokens.quality)
     levels = x_hat[0, :, : tokens.height, : tokens.width].add_(1).mul_(127.5).round_().clamp_(0, 255)
     return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
@@ -284,87 +260,16 @@ def _read(
     config = loaded.config
     payloads = [chunk.payload for chunk in chunks if chunk.kind in TOKEN_KINDS]
     sent = config.stages_sent(header.quality / 100)
-    _check_sizes(config, header, payloads, sent)
+    check_sizes(config, header, payloads, sent)
     finest = max(config.stage_scales)
     wanted = min(sent, len(config.stage_scales) - config.stages[finest] + math.ceil(kept * config.stages[finest]))
-    return _decode(loaded, header, payloads[: 1 + _chunk_of(config, wanted - 1)], wanted, progress)
-
-
-def _decode(
-    loaded: LoadedModel, header: Header, payloads: Sequence[bytes], stages: int, progress: Progress | None = None
-) -> Tokens:
-    """The tokens of the first so many stages, from the payloads of their chunks."""
-    _check_sizes(loaded.config, header, payloads, stages)
-    coders = [entropy.TokenDecoder(payload) for payload in payloads]
-    codes = code_stages(loaded, header.width, header.height, header.quality, coders, None, progress, stages)
-    sent = loaded.config.stages_sent(header.quality / 100)
-    unread = _chunk_of(loaded.config, stages) if stages < sent else len(coders)  # may have been begun
-    for coder in coders[:unread]:
-        coder.finish()
-    return Tokens(tuple(codes), header.width, header.height, header.quality / 100, header.token_model)
-
-
-@torch.inference_mode()
-def code_stages(
-    loaded: LoadedModel,
-    width: int,
-    height: int,
-    quality: int,
-    coders: Sequence,
-    codes: Sequence[np.ndarray] | None,
-    progress: Progress | None = None,
-    stages: int | None = None,
-    observe: Callable[[int, np.ndarray], None] | None = None,
-) -> list[np.ndarray]:
-    """Drive the prior and the coders over all stages of an image: the one loop of encoder and decoder.
-
-    quality: the header's hundredths. coders: one a token chunk, encoders, decoders or counters of bits alike.
-    codes: int8 (h, w, dim) a stage, or None to decode. stages: end after so many (default: all that this quality
-    sends). observe: told (stage, positions) whenever tokens have been coded. Returns the codes coded.
-    """
-    config, quantizer = loaded.config, loaded.networks.quantizer
-    count = config.stages_sent(quality / 100) if stages is None else stages
-    done: list[np.ndarray] = []
-
-    def answer(stage: int, mask: Tensor | None, params: IntegerParams) -> Tensor | None:
-        if stage >= count:
-            return None
-        h, w = params.h.shape[2:]
-        positions = np.arange(h * w) if mask is None else np.flatnonzero(mask.reshape(-1).numpy())
-        passed = np.zeros((h * w, quantizer.dim), dtype=np.int8)
-        for first in range(0, len(positions), TOKENS_AT_ONCE):
-            rows = positions[first : first + TOKENS_AT_ONCE]
-            table = params.at(torch.from_numpy(rows)).reshape(len(rows), quantizer.dim, -1).numpy().astype(np.int64)
-            known = None if codes is None else codes[stage].reshape(h * w, -1)[rows]
-            passed[rows] = quantizer.code_tokens(coders[_chunk_of(config, stage)], table, known)
-            if observe:
-                observe(stage, rows)
-        if stage == len(done):
-            done.append(np.zeros((h * w, quantizer.dim), dtype=np.int8))
-        done[stage][positions] = passed[positions]
-        if progress:
-            progress(stage + 1, count + 1)
-        return torch.from_numpy(passed.reshape(1, h, w, -1)).permute(0, 3, 1, 2)
-
-    drive(loaded.networks.prior.walk(IntegerView(loaded.prior, quality), _aligned(height), _aligned(width)), answer)
-    return [code.reshape(*_grid(config, stage, height, width), -1) for stage, code in enumerate(done)]
+    return decode_tokens(loaded, header, payloads[: 1 + chunk_of(config, wanted - 1)], wanted, progress)
 
 
 def _write(
     tokens: Tokens, loaded: LoadedModel, extras: Extras | None = None, progress: Progress | None = None
 ) -> bytes:
-    quality = round(tokens.quality * 100)
-    count = 1 + _chunk_of(loaded.config, len(tokens.codes) - 1)
-    coders = [entropy.TokenEncoder() for _ in range(count)]
-    code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, progress)
-    header = Header(
-        token_model=loaded.token_model,
-        synthesis=loaded.synthesis,
-        width=tokens.width,
-        height=tokens.height,
-        quality=quality,
-    )
-    chunks = [Chunk(kind, coder.to_bytes()) for kind, coder in zip(TOKEN_KINDS, coders)]
+    header, chunks = encode_tokens(tokens, loaded, progress)
     return write_file(header, chunks + ([] if extras is None else extras.chunks()))
 
 
@@ -389,31 +294,3 @@ def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.nd
     coders, quality = [counter] * len(CHUNK_SCALES), round(tokens.quality * 100)
     code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, observe=observe)
     return bits
-
-
-def _check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes], count: int) -> None:
-    """Refuse a file too short for the tokens of its first count stages, before anything is allocated."""
-    needed = 1 + _chunk_of(config, count - 1) if count else 0
-    if len(payloads) != needed:
-        raise CorruptError(f"{len(payloads)} token chunks where this quality needs {needed}")
-    tokens = [0] * len(CHUNK_SCALES)
-    for stage in range(count):
-        h, w = _grid(config, stage, header.height, header.width)
-        tokens[_chunk_of(config, stage)] += h * w
-    for payload, number in zip(payloads, tokens):
-        if 8 * len(payload) < entropy.MIN_BITS_PER_TOKEN * number - 64:
-            raise CorruptError(f"{len(payload)} bytes cannot hold {number} tokens")
-
-
-def _chunk_of(config: ModelConfig, stage: int) -> int:
-    scale = config.stage_scales[stage]
-    return next(number for number, scales in enumerate(CHUNK_SCALES) if scale in scales)
-
-
-def _grid(config: ModelConfig, stage: int, height: int, width: int) -> tuple[int, int]:
-    stride = STRIDES[config.stage_scales[stage]]
-    return _aligned(height) // stride, _aligned(width) // stride
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

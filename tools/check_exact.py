@@ -18,7 +18,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec import codec, entropy, pmf_leech
+from leechcodec import codec, entropy, pmf_leech, token_coding
 from leechcodec.checkpoint import load_model
 from tests.entropy_reference import Reference
 
@@ -78,8 +78,8 @@ def main() -> None:
         if args.reference:
             quantizer = loaded.networks.quantizer
             recorder = loaded.networks.quantizer = Recorder(quantizer)
-            coders = [entropy.BitCounter() for _ in codec.CHUNK_SCALES]
-            codec.code_stages(loaded, image.width, image.height, round(100 * quality), coders, known.codes)
+            coders = [entropy.BitCounter() for _ in token_coding.CHUNK_SCALES]
+            token_coding.code_stages(loaded, image.width, image.height, round(100 * quality), coders, known.codes)
             loaded.networks.quantizer = quantizer
             failures += not masses_agree(np.concatenate(recorder.params))
         print(

@@ -17,6 +17,7 @@ from leechcodec import codec
 from leechcodec.bitstream import Chunk, Header, write_file
 from leechcodec.checkpoint import load_model
 from leechcodec.errors import LqError
+from leechcodec.token_coding import TOKEN_KINDS
 
 MAX_SECONDS, MAX_MB = 0.2, 50
 CLAIMS = ((65_535, 65_535), (8000, 8000))
@@ -33,7 +34,7 @@ def main() -> None:
     loaded, failed = load_model(), False
     for width, height in CLAIMS:
         header = Header(loaded.token_model, loaded.synthesis, width, height, 100)
-        data = write_file(header, [Chunk(kind, b"1234") for kind in codec.TOKEN_KINDS])
+        data = write_file(header, [Chunk(kind, b"1234") for kind in TOKEN_KINDS])
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
         idle, started = status("VmRSS"), time.perf_counter()
         try:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 for name in ("checkpoint", "entropy"):
     import_module(f"leechcodec.{name}")
 with atheris.instrument_imports():  # what is imported by now is left alone: numba cannot compile instrumented code
-    for name in ("bitstream", "extras", "codec"):
+    for name in ("bitstream", "extras", "token_coding", "codec"):
         import_module(f"leechcodec.{name}")
 
 from leechcodec.checkpoint import save_model
