@@ -35,14 +35,12 @@ class Forward:
     """Scalar: the quantizer's own penalty, mean over the stages; zero where it has none."""
     commitment: Tensor
     """(B,): squared distance of z from its code, in squared lengths of a codeword, summed over an image's tokens."""
-    sent: Tensor
-    """(B, stages): 1 where an image is sent a stage, else 0."""
     z: list[Tensor]
-    """What was quantized, a stage: (B, h, w, dim), as the quantizer projects it."""
+    """What was quantized, a stage: (n, h, w, dim), as the quantizer projects it, of the n images sent that stage."""
     codes: list[Tensor]
-    """A stage: (B, dim, h, w), zero where it is not sent."""
+    """A stage: (n, dim, h, w)."""
     token_bits: list[Tensor]
-    """A stage: (B, h, w), zero where a token was not sampled."""
+    """A stage: (n, h, w), zero where a token was not sampled."""
 
 
 class CodecModel(nn.Module):
@@ -60,57 +58,55 @@ class CodecModel(nn.Module):
     def forward(self, x: Tensor, quality: Tensor, rate_tokens: int | None = None) -> Forward:
         """Code and reconstruct a batch with gradients for every part.
 
-        x: (B, 3, H, W) in -1..1, H and W multiples of 64. quality: (B,) dial values 1..100.
+        x: (B, 3, H, W) in -1..1, H and W multiples of 64. quality: (B,) dial values 1..100, none above the one before
+        it, so that a stage concerns the batch's first images and no work is done for the others.
         rate_tokens: at most so many tokens a stage pass enter the rate term, sampled (None: all).
+        Raises ValueError where quality rises.
         """
-        sent = torch.tensor(
-            [[value >= q for q in self.config.min_quality] for value in quality.tolist()],
-            dtype=torch.float32,
-            device=x.device,
-        )
+        if (quality.diff() > 0).any():
+            raise ValueError("the qualities of a batch must not rise")
+        images = [sum(value >= least for value in quality.tolist()) for least in self.config.min_quality]
         codes, penalties, distances, projected = [], [], [], []
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-            if not sent[:, index].any():
+            count = images[index]
+            if not count:
                 return None
-            z = stage.encode(features[self.config.stage_scales[index]], state, weights).permute(0, 2, 3, 1)
-            penalties.append(self.quantizer.entropy_loss(z[sent[:, index].bool()].reshape(-1, self.quantizer.dim)))
+            feature = features[self.config.stage_scales[index]][:count]
+            z = stage.encode(feature, state[:count], weights[:count]).permute(0, 2, 3, 1)
+            penalties.append(self.quantizer.entropy_loss(z.reshape(-1, self.quantizer.dim)))
             _, code = self.quantizer.quantize(z)
             projected.append(self.quantizer.project(z))
             distance = (projected[-1] - code.detach()).square().sum((1, 2, 3))
-            distances.append(distance / self.quantizer.norm_squared * sent[:, index])
-            code = code.permute(0, 3, 1, 2) * sent[:, index, None, None, None]
-            codes.append(code)
-            return code * self.code_scale
+            distances.append(F.pad(distance / self.quantizer.norm_squared, (0, len(x) - count)))
+            codes.append(code.permute(0, 3, 1, 2))
+            return codes[-1] * self.code_scale
 
         weights = knot_weights(quality, self.config.quality_knots)
         features = self.analysis(x, weights)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
-        bits, token_bits = self._rates(codes, sent, quality, x.shape[2], x.shape[3], rate_tokens)
+        bits, token_bits = self._rates(codes, quality, x.shape[2], x.shape[3], rate_tokens)
         return Forward(
             x_hat=x_hat,
             stage_bits=bits,
             entropy_loss=torch.stack(penalties).mean(),
             commitment=torch.stack(distances).sum(0),
-            sent=sent,
             z=projected,
             codes=codes,
             token_bits=token_bits,
         )
 
-    def reconstruct(
-        self, codes: list[Tensor], sent: Tensor, quality: Tensor, height: int, width: int
-    ) -> tuple[Tensor, list[Tensor]]:
-        """x̂ (B, 3, height, width) and the bits of every token, (B, h, w) a stage, of codes already chosen.
+    def reconstruct(self, codes: list[Tensor], quality: Tensor, height: int, width: int) -> tuple[Tensor, list[Tensor]]:
+        """x̂ (B, 3, height, width) and the bits of every token, (n, h, w) a stage, of codes already chosen.
 
-        codes, sent: as in :class:`Forward`.
+        codes: as in :class:`Forward`. quality: (B,), not rising.
         """
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             return codes[index] * self.code_scale if index < len(codes) else None
 
         x_hat = self.synthesis(height, width, knot_weights(quality, self.config.quality_knots), answer)
-        return x_hat, self._rates(codes, sent, quality, height, width, None)[1]
+        return x_hat, self._rates(codes, quality, height, width, None)[1]
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, quality: Tensor) -> None:
@@ -135,19 +131,18 @@ class CodecModel(nn.Module):
         self.synthesis(x.shape[2], x.shape[3], weights, answer)
 
     def _rates(
-        self, codes: list[Tensor], sent: Tensor, quality: Tensor, height: int, width: int, rate_tokens: int | None
+        self, codes: list[Tensor], quality: Tensor, height: int, width: int, rate_tokens: int | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Bits of every stage of every image, (B, stages), and of every token, (B, h, w) a stage."""
-        batch = sent.shape[0]
-        token_maps = [code.new_zeros(batch * code.shape[2] * code.shape[3]) for code in codes]
-        bits = sent.new_zeros(batch, len(self.prior.stages))
+        """Bits of every stage of every image, (B, stages), and of every token, (n, h, w) a stage."""
+        batch, stages = len(quality), len(self.prior.stages)
+        images = [len(code) for code in codes] + [0] * (stages - len(codes))
+        token_maps = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
+        bits = torch.zeros(batch, stages, device=quality.device)
 
-        def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor | None:
+        def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
             nonlocal bits
-            if stage >= len(codes):
-                return None
             code = codes[stage] if mask is None else codes[stage] * mask
-            where = sent[:, stage].bool()[:, None, None].expand(batch, *code.shape[2:])
+            where = torch.ones(code.shape[0], *code.shape[2:], dtype=torch.bool, device=code.device)
             (rows,) = (where if mask is None else where & mask).reshape(-1).nonzero(as_tuple=True)
             total = rows.numel()
             if rate_tokens is not None and total > rate_tokens:
@@ -164,8 +159,8 @@ class CodecModel(nn.Module):
             bits = bits + summed[:, None] * one_stage
             return code
 
-        drive(self.prior.walk(FloatView(self.prior, quality), height, width), answer)
-        return bits, [flat.reshape(batch, *code.shape[2:]) for flat, code in zip(token_maps, codes, strict=True)]
+        drive(self.prior.walk(FloatView(self.prior, quality), height, width, images), answer)
+        return bits, [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(token_maps, codes, strict=True)]
 
     def encode(self, x: Tensor, quality: float) -> list[Tensor]:
         """Codes of one image, coarse to fine: int8 (1, dim, h, w) for each stage that this quality sends.

@@ -19,7 +19,7 @@ Two views of the same weights run through the same walk, :meth:`Prior.walk`:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -68,14 +68,22 @@ class Prior(nn.Module):
                 passes = 2 if number < config.checkerboard[scale] else 1
                 self.stages.append(nn.ModuleList(PriorPass(widths[scale], self, knots) for _ in range(passes)))
 
-    def walk(self, view: "View", height: int, width: int) -> Generator:
-        """Drive a view over all stages of an image of height x width (multiples of 64)."""
+    def walk(self, view: "View", height: int, width: int, images: Sequence[int] | None = None) -> Generator:
+        """Drive a view over all stages of an image of height x width (multiples of 64).
+
+        images: how many of a batch's first images are sent each stage, never more than the one before; the walk goes
+        on with those alone and ends where there are none. None: all.
+        """
         h = view.constant("constant", height // STRIDES[0], width // STRIDES[0])
         stage = 0
         for scale, count in enumerate(self.config.stages):
             if scale:
                 h = view.finer(f"up.{scale - 1}", h)
             for _ in range(count):
+                if images is not None:
+                    if not images[stage]:
+                        return
+                    h = h[: images[stage]]
                 passes = len(self.stages[stage])
                 for number in range(passes):
                     name = f"stages.{stage}.{number}"
@@ -185,7 +193,7 @@ class FloatView(View):
         return self.conv(name, x)
 
     def add_quality(self, name: str, x: Tensor) -> Tensor:
-        return x + (self.weights @ self.prior.get_parameter(name))[:, :, None, None].to(x.dtype)
+        return x + (self.weights[: len(x)] @ self.prior.get_parameter(name))[:, :, None, None].to(x.dtype)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         return x + y

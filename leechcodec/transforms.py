@@ -187,9 +187,10 @@ class SynthesisTransform(nn.Module):
         """Reconstruct images of height x width (multiples of 64).
 
         q: knot weights (B, knots). answer(stage index, TokenStage, state) -> codes (B, dim, h, w) as float scaled
-        to unit mean square, or None where the stage is not sent. stages: leave after so many stages, without the
-        picture: an encoder that only wants codes needs no more. start: go in before that stage, with the state that
-        its answer saw in an earlier walk. in_place: a state may be overwritten once its answer is given. Returns
+        to unit mean square, of the batch's first images alone where not all are sent the stage, None where none is.
+        stages: leave after so many stages, without the picture: an encoder that only wants codes needs no more.
+        start: go in before that stage, with the state that its answer saw in an earlier walk. in_place: a state may be
+        overwritten once its answer is given. Returns
         (B, 3, height, width), about -1..1, or None.
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
@@ -224,7 +225,9 @@ class SynthesisTransform(nn.Module):
         return F.pixel_shuffle(self.up[scale - 1](part), 2)
 
     def _told(self, index: int, codes: Tensor, q: Tensor, part: Tensor, rows: slice) -> Tensor:
-        return self.stages[index].decode(part, codes[:, :, rows], q)
+        count = len(codes)
+        told = self.stages[index].decode(part[:count], codes[:, :, rows], q[:count])
+        return torch.cat([told, part[count:]]) if count < len(part) else told
 
     def _picture(self, last: int, q: Tensor, part: Tensor, _: slice) -> Tensor:
         """From the finest scale with tokens to pixels."""

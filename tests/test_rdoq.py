@@ -18,7 +18,6 @@ def loss(model, x, quality, codes):
     with torch.no_grad():
         out = model.reconstruct(
             [code.float() for code in codes],
-            torch.tensor([[quality >= q for q in model.config.min_quality]], dtype=torch.float32),
             torch.tensor([quality]),
             *x.shape[2:],
         )

@@ -11,6 +11,7 @@ code with probability sigmoid(-margin / τ).
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.model import CodecModel, Forward
@@ -28,14 +29,14 @@ def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, sq
     x: (B, 3, H, W) in -1..1. out: of the same x and quality. squared_weight: (B,), bits for a squared error of 1 in a
     pixel's mean over channels. Only z receives a gradient.
     """
-    tokens = torch.tensor([codes.shape[2] * codes.shape[3] for codes in out.codes], dtype=torch.float32)
-    stage = int(torch.multinomial(tokens * out.sent[:, : len(tokens)].sum(0).cpu(), 1))
+    tokens = [float(bits.numel()) for bits in out.token_bits]
+    stage = int(torch.multinomial(torch.tensor(tokens), 1))
     codes, z = out.codes[stage].detach(), out.z[stage]
-    height, width = codes.shape[2:]
+    count, _, height, width = codes.shape
     row, column = torch.randint(PITCH, (2,)).tolist()
     chosen = torch.zeros(height, width, dtype=torch.bool, device=x.device)
     chosen[row::PITCH, column::PITCH] = True
-    chosen = chosen & out.sent[:, stage].bool()[:, None, None]
+    chosen = chosen.expand(count, height, width)
 
     first = codes.permute(0, 2, 3, 1)[chosen]
     second = model.quantizer.runner_up(z.detach()[chosen], first.to(torch.int8)).to(first)
@@ -44,10 +45,13 @@ def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, sq
     with torch.no_grad():
         changed = list(out.codes)
         changed[stage] = replaced.permute(0, 3, 1, 2)
-        x_hat, token_bits = model.reconstruct(changed, out.sent, quality, x.shape[2], x.shape[3])
+        x_hat, token_bits = model.reconstruct(changed, quality, x.shape[2], x.shape[3])
         squares = ((x_hat.float() - x).square() - (out.x_hat.float() - x).square()).mean(1)
-        changes = [(new - old)[:, None] for new, old in zip(token_bits, out.token_bits, strict=True)]
-        change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:, 0]
+        changes = [
+            F.pad((new - old)[:, None], (0, 0, 0, 0, 0, 0, 0, len(x) - len(new)))
+            for new, old in zip(token_bits, out.token_bits, strict=True)
+        ]
+        change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:count, 0]
     margin = ((first - second) * z[chosen]).sum(-1) / model.quantizer.norm_squared
     loss = torch.sigmoid(-margin / TEMPERATURE) * change[chosen].clamp(-LIMIT, LIMIT)
     image = chosen.nonzero()[:, 0]

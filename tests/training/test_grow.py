@@ -57,7 +57,7 @@ def test_a_released_model_is_a_start_too(saved, tmp_path):
 def test_new_stages_that_are_not_sent_change_nothing(saved):
     model, path = saved
     wider = grown(path, **WIDER)
-    x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([20.0, 90.0])
+    x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([90.0, 20.0])
     before, after = model(x, quality), wider(x, quality)
     assert torch.allclose(before.x_hat, after.x_hat, atol=1e-6)
     assert torch.allclose(before.stage_bits, after.stage_bits[:, :5], rtol=1e-5)

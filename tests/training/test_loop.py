@@ -114,7 +114,7 @@ def test_rate_schedule():
 
 
 def test_quality_covers_the_dial():
-    quality = stratified_quality(10, torch.Generator().manual_seed(1)).sort().values
+    quality = stratified_quality(10, torch.Generator().manual_seed(1)).flip(0)
     edges = 1 + 99 * torch.arange(11) / 10
     assert ((quality >= edges[:-1]) & (quality <= edges[1:])).all()
 
