@@ -132,8 +132,8 @@ def _load(folder: Path) -> LoadedModel:
     if not folder.is_dir():
         raise ModelError(f"no model at {folder}")
     try:
-        tensors = load_file(folder / "weights.safetensors")
         values = json.loads((folder / "config.json").read_text())
+        tensors = load_file(folder / "weights.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
