@@ -96,17 +96,19 @@ class CodecModel(nn.Module):
             token_bits=token_bits,
         )
 
-    def reconstruct(self, codes: list[Tensor], quality: Tensor, height: int, width: int) -> tuple[Tensor, list[Tensor]]:
+    def reconstruct(
+        self, codes: list[Tensor], quality: Tensor, height: int, width: int, first: int = 0
+    ) -> tuple[Tensor, list[Tensor]]:
         """x̂ (B, 3, height, width) and the bits of every token, (n, h, w) a stage, of codes already chosen.
 
-        codes: as in :class:`Forward`. quality: (B,), not rising.
+        codes: as in :class:`Forward`. quality: (B,), not rising. first: bits of earlier stages are left at zero.
         """
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             return codes[index] * self.code_scale if index < len(codes) else None
 
         x_hat = self.synthesis(height, width, knot_weights(quality, self.config.quality_knots), answer)
-        return x_hat, self._rates(codes, quality, height, width, None)[1]
+        return x_hat, self._rates(codes, quality, height, width, None, first)[1]
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, quality: Tensor) -> None:
@@ -131,7 +133,13 @@ class CodecModel(nn.Module):
         self.synthesis(x.shape[2], x.shape[3], weights, answer)
 
     def _rates(
-        self, codes: list[Tensor], quality: Tensor, height: int, width: int, rate_tokens: int | None
+        self,
+        codes: list[Tensor],
+        quality: Tensor,
+        height: int,
+        width: int,
+        rate_tokens: int | None,
+        first: int = 0,
     ) -> tuple[Tensor, list[Tensor]]:
         """Bits of every stage of every image, (B, stages), and of every token, (n, h, w) a stage."""
         batch, stages = len(quality), len(self.prior.stages)
@@ -142,6 +150,8 @@ class CodecModel(nn.Module):
         def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
             nonlocal bits
             code = codes[stage] if mask is None else codes[stage] * mask
+            if stage < first:
+                return code
             where = torch.ones(code.shape[0], *code.shape[2:], dtype=torch.bool, device=code.device)
             (rows,) = (where if mask is None else where & mask).reshape(-1).nonzero(as_tuple=True)
             total = rows.numel()

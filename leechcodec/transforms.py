@@ -70,7 +70,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, q: Tensor) -> Tensor:
         hidden = _normalised(self.conv1(x)) * (1 + self.scale(q)).to(x.dtype) + self.bias(q).to(x.dtype)
-        return x + self.conv2(F.gelu(hidden, approximate="tanh")).clamp(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        change = self.conv2(F.gelu(hidden, approximate="tanh"))
+        return x + F.hardtanh(change, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)  # clamp's gradient takes four passes
 
 
 def _normalised(x: Tensor) -> Tensor:

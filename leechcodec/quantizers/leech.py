@@ -42,7 +42,7 @@ class LeechSQ(Quantizer):
 
     def score_table(self, params: Tensor) -> Tensor:
         """f_i(v) for v = -4..4 in nats, clamped: (N, 24, 3) -> float32 (N, 24, 9)."""
-        return (params.float() @ _BASIS.to(params.device)).clamp(-MAX_SCORE, MAX_SCORE)
+        return F.hardtanh(params.float() @ _BASIS.to(params.device), -MAX_SCORE, MAX_SCORE)
 
     def log_partition(self, params: Tensor) -> Tensor:
         return torch_kernels.log_partition(self.score_table(params))

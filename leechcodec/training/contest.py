@@ -45,11 +45,11 @@ def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, sq
     with torch.no_grad():
         changed = list(out.codes)
         changed[stage] = replaced.permute(0, 3, 1, 2)
-        x_hat, token_bits = model.reconstruct(changed, quality, x.shape[2], x.shape[3])
+        x_hat, token_bits = model.reconstruct(changed, quality, x.shape[2], x.shape[3], stage)
         squares = ((x_hat.float() - x).square() - (out.x_hat.float() - x).square()).mean(1)
         changes = [
             F.pad((new - old)[:, None], (0, 0, 0, 0, 0, 0, 0, len(x) - len(new)))
-            for new, old in zip(token_bits, out.token_bits, strict=True)
+            for new, old in zip(token_bits[stage:], out.token_bits[stage:], strict=True)
         ]
         change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:count, 0]
     margin = ((first - second) * z[chosen]).sum(-1) / model.quantizer.norm_squared
