@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test lint demo figure fuzz clean
+.PHONY: test lint demo figure docs fuzz clean
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
@@ -32,6 +32,14 @@ $(VENV)/.peers: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt bjontegaard matplotlib plotly pytorch-msssim pillow-heif
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt pillow-jxl-plugin
 	$(BIN)/python -m pip install --quiet --no-deps lpips
+	touch $@
+
+# The site, in build/site.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt

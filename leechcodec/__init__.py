@@ -8,6 +8,7 @@ Heavy modules load on first use: importing the package imports neither torch nor
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from leechcodec.errors import (
     ConfigError,
@@ -23,11 +24,12 @@ from leechcodec.errors import (
     UnsupportedVersionError,
 )
 
+if TYPE_CHECKING:
+    from leechcodec.codec import compress, compress_to, decompress, decompress_partial, detokenize, tokenize
+    from leechcodec.many import compress_many, decompress_many
+    from leechcodec.token_coding import Tokens
+
 __version__ = "0.1.0"
-_LAZY = dict.fromkeys(
-    ("Tokens", "compress", "compress_to", "decompress", "decompress_partial", "detokenize", "tokenize"),
-    "leechcodec.codec",
-)
 __all__ = [
     "ConfigError",
     "CorruptError",
@@ -36,16 +38,35 @@ __all__ = [
     "ModelError",
     "NotLqError",
     "TargetError",
+    "Tokens",
     "TooLargeError",
     "TruncatedError",
     "UnknownModelError",
     "UnsupportedVersionError",
     "__version__",
-    *_LAZY,
+    "compress",
+    "compress_many",
+    "compress_to",
+    "decompress",
+    "decompress_many",
+    "decompress_partial",
+    "detokenize",
+    "tokenize",
 ]
+_LAZY = {
+    "Tokens": "leechcodec.token_coding",
+    "compress": "leechcodec.codec",
+    "compress_many": "leechcodec.many",
+    "compress_to": "leechcodec.codec",
+    "decompress": "leechcodec.codec",
+    "decompress_many": "leechcodec.many",
+    "decompress_partial": "leechcodec.codec",
+    "detokenize": "leechcodec.codec",
+    "tokenize": "leechcodec.codec",
+}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -106,10 +106,11 @@ def save_decoder(folder: Path, base: str | Path, tensors: dict[str, torch.Tensor
 def load_model(model: str | Path | None = None) -> LoadedModel:
     """Load a model by name, by folder, or the default one; cached, so that each folder is read once.
 
-    Raises ModelError where a folder is missing, incomplete, damaged, or not exact.
+    Any number of threads may call it, and code with what it returns: nothing writes to a loaded model. Raises
+    ModelError where a folder is missing, incomplete, damaged, or not exact.
     """
     folder = Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
-    with _LOADING:
+    with _LOADING, torch.inference_mode(False):  # the same tensors, whoever asks first
         return _load(folder.resolve())
 
 

@@ -50,10 +50,15 @@ def compress(
 ) -> bytes:
     """Compress an image to the bytes of a .lq file.
 
-    quality: the dial, 1..100, decimals allowed (hundredths are kept). effort: 1..9, how long to search for better
-    tokens (rdoq.py); 1 takes the encoder's first answer. metadata: keep ICC profile, EXIF and XMP of
-    ``image.info``. Transparency is kept, losslessly. verify: decode the file and compare its tokens. model: a name, a
-    folder, or None for the default. progress: called with (steps done, steps in all). Raises LqError kinds.
+    image: of any Pillow mode but floating point, at most 100,000,000 pixels. Colours become RGB of 8 bits a channel
+    (16-bit grey is scaled, what has a profile that is not RGB's becomes sRGB); transparency is kept, losslessly. Pixels
+    are coded as they lie: ``ImageOps.exif_transpose`` turns a photograph upright. quality: the dial, 1..100, decimals
+    allowed (hundredths are kept). effort: 1..9, how long to search for better tokens; 1 takes the encoder's first
+    answer. metadata: keep ICC profile, EXIF and XMP of ``image.info``. verify: decode the file and compare its tokens.
+    model: a name, a folder, or None for the default. progress: called with (steps done, steps in all).
+
+    Raises ConfigError for a quality or effort out of range, ImageError for an empty image or a mode without colours,
+    TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.
     """
     loaded = load_model(model)
     colours, extras = separate(image, metadata=metadata)
@@ -88,10 +93,14 @@ def compress_to(
 ) -> tuple[bytes, Found]:
     """Compress an image to a target: exactly one of size (bytes), bpp (bits per pixel), psnr (dB).
 
-    The file is the best that is no larger, or the smallest that is no worse: within 2 % or 0.05 dB where the dial
-    reaches so far (:class:`leechcodec.search.Found` says which quality it is and whether it is that close). Takes
-    some five to ten encodings. progress: called after each with (encodings done, 16). Raises TargetError for a
-    target that no quality reaches.
+    Returns the file and how close it is. The file is the best that is no larger, or the smallest that is no worse:
+    within 2 % or 0.05 dB where the dial reaches so far (:class:`leechcodec.search.Found` says which quality it is and
+    whether it is that close). Sizes count every byte of the file; PSNR is that of the colours, transparency left out.
+    Takes some five to ten encodings. image, effort, metadata, verify, model: as for :func:`compress`. progress: called
+    after each encoding with (encodings done, 16).
+
+    Raises TargetError for a target that no quality reaches, ConfigError for none or several, and what
+    :func:`compress` raises.
     """
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
@@ -134,11 +143,15 @@ def decompress(
     shrink: int = 1,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """Decompress the bytes of a .lq file to an RGB image, RGBA where it has transparency.
+    """Decompress the bytes of a .lq file to an RGB image, RGBA where it has transparency, 8 bits a channel.
 
-    shrink: 1, 2, 4, 8 or 16: the image that many times smaller, sides rounded up; from 4 on the finest tokens are left
-    out, which takes less time. ICC profile, EXIF and XMP are in ``info`` under Pillow's names. Raises LqError kinds,
-    and nothing else, for bad data.
+    ICC profile, EXIF and XMP are in ``info`` under Pillow's names. model: a name, a folder, or None for whichever
+    installed model the file's tokens belong to. max_pixels: refuse larger images before anything is allocated; a side
+    counts as at least 64. shrink: 1, 2, 4, 8 or 16: the image that many times smaller, sides rounded up; from 4 on the
+    finest tokens are left out, which takes less time. progress: called with (steps done, steps in all).
+
+    Bad data raises LqError kinds and nothing else: NotLqError, UnsupportedVersionError, TruncatedError, CorruptError,
+    TooLargeError, UnknownModelError. ConfigError for another shrink, ModelError for a model that cannot be loaded.
     """
     if shrink not in STAGES_KEPT:
         raise ConfigError(f"shrink must be one of {', '.join(map(str, STAGES_KEPT))}, got {shrink}")
@@ -165,8 +178,8 @@ def decompress_partial(
     """The best image that a damaged or truncated file still gives, and what is missing from it, a line each.
 
     Uses the chunks whose checksums hold: the coarse tokens up to the first damaged chunk, transparency and metadata
-    where they are whole. A sound file gives what :func:`decompress` gives, and an empty list. Raises LqError kinds
-    where nothing can be shown: a damaged header, or no coarsest tokens.
+    where they are whole. A sound file gives what :func:`decompress` gives, and an empty list. model, max_pixels: as for
+    :func:`decompress`. Raises LqError kinds where nothing can be shown: a damaged header, or no coarsest tokens.
     """
     header, chunks, problems = salvage(data, max_pixels=max_pixels)
     payloads = [chunk.payload for kind, chunk in zip(TOKEN_KINDS, chunks) if chunk.kind == kind]
@@ -197,7 +210,10 @@ def tokenize(
 ) -> Tokens:
     """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding.
 
-    effort: 1..9, as for :func:`compress`. progress: called with (steps done, steps in all).
+    image: as for :func:`compress`, but transparency is laid on white, with a warning, and profiles are not looked at.
+    quality, effort, model: as for :func:`compress`. progress: called with (steps done, steps in all). The codes are
+    int8 (h, w, 24) a stage, h and w being the image's sides, padded to multiples of 64, over the stage's stride.
+    Raises what :func:`compress` raises.
     """
     if not 1 <= quality <= 100:
         raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
@@ -232,7 +248,11 @@ def tokenize(
 
 @torch.inference_mode()
 def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Image:
-    """The image of tokens: the synthesis transform. Raises UnknownModelError for tokens of another model."""
+    """The image of tokens: the synthesis transform. Returns RGB of 8 bits, tokens.width x tokens.height pixels.
+
+    model: a name, a folder, or None for whichever installed model the tokens belong to. Raises UnknownModelError where
+    that is none, or not the model given.
+    """
     loaded = model_for_file(tokens.token_model, model)
     codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
     height, width = aligned(tokens.height), aligned(tokens.width)

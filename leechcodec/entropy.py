@@ -148,7 +148,7 @@ def _model(pmf: np.ndarray) -> tuple[constriction.stream.model.Categorical, np.n
     return constriction.stream.model.Categorical(perfect=False), (pmf - 1).astype(np.float64)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _is_pmf(pmf: np.ndarray) -> bool:
     for row in range(pmf.shape[0]):
         total = 0

@@ -45,7 +45,7 @@ class LqImageFile(ImageFile.ImageFile):
         self.info.update(Extras.of_chunks(chunks).metadata)
         self.info["quality"] = header.quality / 100
 
-    def draft(self, mode: str | None, size: tuple[int, int] | None):
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Ask for a smaller image before it is decoded, as :meth:`PIL.Image.Image.thumbnail` does: half, a quarter, an
         eighth or a sixteenth, not below size. From a quarter on it takes less time, because the finest tokens are left
         out. The mode stays as it is."""
@@ -57,13 +57,14 @@ class LqImageFile(ImageFile.ImageFile):
         self._size = (-(-width // self._shrink), -(-height // self._shrink))
         return self.mode, (0, 0, width / self._shrink, height / self._shrink)
 
-    def load(self):
-        """Decode the pixels, once."""
-        if self._data is not None:
+    def load(self) -> "Image.core.PixelAccess | None":
+        """Decode the pixels, once. Raises OSError where the tokens are damaged, or their model is not installed."""
+        data = self._data  # another thread may take it away while this one decodes
+        if data is not None:
             from leechcodec import codec
 
             try:
-                decoded = codec.decompress(self._data, shrink=self._shrink)
+                decoded = codec.decompress(data, shrink=self._shrink)
             except LqError as error:
                 raise OSError(str(error)) from error
             self.im, self._data, self.tile = decoded.im, None, []

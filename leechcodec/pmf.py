@@ -64,7 +64,7 @@ def integer_pmf(masses: np.ndarray, cap: int = TOTAL) -> np.ndarray:
     return pmf
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _integer_pmf(masses: np.ndarray, cap: int, pmf: np.ndarray) -> None:
     count, alphabet = masses.shape
     for row in range(count):
@@ -88,7 +88,7 @@ def _integer_pmf(masses: np.ndarray, cap: int, pmf: np.ndarray) -> None:
             q[largest] = cap
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _first_largest(q: np.ndarray, excluded: int) -> int:
     """Position of the first of the largest entries other than `excluded`."""
     best, largest = -1, 0

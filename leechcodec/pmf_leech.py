@@ -42,7 +42,7 @@ def coordinate_masses(params: np.ndarray) -> np.ndarray:
     return masses
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _coordinate_masses(params: np.ndarray, table: np.ndarray, masses: np.ndarray) -> None:
     for token in range(params.shape[0]):
         for i in range(DIM):
@@ -76,7 +76,7 @@ def shell_masses(e: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return classes, octads, pairs
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _shell_masses(
     e: np.ndarray,
     words: np.ndarray,
@@ -108,7 +108,7 @@ def _shell_masses(
                 pairs[start + lane, k] = pair[k, lane]
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _sum_class_1(lanes: np.ndarray, scratch: np.ndarray, total: np.ndarray) -> None:
     """total <- sum over i of t_i · (t_23 + ... + t_(i+1)), t = e(4) + e(-4), from i = 22 down to 0."""
     total[:] = 0.0
@@ -121,7 +121,7 @@ def _sum_class_1(lanes: np.ndarray, scratch: np.ndarray, total: np.ndarray) -> N
             later[lane] += t
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _grow_signs(lanes: np.ndarray, grown: np.ndarray) -> None:
     """grown[block, s] <- product over the coordinates in s of (e(2), e(-2)), w² = 1."""
     for block in range(BLOCKS):
@@ -137,7 +137,7 @@ def _grow_signs(lanes: np.ndarray, grown: np.ndarray) -> None:
                     joined[1, lane] = odd * u + even * v
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _sum_class_2(grown: np.ndarray, octad_bytes: np.ndarray, octad: np.ndarray, total: np.ndarray) -> None:
     """octad[k] <- the even part of the product of the octad's three blocks; total <- their sum."""
     total[:] = 0.0
@@ -151,7 +151,7 @@ def _sum_class_2(grown: np.ndarray, octad_bytes: np.ndarray, octad: np.ndarray, 
             total[lane] += octad[k, lane]
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _grow_flips(lanes: np.ndarray, grown: np.ndarray) -> None:
     """grown[block, s] <- product over the block of (e(1), e(-3)), or (e(-1), e(3)) where s has a bit, w² = 0."""
     for block in range(BLOCKS):
@@ -169,7 +169,7 @@ def _grow_flips(lanes: np.ndarray, grown: np.ndarray) -> None:
                     plus[1, lane] = q * e[ZERO + 1, lane] + p * e[ZERO - 3, lane]
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _sum_class_3(
     grown: np.ndarray, words: np.ndarray, scratch: np.ndarray, pair: np.ndarray, total: np.ndarray
 ) -> None:
@@ -186,7 +186,7 @@ def _sum_class_3(
             total[lane] += scratch[0, lane]
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _sum_words(grown: np.ndarray, words: np.ndarray, scratch: np.ndarray, mass: np.ndarray) -> None:
     """mass <- sum over the 16 words of one (x, a). Their first block is the same: it multiplies the sum."""
     scratch[:] = 0.0
@@ -266,7 +266,7 @@ def last_word_masses(e: np.ndarray, x: np.ndarray, a: np.ndarray) -> np.ndarray:
     return masses
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _last_word_masses(e: np.ndarray, words: np.ndarray, first: np.ndarray, masses: np.ndarray) -> None:
     for token in range(len(e)):
         for b in range(16):
@@ -277,7 +277,7 @@ def _last_word_masses(e: np.ndarray, words: np.ndarray, first: np.ndarray, masse
             masses[token, b] = q
 
 
-@njit(cache=True, pipeline_class=NoAlias)
+@njit(cache=True, nogil=True, pipeline_class=NoAlias)
 def _block_pair(e: np.ndarray, block: int, byte: int) -> tuple[float, float]:
     """Mass of one token's block with the signs of `byte`: as it is, and with one coordinate times -3, summed."""
     p, q = 1.0, 0.0

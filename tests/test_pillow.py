@@ -1,4 +1,6 @@
+import copy
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -58,12 +60,103 @@ def test_save_and_open(file_format, mode, tmp_path):
     path.rename(path.with_suffix(".moved"))  # nothing holds the file
 
 
+@pytest.mark.parametrize("kind", [str, os.fsencode, lambda path: path], ids=["str", "bytes", "Path"])
+def test_paths_of_every_kind(file_format, kind, tmp_path):
+    path = tmp_path / f"x.{file_format.lower()}"
+    picture().save(kind(path))
+    image = Image.open(kind(path))
+    assert image.size == (50, 40) and image.filename == os.fspath(kind(path))
+    image.load()
+    path.unlink()
+    assert image.getpixel((0, 0)) is not None
+
+
+def test_file_objects_are_left_open_and_written_where_they_stand(file_format, tmp_path):
+    path = tmp_path / "x"
+    with path.open("wb") as file:
+        picture().save(file, file_format, **FORMATS[file_format])
+        assert not file.closed
+    with path.open("rb") as file:
+        image = Image.open(file)
+        image.load()
+        assert image.format == file_format and not file.closed
+    buffer = io.BytesIO()
+    buffer.write(b"before")
+    picture().save(buffer, file_format, **FORMATS[file_format])
+    assert buffer.getvalue() == b"before" + path.read_bytes()
+
+
+def test_a_stream_that_cannot_seek(file_format):
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def seek(self, *_):
+            raise io.UnsupportedOperation
+
+        tell = seek
+
+    assert Image.open(Pipe(saved(picture(), file_format))).convert("RGB").size == (50, 40)
+
+
 def test_metadata_before_decoding(file_format):
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    image = Image.open(io.BytesIO(saved(picture(), file_format, icc_profile=SRGB, exif=exif)))
-    assert image.info["icc_profile"] == SRGB
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    data = saved(picture(), file_format, icc_profile=SRGB, exif=exif, xmp=xmp)
+    image = Image.open(io.BytesIO(data))
+    assert image.info["icc_profile"] == SRGB and image.info["xmp"] == xmp
     assert image.getexif()[0x010F] == "Maker"
+    image.load()
+    assert image.info["icc_profile"] == SRGB and image.copy().info["xmp"] == xmp
+    kept = {name: image.info[name] for name in ("icc_profile", "exif", "xmp")}
+    again = Image.open(io.BytesIO(saved(image, file_format, **kept)))
+    assert again.info["icc_profile"] == SRGB and again.info["xmp"] == xmp
+    assert again.getexif()[0x010F] == "Maker"
+
+
+def test_verify_reads_and_closes(file_format, tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(saved(picture(), file_format))
+    image = Image.open(path)
+    image.verify()
+    assert image.fp is None
+    path.unlink()
+    with pytest.raises((OSError, SyntaxError)):
+        Image.open(io.BytesIO(b"RIFF    or something else")).verify()
+
+
+def test_one_frame(file_format):
+    image = Image.open(io.BytesIO(saved(picture(), file_format)))
+    image.seek(0)
+    assert image.tell() == 0 and getattr(image, "n_frames", 1) == 1
+    with pytest.raises(EOFError):
+        image.seek(1)
+
+
+def test_copies_are_images_of_their_own(file_format):
+    image = Image.open(io.BytesIO(saved(picture("RGBA"), file_format)))
+    before = image.tobytes()
+    for twin in (image.copy(), copy.copy(image), copy.deepcopy(image), pickle.loads(pickle.dumps(image))):
+        assert (twin.mode, twin.size, twin.tobytes(), twin.info) == (image.mode, image.size, before, image.info)
+        twin.putpixel((1, 1), (1, 2, 3, 4))
+        assert twin.getpixel((1, 1)) == (1, 2, 3, 4) and image.tobytes() == before
+    image.putpixel((1, 1), (1, 2, 3, 4))
+    assert image.getpixel((1, 1)) == (1, 2, 3, 4)
+
+
+def test_draft_is_a_wish(file_format):
+    image = Image.open(io.BytesIO(saved(picture(), file_format)))
+    changed = image.draft("L", (12, 10))
+    assert image.mode == "RGB" and image.size == ((50, 40) if changed is None else (13, 10))
+    assert (changed is None) == (file_format != "LQ")
+    image.thumbnail((10, 10))
+    assert image.size == (10, 8) and image.mode == "RGB"
+
+
+def test_the_name_of_the_format():
+    assert Image.registered_extensions()[".lq"] == "LQ"
+    assert Image.open(io.BytesIO(saved(picture(), "LQ")), formats=["LQ"]).get_format_mimetype() == "image/x-lq"
 
 
 def test_opening_is_lazy(monkeypatch):
@@ -84,10 +177,27 @@ def test_operations_load(file_format):
     assert pickle.loads(pickle.dumps(opened[3])).tobytes() == opened[2].tobytes()
 
 
-def test_truncated_files_are_errors(file_format):
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+def test_truncated_files_are_errors(file_format, share):
     data = saved(picture(), file_format)
     with pytest.raises((OSError, SyntaxError)):
-        Image.open(io.BytesIO(data[: len(data) // 2])).load()
+        Image.open(io.BytesIO(data[: int(share * len(data))])).load()
+
+
+def test_any_damage_is_found_on_opening():
+    data = saved(picture(), "LQ", quality=20)
+    for position in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[position] ^= 4
+        with pytest.raises(OSError):
+            Image.open(io.BytesIO(damaged))
+
+
+def test_a_save_that_fails_leaves_no_file(file_format, tmp_path):
+    path = tmp_path / f"x.{file_format.lower()}"
+    with pytest.raises((OSError, ValueError, TypeError)):
+        picture().resize((20, 20)).save(path, quality="excellent")
+    assert not path.exists()
 
 
 def test_many_threads_read_one_file(file_format, tmp_path):
@@ -96,6 +206,13 @@ def test_many_threads_read_one_file(file_format, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         pixels = list(pool.map(lambda _: Image.open(path).tobytes(), range(8)))
     assert len(set(pixels)) == 1
+
+
+def test_many_threads_load_one_image():
+    data = saved(picture(), "LQ")
+    image, expected = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data)).tobytes()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: image.tobytes(), range(8))) == {expected}
 
 
 def test_quality_changes_the_size():
@@ -110,6 +227,24 @@ def test_other_formats_import_no_torch(tmp_path):
     script = f"import sys, leechcodec.pillow; from PIL import Image; Image.open({str(path)!r}).load(); "
     script += "sys.exit('torch' in sys.modules or 'numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_reading_size_and_mode_of_1000_files_imports_no_torch(tmp_path):
+    data = saved(picture(), "LQ", quality=1)
+    for number in range(1000):
+        (tmp_path / f"{number}.lq").write_bytes(data)
+    script = """
+import sys, leechcodec.pillow
+from pathlib import Path
+from PIL import Image
+found = set()
+for path in Path(sys.argv[1]).iterdir():
+    with Image.open(path) as image:
+        found.add((image.size, image.mode))
+assert found == {((50, 40), "RGB")}, found
+sys.exit("torch" in sys.modules or "numba" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == 0
 
 
 def test_thumbnails_leave_the_finest_tokens_out(tmp_path, monkeypatch):

@@ -1,0 +1,97 @@
+"""Many images at once: a bounded pool of threads, results in the order of the input.
+
+images ─▶ at most 2 · workers in hand ─▶ threads, one model ─▶ results, in order
+
+Torch, numba and Pillow leave Python's lock while they compute, so threads share the cores and one copy of the model.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+
+from leechcodec.bitstream import MAX_PIXELS
+from leechcodec.codec import compress, decompress
+from leechcodec.errors import ConfigError
+from leechcodec.machine import available_cores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def compress_many(
+    images: Iterable[Image.Image],
+    *,
+    quality: float = 50.0,
+    effort: int = 1,
+    metadata: bool = True,
+    verify: bool = False,
+    model: str | Path | None = None,
+    workers: int | None = None,
+) -> Iterator[bytes]:
+    """Compress images to the bytes of .lq files, several at a time, in the order of the input.
+
+    images: of any number; at most 2 · workers are taken ahead of the files asked for, so a generator that opens
+    photographs one by one never holds them all. An image not loaded yet is loaded by the thread that compresses it, so
+    the same one twice should be loaded first. quality, effort, metadata, verify, model: as for :func:`compress`; the
+    model is loaded once. workers: threads, at least 1; one a core by default. Each computes with an equal share of the
+    cores, and ``torch.set_num_threads`` is as before when the iterator ends.
+
+    Nothing happens before the first file is asked for. The first error, of an image or of the iterable itself, is
+    raised in its place, after the files before it, and ends the iterator. Raises ConfigError at once for workers
+    below 1.
+    """
+    work = partial(compress, quality=quality, effort=effort, metadata=metadata, verify=verify, model=model)
+    return _in_order(work, images, _count(workers))
+
+
+def decompress_many(
+    files: Iterable[bytes],
+    *,
+    model: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    shrink: int = 1,
+    workers: int | None = None,
+) -> Iterator[Image.Image]:
+    """Decompress the bytes of .lq files to images, several at a time, in the order of the input.
+
+    files, workers: as images and workers of :func:`compress_many`. model, max_pixels, shrink: as for
+    :func:`decompress`. Errors come as from :func:`compress_many`.
+    """
+    work = partial(decompress, model=model, max_pixels=max_pixels, shrink=shrink)
+    return _in_order(work, files, _count(workers))
+
+
+def _count(workers: int | None) -> int:
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers must be at least 1, got {workers}")
+    return workers or len(available_cores())
+
+
+def _in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    before, share = torch.get_num_threads(), max(1, len(available_cores()) // workers)
+    pool = ThreadPoolExecutor(workers, "leechcodec", torch.set_num_threads, (share,))
+    pending: deque[Future[Result]] = deque()
+    source = iter(items)
+    try:
+        more = True
+        while more or pending:
+            while more and len(pending) < 2 * workers:
+                try:
+                    pending.append(pool.submit(work, next(source)))
+                except StopIteration:
+                    more = False
+                except Exception as error:  # the iterable's own: told in its place, after what came before
+                    more = False
+                    pending.append(Future())
+                    pending[-1].set_exception(error)
+            if pending:
+                yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)  # the workers' number became the default of threads to come
