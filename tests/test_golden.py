@@ -1,0 +1,31 @@
+"""Files written once must decode for ever: tokens to the bit, pixels within one level."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leechcodec import codec
+
+MANIFESTS = sorted((Path(__file__).parent / "golden").glob("*/manifest.json"))
+CASES = [(path, name) for path in MANIFESTS for name in json.loads(path.read_text())["tokens_sha256"]]
+
+
+@pytest.mark.parametrize("manifest, name", CASES, ids=[f"{path.parent.name}-{name}" for path, name in CASES])
+def test_golden_file(manifest, name):
+    data = (manifest.parent / f"{name}.lq").read_bytes()
+    digest = hashlib.sha256()
+    for codes in codec.read_tokens(data).codes:
+        digest.update(codes.tobytes())
+    assert digest.hexdigest() == json.loads(manifest.read_text())["tokens_sha256"][name]
+    decoded = codec.decompress(data)
+    reference = Image.open(manifest.with_name(f"{name}.png"))
+    assert decoded.mode == reference.mode
+    assert np.abs(np.asarray(decoded, dtype=int) - np.asarray(reference, dtype=int)).max() <= 1
+
+
+def test_there_are_golden_files():
+    assert CASES

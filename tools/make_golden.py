@@ -1,0 +1,60 @@
+"""Write golden files for a released model: .lq files, what they must decode to, for ever.
+
+    python tools/make_golden.py tests/golden/leech-vbr-1
+
+Crops of data/sample.png at several qualities, one with transparency and metadata. For each: the file, the SHA-256 of
+its tokens and the decoded picture. A folder is written once, for a new model or format version, and never again: the
+tool refuses a folder that exists.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from leechcodec import codec
+from leechcodec.checkpoint import load_model
+
+SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample.png"
+CASES = {"small": (0, 0, 1, 1, 50), "wide": (200, 150, 500, 170, 5), "crop": (300, 100, 500, 250, 40),
+         "fine": (320, 120, 450, 220, 75), "finest": (350, 150, 430, 214, 100)}  # fmt: skip
+"""Name -> left, top, right, bottom of the crop, and quality."""
+
+
+def tokens_hash(tokens: codec.Tokens) -> str:
+    """SHA-256 of the int8 codes of all stages, coarse to fine, in rows."""
+    digest = hashlib.sha256()
+    for codes in tokens.codes:
+        digest.update(codes.tobytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default=None)
+    args = parser.parse_args()
+    if args.folder.exists():
+        sys.exit(f"{args.folder} exists: golden files are never written again")
+    args.folder.mkdir(parents=True)
+    sample, files = Image.open(SAMPLE).convert("RGB"), {}
+    for name, (*box, quality) in CASES.items():
+        image = sample.crop(tuple(box))
+        if name == "crop":
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
+            image.info["xmp"] = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+        data = codec.compress(image, quality=quality, verify=True, model=args.model)
+        (args.folder / f"{name}.lq").write_bytes(data)
+        codec.decompress(data, model=args.model).save(args.folder / f"{name}.png", optimize=True)
+        files[name] = tokens_hash(codec.read_tokens(data, model=args.model))
+    loaded = load_model(args.model)
+    manifest = {"model": loaded.name, "token_model": loaded.token_model.hex(), "tokens_sha256": files}
+    (args.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    print(f"{args.folder}: {len(files)} files for {loaded.name} {loaded.token_model.hex()}")
+
+
+if __name__ == "__main__":
+    main()
