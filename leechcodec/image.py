@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -17,16 +18,19 @@ OPAQUE = {"JPEG", "BMP", "PPM"}
 """Formats without transparency: it is laid on white."""
 
 
-def load_image(source: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(
+    source: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] | None = None
+) -> Image.Image:
     """Read an image upright: EXIF orientation applied and its tag removed. Its mode is the file's.
 
-    Raises ImageError (missing, unreadable, truncated, empty) or TooLargeError (more than max_pixels).
+    formats: Pillow's names of those that are read, None for all. Raises ImageError (missing, unreadable, truncated,
+    empty) or TooLargeError (more than max_pixels).
     """
     name = os.fspath(source) if isinstance(source, str | Path) else getattr(source, "name", "standard input")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(source)
+            image = Image.open(source, formats=formats)
         check_size(image.width, image.height, max_pixels)
         image.load()
     except FileNotFoundError:

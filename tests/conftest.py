@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,22 @@ def kodak() -> Path:
     if not folder:
         pytest.skip("LEECHCODEC_KODAK does not name a folder with the Kodak images")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium: playwright's own, or one that is installed."""
+    driver = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with driver.sync_playwright() as playwright:
+        browser = None
+        for executable in (None, installed):
+            try:
+                browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+                break
+            except driver.Error:
+                continue
+        if browser is None:
+            pytest.skip("needs Chromium: playwright install chromium")
+        yield browser
+        browser.close()

@@ -83,7 +83,7 @@ def test_damaged_files_raise_typed_errors_only(file_format):
 
 
 def test_whatever_a_plugin_raises_is_typed(monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("planes failed")
 
     monkeypatch.setattr(Image, "open", broken)

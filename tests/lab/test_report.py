@@ -245,25 +245,6 @@ def test_the_command(made, tmp_path):
 # ---- in a browser -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """A headless Chromium: playwright's own, or one that is installed."""
-    driver = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with driver.sync_playwright() as playwright:
-        browser = None
-        for executable in (None, installed):
-            try:
-                browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-                break
-            except driver.Error:
-                continue
-        if browser is None:
-            pytest.skip("needs Chromium: playwright install chromium")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=["desktop", "phone"])
 def tab(request, chromium, page):
     """The page, open; whatever it fetched or complained of fails the test."""

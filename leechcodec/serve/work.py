@@ -1,0 +1,121 @@
+"""What a worker does: read an uploaded file, show a picture at a quality, write its file, view an .lq file.
+
+Pictures are RGB pixels and nothing else: colours in sRGB, transparency laid on white, no metadata. So no codec spends
+bytes on what another leaves out.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from leechcodec import codec
+from leechcodec.bitstream import MAGIC, read_header, write_file
+from leechcodec.checkpoint import load_model
+from leechcodec.errors import ImageError
+from leechcodec.extras import separate
+from leechcodec.image import encode_image, load_image, to_rgb, to_rgba
+from leechcodec.lab.metrics import psnr
+from leechcodec.token_coding import encode_tokens
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
+"""What is read: formats that Pillow decodes in memory. (For others it starts programs or writes temporary files.)"""
+LQ_TYPE = "application/octet-stream"
+Check = Callable[[], None]
+"""Raises SupersededError where the work has become pointless."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of an answer's bytes, and their media type."""
+
+    data: bytes
+    type: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """facts: what JSON can hold. parts: the files they are about."""
+
+    facts: dict
+    parts: tuple[Part, ...]
+
+
+def is_lq(data: bytes) -> bool:
+    """Whether an uploaded file is, or means to be, an .lq file."""
+    return data.startswith(MAGIC)
+
+
+def read_photograph(data: bytes, max_pixels: int) -> tuple[Image.Image, Answer]:
+    """The picture in an image file, upright, and the answer to its upload: the picture as PNG.
+
+    Raises ImageError or TooLargeError.
+    """
+    if not data:
+        raise ImageError("the file is empty")
+    source = io.BytesIO(data)
+    source.name = "the file"  # what messages call it
+    Image.init()
+    image = load_image(source, max_pixels=max_pixels, formats=[name for name in FORMATS if name in Image.OPEN])
+    colours, extras = separate(image, metadata=False)
+    colours, remarks = to_rgb(colours), []
+    if extras.alpha is not None:
+        white = Image.new("RGB", colours.size, "white")
+        colours = Image.composite(colours, white, to_rgba(image).getchannel("A"))
+        remarks.append("Transparency is laid on white.")
+    colours.info.clear()
+    facts = {"kind": "photograph", "width": colours.width, "height": colours.height, "bytes": len(data)}
+    return colours, Answer(facts | {"remarks": remarks}, (Part(fast_png(colours), "image/png"),))
+
+
+def show(image: Image.Image, quality: float, model: str | None, check: Check) -> tuple[codec.Tokens, Answer]:
+    """What a picture looks like at a quality, as PNG, and its tokens, for :func:`file_of`.
+
+    Tokens decode exactly, so this is the file's picture before there is a file: half the work, and what the eye
+    waits for. Raises ConfigError for a quality that is not within 1..100.
+    """
+    check()
+    tokens = codec.tokenize(image, quality=quality, model=model)
+    check()
+    decoded = codec.detokenize(tokens, model=model)
+    facts = {"quality": tokens.quality, "psnr": decibels(image, decoded)}
+    return tokens, Answer(facts, (Part(fast_png(decoded), "image/png"),))
+
+
+def file_of(image: Image.Image, quality: float, tokens: codec.Tokens | None, model: str | None, check: Check) -> Answer:
+    """The .lq file of a picture at a quality. tokens: those of an earlier :func:`show`, used where they fit."""
+    check()
+    if tokens is None or tokens.quality != quality:
+        tokens = codec.tokenize(image, quality=quality, model=model)
+    header, chunks = encode_tokens(tokens, load_model(model), lambda *_: check())
+    data = write_file(header, chunks)
+    facts = {"quality": tokens.quality, "bytes": len(data), "bpp": bits_per_pixel(data, image)}
+    return Answer(facts, (Part(data, LQ_TYPE),))
+
+
+def view(data: bytes, model: str | None, max_pixels: int) -> Answer:
+    """The picture in an .lq file as PNG, with the file's transparency and metadata. Raises LqError kinds."""
+    header, _ = read_header(data, max_pixels=max_pixels)
+    image = codec.decompress(data, model=model, max_pixels=max_pixels)
+    facts = {"kind": "lq", "width": image.width, "height": image.height, "quality": header.quality / 100}
+    facts |= {"bytes": len(data), "bpp": bits_per_pixel(data, image), "remarks": []}
+    return Answer(facts, (Part(encode_image(image, ".png"), "image/png"),))
+
+
+def decibels(original: Image.Image, decoded: Image.Image) -> float:
+    """PSNR in dB of two RGB pictures."""
+    return round(psnr(np.asarray(original), np.asarray(decoded)), 3)
+
+
+def bits_per_pixel(data: bytes, image: Image.Image) -> float:
+    """What a file spends on each of the picture's pixels."""
+    return round(8 * len(data) / (image.width * image.height), 5)
+
+
+def fast_png(image: Image.Image) -> bytes:
+    """A PNG that takes little time, for a short way."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
