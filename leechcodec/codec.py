@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from leechcodec import entropy, rdoq
 from leechcodec.bitstream import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
@@ -215,15 +216,9 @@ def tokenize(
     int8 (h, w, 24) a stage, h and w being the image's sides, padded to multiples of 64, over the stage's stride.
     Raises what :func:`compress` raises.
     """
-    if not 1 <= quality <= 100:
-        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
-    check_size(image.width, image.height)
+    pixels, quality = _input(image, quality)
     loaded = load_model(model)
-    quality = round(quality * 100) / 100
     searches = rdoq.stages_searched(effort, loaded.config.stages_sent(quality))
-    pixels = to_array(image)
-    padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
-    pixels = torch.from_numpy(np.pad(pixels, padding, mode="edge")).permute(2, 0, 1)[None]
     codes = loaded.networks.encode(pixels, quality)
     if progress:
         progress(1, 1 + searches)
@@ -237,6 +232,36 @@ def tokenize(
             size=(image.height, image.width),
             progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
         )
+    return _tokens_of(codes, image, quality, loaded)
+
+
+@torch.inference_mode()
+def preview(
+    image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None
+) -> tuple[Tokens, Image.Image]:
+    """The image's tokens at effort 1 and the picture that they decode to: :func:`tokenize` and :func:`detokenize` in
+    less time, because the synthesis transform is walked once."""
+    loaded = load_model(model)
+    if loaded.decoder is not loaded.networks:
+        tokens = tokenize(image, quality=quality, model=model)
+        return tokens, detokenize(tokens, model=model)
+    pixels, quality = _input(image, quality)
+    codes, x_hat = loaded.networks.encode_and_decode(pixels, quality)
+    return _tokens_of(codes, image, quality, loaded), _picture(x_hat, image.width, image.height)
+
+
+def _input(image: Image.Image, quality: float) -> tuple[Tensor, float]:
+    """What the networks are given: padded pixels, uint8 (1, 3, H, W), and the quality as a header can hold it."""
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+    check_size(image.width, image.height)
+    pixels = to_array(image)
+    padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
+    pixels = torch.from_numpy(np.pad(pixels, padding, mode="edge")).permute(2, 0, 1)[None]
+    return pixels, round(quality * 100) / 100
+
+
+def _tokens_of(codes: list[Tensor], image: Image.Image, quality: float, loaded: LoadedModel) -> Tokens:
     return Tokens(
         codes=tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes),
         width=image.width,
@@ -244,6 +269,12 @@ def tokenize(
         quality=quality,
         token_model=loaded.token_model,
     )
+
+
+def _picture(x_hat: Tensor, width: int, height: int) -> Image.Image:
+    """The networks' output (1, 3, H, W), values about -1..1, as an image; overwrites it."""
+    levels = x_hat[0, :, :height, :width].add_(1).mul_(127.5).round_().clamp_(0, 255)
+    return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
 
 
 @torch.inference_mode()
@@ -256,9 +287,7 @@ def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Imag
     loaded = model_for_file(tokens.token_model, model)
     codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
     height, width = aligned(tokens.height), aligned(tokens.width)
-    x_hat = loaded.decoder.decode(codes, height, width, tokens.quality)
-    levels = x_hat[0, :, : tokens.height, : tokens.width].add_(1).mul_(127.5).round_().clamp_(0, 255)
-    return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
+    return _picture(loaded.decoder.decode(codes, height, width, tokens.quality), tokens.width, tokens.height)
 
 
 def read_tokens(

@@ -177,11 +177,23 @@ class CodecModel(nn.Module):
 
         x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64.
         """
+        return self._encode(x, quality, self.config.stages_sent(quality))[0]
+
+    def encode_and_decode(self, x: Tensor, quality: float) -> tuple[list[Tensor], Tensor]:
+        """What :meth:`encode` gives, and what :meth:`decode` makes of it, from one walk."""
+        codes, x_hat = self._encode(x, quality, None)
+        return codes, x_hat
+
+    def _encode(self, x: Tensor, quality: float, stages: int | None) -> tuple[list[Tensor], Tensor | None]:
+        """stages: leave after so many, without the picture."""
+        sent = self.config.stages_sent(quality)
         weights = knot_weights(torch.tensor([quality], device=x.device), self.config.quality_knots)
         features = self.analysis(x, weights)
         codes = []
 
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor:
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
+            if index >= sent:
+                return None
             feature = features[self.config.stage_scales[index]]
 
             def nearest(part: Tensor, rows: slice) -> Tensor:
@@ -191,9 +203,8 @@ class CodecModel(nn.Module):
             codes.append(in_bands(nearest, state))
             return codes[-1].float() * self.code_scale
 
-        stages = self.config.stages_sent(quality)
-        self.synthesis(x.shape[2], x.shape[3], weights, answer, stages=stages, in_place=True)
-        return codes
+        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer, stages=stages, in_place=True)
+        return codes, x_hat
 
     def decode(self, codes: list[Tensor], height: int, width: int, quality: float) -> Tensor:
         """Image (1, 3, height, width), about -1..1, from the codes of its stages."""

@@ -91,6 +91,16 @@ def test_threads_do_not_change_the_file(tiny_folder):
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("quality", [1, 40, 100])
+def test_a_preview_is_what_decoding_gives(tiny_folder, quality):
+    image = gradient(130, 70)
+    tokens, seen = codec.preview(image, quality=quality, model=tiny_folder)
+    plain = codec.tokenize(image, quality=quality, model=tiny_folder)
+    assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, plain.codes, strict=True))
+    decoded = codec.detokenize(plain, model=tiny_folder)
+    assert np.abs(np.asarray(seen, dtype=int) - np.asarray(decoded, dtype=int)).max() <= 1
+
+
 def test_indices_name_the_codewords(tiny_folder):
     tokens = codec.tokenize(gradient(64, 64), model=tiny_folder)
     from leechcodec.lattice import leech

@@ -77,9 +77,8 @@ def show(image: Image.Image, quality: float, model: str | None, check: Check) ->
     waits for. Raises ConfigError for a quality that is not within 1..100.
     """
     check()
-    tokens = codec.tokenize(image, quality=quality, model=model)
+    tokens, decoded = codec.preview(image, quality=quality, model=model)
     check()
-    decoded = codec.detokenize(tokens, model=model)
     facts = {"quality": tokens.quality, "psnr": decibels(image, decoded)}
     return tokens, Answer(facts, (Part(fast_png(decoded), "image/png"),))
 
