@@ -87,6 +87,7 @@ def _shell_masses(
 ) -> None:
     lanes = np.empty((DIM, 2 * ZERO + 1, LANES))
     grown, scratch = np.empty((BLOCKS, 256, 2, LANES)), np.empty((2, LANES))
+    spare = np.empty((256, 2, LANES))
     total, octad, pair = np.empty((3, LANES)), np.empty((OCTADS, LANES)), np.empty((256, LANES))
     for start in range(0, len(e), LANES):
         used = min(LANES, len(e) - start)
@@ -97,14 +98,16 @@ def _shell_masses(
         _sum_class_1(lanes, scratch, total[0])
         _grow_signs(lanes, grown)
         _sum_class_2(grown, octad_bytes, octad, total[1])
-        _grow_flips(lanes, grown)
+        _grow_flips(lanes, grown, spare)
         _sum_class_3(grown, words, scratch, pair, total[2])
-        for lane in range(used):
-            for k in range(3):
+        for k in range(3):
+            for lane in range(used):
                 classes[start + lane, k] = total[k, lane]
-            for k in range(OCTADS):
+        for k in range(OCTADS):  # by rows of lanes: each is read once
+            for lane in range(used):
                 octads[start + lane, k] = octad[k, lane]
-            for k in range(256):
+        for k in range(256):
+            for lane in range(used):
                 pairs[start + lane, k] = pair[k, lane]
 
 
@@ -146,23 +149,25 @@ def _sum_class_2(grown: np.ndarray, octad_bytes: np.ndarray, octad: np.ndarray, 
         for lane in range(LANES):
             even = x[0, lane] * y[0, lane] + x[1, lane] * y[1, lane]
             odd = x[0, lane] * y[1, lane] + x[1, lane] * y[0, lane]
-            octad[k, lane] = even * z[0, lane] + odd * z[1, lane]
-        for lane in range(LANES):
-            total[lane] += octad[k, lane]
+            mass = even * z[0, lane] + odd * z[1, lane]
+            octad[k, lane] = mass
+            total[lane] += mass
 
 
 @njit(cache=True, nogil=True, pipeline_class=NoAlias)
-def _grow_flips(lanes: np.ndarray, grown: np.ndarray) -> None:
+def _grow_flips(lanes: np.ndarray, grown: np.ndarray, spare: np.ndarray) -> None:
     """grown[block, s] <- product over the block of (e(1), e(-3)), or (e(-1), e(3)) where s has a bit, w² = 0."""
     for block in range(BLOCKS):
-        grown[block, 0, 0] = 1.0
-        grown[block, 0, 1] = 0.0
+        source, target = spare, grown[block]  # they change places, so that no row is read and written at once
+        target[0, 0] = 1.0
+        target[0, 1] = 0.0
         for k in range(BLOCK_LENGTH):
+            source, target = target, source
             e, bit = lanes[BLOCK_LENGTH * block + k], 1 << k
             for s in range(bit):
-                plus, minus = grown[block, s], grown[block, s + bit]
+                word, plus, minus = source[s], target[s], target[s + bit]
                 for lane in range(LANES):
-                    p, q = plus[0, lane], plus[1, lane]
+                    p, q = word[0, lane], word[1, lane]
                     minus[0, lane] = p * e[ZERO - 1, lane]
                     minus[1, lane] = q * e[ZERO - 1, lane] + p * e[ZERO + 3, lane]
                     plus[0, lane] = p * e[ZERO + 1, lane]
@@ -190,11 +195,30 @@ def _sum_class_3(
 def _sum_words(grown: np.ndarray, words: np.ndarray, scratch: np.ndarray, mass: np.ndarray) -> None:
     """mass <- sum over the 16 words of one (x, a). Their first block is the same: it multiplies the sum."""
     scratch[:] = 0.0
-    for b in range(16):
-        y, z = grown[1, words[b, 1]], grown[2, words[b, 2]]
+    for b in range(0, 16, 4):  # four at a time, one after the other: the sums stay in registers
+        y0, y1, y2, y3 = (
+            grown[1, words[b, 1]],
+            grown[1, words[b + 1, 1]],
+            grown[1, words[b + 2, 1]],
+            grown[1, words[b + 3, 1]],
+        )
+        z0, z1, z2, z3 = (
+            grown[2, words[b, 2]],
+            grown[2, words[b + 1, 2]],
+            grown[2, words[b + 2, 2]],
+            grown[2, words[b + 3, 2]],
+        )
         for lane in range(LANES):
-            scratch[0, lane] += y[0, lane] * z[0, lane]
-            scratch[1, lane] += y[1, lane] * z[0, lane] + y[0, lane] * z[1, lane]
+            p, q = scratch[0, lane], scratch[1, lane]
+            p = p + y0[0, lane] * z0[0, lane]
+            q = q + (y0[1, lane] * z0[0, lane] + y0[0, lane] * z0[1, lane])
+            p = p + y1[0, lane] * z1[0, lane]
+            q = q + (y1[1, lane] * z1[0, lane] + y1[0, lane] * z1[1, lane])
+            p = p + y2[0, lane] * z2[0, lane]
+            q = q + (y2[1, lane] * z2[0, lane] + y2[0, lane] * z2[1, lane])
+            p = p + y3[0, lane] * z3[0, lane]
+            q = q + (y3[1, lane] * z3[0, lane] + y3[0, lane] * z3[1, lane])
+            scratch[0, lane], scratch[1, lane] = p, q
     x = grown[0, words[0, 0]]
     for lane in range(LANES):
         mass[lane] = x[0, lane] * scratch[1, lane] + x[1, lane] * scratch[0, lane]
