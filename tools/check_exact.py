@@ -4,7 +4,7 @@
 
 Every image is encoded with two threads and its tokens are decoded with one and with two. A file may be 1 % + 72 bytes
 larger than the prior's cross-entropy of its tokens (the exact integer probabilities). With --reference, the masses
-of all its tokens are computed again by the plain numpy reference that the tests keep (about ten seconds an image) and
+of all its tokens are computed again by the plain numpy reference that the tests keep (a minute an image) and
 compared bit for bit with the compiled kernels'. Exit status 1 where anything differs.
 """
 
