@@ -177,15 +177,14 @@ class CodecModel(nn.Module):
 
         x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64.
         """
-        return self._encode(x, quality, self.config.stages_sent(quality))[0]
+        return self._encode(x, quality, picture=False)[0]
 
     def encode_and_decode(self, x: Tensor, quality: float) -> tuple[list[Tensor], Tensor]:
         """What :meth:`encode` gives, and what :meth:`decode` makes of it, from one walk."""
-        codes, x_hat = self._encode(x, quality, None)
-        return codes, x_hat
+        return self._encode(x, quality, picture=True)
 
-    def _encode(self, x: Tensor, quality: float, stages: int | None) -> tuple[list[Tensor], Tensor | None]:
-        """stages: leave after so many, without the picture."""
+    def _encode(self, x: Tensor, quality: float, picture: bool) -> tuple[list[Tensor], Tensor | None]:
+        """picture: go on to it, or leave after the last stage sent."""
         sent = self.config.stages_sent(quality)
         weights = knot_weights(torch.tensor([quality], device=x.device), self.config.quality_knots)
         features = self.analysis(x, weights)
@@ -203,6 +202,7 @@ class CodecModel(nn.Module):
             codes.append(in_bands(nearest, state))
             return codes[-1].float() * self.code_scale
 
+        stages = None if picture else sent
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer, stages=stages, in_place=True)
         return codes, x_hat
 

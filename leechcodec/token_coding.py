@@ -4,6 +4,7 @@ codes ─▶ code_stages(encoders) ─▶ payloads of the token chunks
 codes ◀─ code_stages(decoders) ◀─ payloads
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,13 @@ class Tokens:
             index[~silent] = leech.vector_to_index(codes[~silent])
             indices.append(index)
         return indices
+
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the codes of all stages, coarse to fine, in rows."""
+        found = hashlib.sha256()
+        for codes in self.codes:
+            found.update(codes.tobytes())
+        return found.hexdigest()
 
 
 def decode_tokens(

@@ -191,8 +191,7 @@ class SynthesisTransform(nn.Module):
         to unit mean square, of the batch's first images alone where not all are sent the stage, None where none is.
         stages: leave after so many stages, without the picture: an encoder that only wants codes needs no more.
         start: go in before that stage, with the state that its answer saw in an earlier walk. in_place: a state may be
-        overwritten once its answer is given. Returns
-        (B, 3, height, width), about -1..1, or None.
+        overwritten once its answer is given. Returns (B, 3, height, width), about -1..1, or None.
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
         first, state = start or (0, constant.repeat(1, 1, height // STRIDES[0], width // STRIDES[0]))

@@ -9,7 +9,6 @@ one differs.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -72,13 +71,6 @@ def prepare(setting: dict) -> None:
         IntegerView._accumulate = accumulate
 
 
-def digest(tokens) -> str:
-    found = hashlib.sha256()
-    for codes in tokens.codes:
-        found.update(np.ascontiguousarray(codes).tobytes())
-    return found.hexdigest()
-
-
 def work(job: dict) -> None:
     """A process's part: encode cases to files, or decode files; what was found goes to standard output as JSON."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -97,7 +89,7 @@ def work(job: dict) -> None:
             tokens = codec.read_tokens(Path(source).read_bytes())
             pixels = np.asarray(codec.detokenize(tokens))
             np.save(Path(job["folder"], f"{name}.npy"), pixels)
-        found[name] = digest(tokens)
+        found[name] = tokens.digest()
     print(json.dumps(found))
 
 

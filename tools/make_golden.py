@@ -8,7 +8,6 @@ tool refuses a folder that exists.
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -22,14 +21,6 @@ SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample.png"
 CASES = {"small": (0, 0, 1, 1, 50), "wide": (200, 150, 500, 170, 5), "crop": (300, 100, 500, 250, 40),
          "fine": (320, 120, 450, 220, 75), "finest": (350, 150, 430, 214, 100)}  # fmt: skip
 """Name -> left, top, right, bottom of the crop, and quality."""
-
-
-def tokens_hash(tokens: codec.Tokens) -> str:
-    """SHA-256 of the int8 codes of all stages, coarse to fine, in rows."""
-    digest = hashlib.sha256()
-    for codes in tokens.codes:
-        digest.update(codes.tobytes())
-    return digest.hexdigest()
 
 
 def main() -> None:
@@ -49,7 +40,7 @@ def main() -> None:
         data = codec.compress(image, quality=quality, verify=True, model=args.model)
         (args.folder / f"{name}.lq").write_bytes(data)
         codec.decompress(data, model=args.model).save(args.folder / f"{name}.png", optimize=True)
-        files[name] = tokens_hash(codec.read_tokens(data, model=args.model))
+        files[name] = codec.read_tokens(data, model=args.model).digest()
     loaded = load_model(args.model)
     manifest = {"model": loaded.name, "token_model": loaded.token_model.hex(), "tokens_sha256": files}
     (args.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

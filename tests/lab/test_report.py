@@ -17,6 +17,7 @@ from leechcodec.lab.peers import adapter, adapter_of
 from leechcodec.lab.report import build_report, report
 from leechcodec.lab.report_pictures import busiest, matched
 from leechcodec.lab.results import ImageRow, Results, means, save
+from tests.gestures import drag_divider
 from tests.lab.lab_files import picture
 
 NAMES = ("a <img src=x onerror=fail()> & co.png", "b.png", "c.png")
@@ -277,19 +278,7 @@ def test_the_divider_moves_by_key_and_pointer(tab):
     assert divider.get_attribute("aria-valuetext") == "52 % leech, 48 % WebP"
     assert divider.get_attribute("aria-label") == "Divider of b.png"
     card.locator(".slider").evaluate("slider => slider.scrollIntoView({ block: 'center' })")
-    box = card.locator(".slider").bounding_box()
-    middle = box["y"] + box["height"] / 2
-    if tab.phone:
-        send = tab.context.new_cdp_session(tab).send
-        for kind, share in (("touchStart", 0.5), ("touchMove", 0.6), ("touchMove", 0.75)):
-            points = [{"x": box["x"] + share * box["width"], "y": middle}]
-            send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-        send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    else:
-        tab.mouse.move(box["x"] + box["width"] / 2, middle)
-        tab.mouse.down()
-        tab.mouse.move(box["x"] + 0.75 * box["width"], middle, steps=3)
-        tab.mouse.up()
+    drag_divider(tab, card.locator(".slider"))
     assert float(divider.input_value()) == pytest.approx(75, abs=1)
     left = card.locator(".side.left")
     assert left.evaluate("side => getComputedStyle(side).clipPath") == "inset(0px 25% 0px 0px)"

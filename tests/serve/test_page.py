@@ -12,6 +12,7 @@ pytest.importorskip("uvicorn", reason="the server needs uvicorn: pip install 'le
 from leechcodec import codec
 from leechcodec.serve import server
 from leechcodec.serve.settings import Settings
+from tests.gestures import drag_divider
 
 WAIT = 300_000
 """Milliseconds: for machines that are busy."""
@@ -146,19 +147,7 @@ def test_the_divider_moves_by_key_and_pointer(tab):
     tab.keyboard.press("ArrowRight")
     assert divider.get_attribute("aria-valuetext") == "51 % leechcodec, 49 % Original"
     slider.evaluate("slider => slider.scrollIntoView({ block: 'center' })")
-    box = slider.bounding_box()
-    middle = box["y"] + box["height"] / 2
-    if tab.phone:
-        send = tab.context.new_cdp_session(tab).send
-        for kind, share in (("touchStart", 0.5), ("touchMove", 0.6), ("touchMove", 0.75)):
-            points = [{"x": box["x"] + share * box["width"], "y": middle}]
-            send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-        send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    else:
-        tab.mouse.move(box["x"] + box["width"] / 2, middle)
-        tab.mouse.down()
-        tab.mouse.move(box["x"] + 0.75 * box["width"], middle, steps=3)
-        tab.mouse.up()
+    drag_divider(tab, slider)
     assert float(divider.input_value()) == pytest.approx(75, abs=1)
     clip = tab.locator(".side.left").evaluate("side => getComputedStyle(side).clipPath")
     assert clip == "inset(0px 25% 0px 0px)"
