@@ -3,9 +3,9 @@
     python tools/decode_matrix.py photo.png … [--python OTHER/bin/python] [--markdown]
 
 A setting is a process of its own: threads, instruction sets (oneDNN, ATen, OpenBLAS and numba capped at AVX2), flushed
-denormals, memory layout, bands of a few rows, the prior's matrix products through numpy, compiled kernels off, other
-interpreters with other versions of torch and numpy. A cell is one encoder's files in one decoder. Exit status 1 where
-one differs.
+denormals, memory layout, bands of a few rows and few tokens at once, the prior's matrix products through numpy,
+compiled kernels off, other interpreters with other versions of torch and numpy. A cell is one encoder's files in one
+decoder. Exit status 1 where one differs.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict] = {
     "AVX2": {"environment": AVX2},
     "flushed denormals": {"flush": True},
     "channels_last": {"channels_last": True},
-    "narrow bands": {"bands": 64},
+    "small pieces": {"bands": 64},
     "numpy products": {"numpy": True},
     "no compiler": {"environment": {"NUMBA_DISABLE_JIT": "1"}, "small": True},
 }
@@ -45,7 +45,7 @@ def prepare(setting: dict) -> None:
     """Bring this process into a setting."""
     import torch
 
-    from leechcodec import bands
+    from leechcodec import bands, entropy, token_coding
     from leechcodec.checkpoint import load_model
     from leechcodec.prior import IntegerView
 
@@ -56,7 +56,7 @@ def prepare(setting: dict) -> None:
     if setting.get("channels_last"):
         load_model().networks.to(memory_format=torch.channels_last)
     if "bands" in setting:
-        bands.POSITIONS = setting["bands"]
+        bands.POSITIONS, token_coding.TOKENS_AT_ONCE = setting["bands"], entropy.GROUP
     if setting.get("numpy"):
 
         def accumulate(view: IntegerView, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -4,9 +4,10 @@
     python tools/fuzz.py decodes --count 20000
     python tools/fuzz.py prefixes
 
-Files of a tiny untrained model, mutated by tests/mutations.py from a seed. A case may take a second plus ten a
-declared megapixel, and the process may grow by 200 MB over all of them. An input that breaks a rule is written to
---keep, and the exit status is 1.
+Files of a tiny untrained model: mutated by tests/mutations.py from a seed, or cut off after every byte. A prefix must
+be refused, and the picture that is made of its whole chunks must be the one that their tokens make alone. A case may
+take a second plus ten a declared megapixel, and the process may grow by 200 MB over all of them. An input that breaks a
+rule is written to --keep, and the exit status is 1.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +28,11 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec import codec
-from leechcodec.bitstream import read_file, read_header
+from leechcodec.bitstream import read_file, read_header, salvage
 from leechcodec.checkpoint import save_model
 from leechcodec.errors import LqError
 from leechcodec.extras import Extras
+from leechcodec.token_coding import TOKEN_KINDS, chunk_of
 from tests.mutations import mutate
 from tests.tiny import tiny_model
 
@@ -38,10 +42,16 @@ GROWTH = 200
 """MB."""
 
 
-def seeds(model: Path) -> list[bytes]:
-    """Sound files of several sizes and qualities, with and without transparency and metadata."""
+SEEDS = (((1, 1), 1), ((70, 65), 100), ((64, 64), 50), ((130, 20), 30))
+MORE_SEEDS = (((3, 200), 60), ((65, 64), 75), ((90, 40), 10), ((64, 129), 45), ((128, 64), 88), ((31, 31), 100),
+              ((200, 3), 29.99), ((100, 100), 59.5))  # fmt: skip
+"""Width and height in pixels, quality."""
+
+
+def seeds(model: Path, kinds: Sequence[tuple[tuple[int, int], float]] = SEEDS) -> list[bytes]:
+    """Sound files of several sizes and qualities, each with and without transparency and metadata."""
     files, rng = [], np.random.default_rng(0)
-    for size, quality in (((1, 1), 1), ((70, 65), 100), ((64, 64), 50), ((130, 20), 30)):
+    for size, quality in kinds:
         image = Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), dtype=np.uint8))
         files.append(codec.compress(image, quality=quality, model=model))
         image.putalpha(Image.linear_gradient("L").resize(size))
@@ -65,6 +75,32 @@ def decode(data: bytes, model: Path) -> None:
     codec.decompress(data, model=model, max_pixels=MAX_PIXELS).save(io.BytesIO(), "PPM")
 
 
+class Prefixes:
+    """Decodes what is left of a sound file and compares it with what the sound file's tokens make."""
+
+    def __init__(self, files: list[bytes], model: Path) -> None:
+        self.whole = [codec.read_tokens(data, model=model) for data in files]
+        self.config = codec.load_model(model).config
+        self.pictures: dict[tuple[int, int], np.ndarray] = {}
+
+    def check(self, number: int, data: bytes, model: Path) -> str:
+        """What is wrong with the answer to a prefix of file `number`; empty if nothing. LqError if it is refused."""
+        tokens = self.whole[number]
+        with contextlib.suppress(LqError):
+            image, missing = codec.decompress_partial(data, model=model)
+            held = sum(chunk.kind in TOKEN_KINDS for chunk in salvage(data)[1])
+            kept = sum(chunk_of(self.config, stage) < held for stage in range(len(tokens.codes)))
+            if (number, kept) not in self.pictures:
+                coarse = replace(tokens, codes=tokens.codes[:kept])
+                self.pictures[number, kept] = np.asarray(codec.detokenize(coarse, model=model))
+            if not missing:
+                return "a partial picture without a word of what is missing"
+            if not np.array_equal(np.asarray(image.convert("RGB")), self.pictures[number, kept]):
+                return "a partial picture that its tokens do not make"
+        codec.decompress(data, model=model)
+        return "a prefix decoded"
+
+
 def limit_s(data: bytes) -> float:
     """Seconds that a file of its declared size may take."""
     try:
@@ -78,16 +114,17 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def cases(mode: str, files: list[bytes], count: int, seed: int):
-    """(name, bytes) of every case."""
+def cases(mode: str, files: list[bytes], count: int, seed: int) -> Iterator[tuple[str, int, bytes]]:
+    """Name, number of the file it comes from, and bytes of every case."""
     if mode == "prefixes":
         for number, data in enumerate(files):
             for length in range(len(data)):
-                yield f"prefix-{number}-{length}", data[:length]
+                yield f"prefix-{number}-{length}", number, data[:length]
         return
     rng = np.random.default_rng(seed)
-    for number in range(count):
-        yield f"{mode}-{seed}-{number}", mutate(rng, files[rng.integers(len(files))], files)
+    for case in range(count):
+        number = int(rng.integers(len(files)))
+        yield f"{mode}-{seed}-{case}", number, mutate(rng, files[number], files)
 
 
 def main() -> None:
@@ -100,17 +137,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         model = Path(work) / "tiny"
         save_model(model, tiny_model())
-        files = seeds(model)
-        target = container if args.mode == "containers" else decode
+        files = seeds(model, SEEDS + MORE_SEEDS if args.mode == "prefixes" else SEEDS)
         for data in files:
             decode(data, model)  # sound, and everything compiled before anything is timed
+        prefixes = Prefixes(files, model)
         outcomes, broken, slowest, before = Counter(), 0, (0.0, ""), peak_mb()
-        for name, data in cases(args.mode, files, args.count, args.seed):
-            started, problem = time.perf_counter(), None
+        for name, number, data in cases(args.mode, files, args.count, args.seed):
+            started, problem = time.perf_counter(), ""
             try:
-                target(data, model)
-                outcomes["decoded"] += 1
-                problem = "a prefix decoded" if args.mode == "prefixes" else None
+                if args.mode == "prefixes":
+                    problem = prefixes.check(number, data, model)
+                else:
+                    (container if args.mode == "containers" else decode)(data, model)
+                    outcomes["decoded"] += 1
             except LqError as error:
                 outcomes[type(error).__name__] += 1
             except Exception as error:
@@ -125,7 +164,9 @@ def main() -> None:
                 (args.keep / f"{name}.lq").write_bytes(data)
                 print(f"{name}: {problem}", flush=True)
         grown = peak_mb() - before
-    print(f"{sum(outcomes.values()) + broken:,} cases: {dict(outcomes.most_common())}")
+    print(f"{sum(outcomes.values()):,} cases of {len(files)} files: {dict(outcomes.most_common())}")
+    if args.mode == "prefixes":
+        print(f"{len(prefixes.pictures)} partial pictures, each as its tokens alone make it")
     print(f"{broken} broken; slowest {slowest[0]:.2f} s ({slowest[1]}); memory grew by {grown:.0f} MB")
     sys.exit(broken > 0 or grown > GROWTH)
 
