@@ -45,10 +45,10 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return muon, adam
 
 
-def stratified_quality(count: int, generator: torch.Generator) -> Tensor:
-    """Dial values (count,) spread evenly over 1..100, falling: log-uniform in lmbda."""
+def stratified_quality(count: int, generator: torch.Generator, low: float = 1.0, high: float = 100.0) -> Tensor:
+    """Dial values (count,) spread evenly over low..high, falling: log-uniform in lmbda."""
     steps = torch.arange(count) + torch.rand(count, generator=generator)
-    return (1 + 99 * steps / count).flip(0)
+    return (low + (high - low) * steps / count).flip(0)
 
 
 def loss_of(
@@ -141,7 +141,7 @@ def train(
     crops = Cropper([image.to(device) for image in training], generator)
     if not resume and init is None:
         x = crops(settings.batch, settings.crop).float() / 127.5 - 1
-        model.calibrate(x, stratified_quality(settings.batch, generator).to(device))
+        model.calibrate(x, stratified_quality(settings.batch, generator, *settings.dial).to(device))
     # Wrapped last: it hands rank 0's weights to all.
     parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if world > 1 else model
     skips, last_save, started = 0, time.monotonic(), time.monotonic() - seconds
@@ -152,7 +152,7 @@ def train(
         optimizers["muon"].param_groups[0]["lr"] = settings.muon_lr * factor
         optimizers["adam"].param_groups[0]["lr"] = settings.adam_lr * factor
         batch = crops(settings.batch, settings.crop)
-        quality = stratified_quality(settings.batch, generator).to(device)
+        quality = stratified_quality(settings.batch, generator, *settings.dial).to(device)
         loss, mse, bpp, stage_bits = loss_of(parallel, batch, quality, config, settings, settings.rate_weight(step))
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)

@@ -42,6 +42,8 @@ class TrainingConfig:
     z: they miss the loss's curvature between the two, and this is that curvature (docs/training.md)."""
     contest: float = 0.0
     """Weight of the contests between a token and its nearest other code (contest.py); 0: none, and no time spent."""
+    dial: tuple[float, float] = (1.0, 100.0)
+    """The qualities that a batch is spread over; twice the same for a model of a single rate."""
     ema: float = 0.998
     precision: str = "bf16"
     spike_factor: float = 2.0
@@ -57,6 +59,8 @@ class TrainingConfig:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
         if self.precision not in ("bf16", "float32"):
             raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
+        if len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
+            raise ConfigError(f"dial must be two qualities in 1..100, the lower one first, got {self.dial}")
 
     def rate_weight(self, step: int) -> float:
         """Weight of the rate term at a step."""

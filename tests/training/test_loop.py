@@ -117,6 +117,17 @@ def test_quality_covers_the_dial():
     quality = stratified_quality(10, torch.Generator().manual_seed(1)).flip(0)
     edges = 1 + 99 * torch.arange(11) / 10
     assert ((quality >= edges[:-1]) & (quality <= edges[1:])).all()
+    assert stratified_quality(3, torch.Generator(), 20.0, 20.0).tolist() == [20.0] * 3
+
+
+def test_a_model_of_a_single_rate_leaves_finer_stages_alone(tmp_path, photographs):
+    found = []
+    for steps in (1, 3):
+        train(settings_file(tmp_path, steps, "dial = [1, 1]\n"), [photographs], tmp_path / str(steps), threads=1)
+        found.append(weights(tmp_path / str(steps)))
+    name = "model.synthesis.stages.{}.embed.weight"
+    assert torch.equal(found[0][name.format(4)], found[1][name.format(4)])
+    assert not torch.equal(found[0][name.format(0)], found[1][name.format(0)])
 
 
 def test_sources(tmp_path, photographs):
