@@ -24,6 +24,7 @@ from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.grow import load_grown
 from leechcodec.training.muon import Muon
 from leechcodec.training.settings import TrainingConfig, load_settings
+from leechcodec.training.similarity import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.training.validation import validate
 
@@ -68,12 +69,20 @@ def loss_of(
     bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
     lmbda = torch.tensor([config.lmbda(q) for q in quality.tolist()], device=x.device)
     weight = (lmbda / (config.lmbda_min * config.lmbda_max) ** 0.5) ** -settings.loss_exponent
-    losses = lmbda * 255**2 * mse + rate_weight * bpp + commitment
+    distortion = 255**2 * mse
+    if settings.similarity:
+        unlike = 1 - ms_ssim(x / 2 + 0.5, out.x_hat / 2 + 0.5)
+        distortion = distortion.lerp(PER_SQUARED_ERROR * unlike, settings.similarity)
+    losses = lmbda * distortion + rate_weight * bpp + commitment
     if settings.contest:
         bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
         with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             change = contest_loss(
-                bare, x.contiguous(memory_format=torch.channels_last), quality, out, lmbda * 255**2 / 4
+                bare,
+                x.contiguous(memory_format=torch.channels_last),
+                quality,
+                out,
+                (1 - settings.similarity) * lmbda * 255**2 / 4,
             )
         losses = losses + settings.contest * change / pixels
     loss = (weight * losses).mean()

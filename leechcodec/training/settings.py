@@ -12,9 +12,9 @@ from leechcodec.errors import ConfigError
 class TrainingConfig:
     """How a model is trained.
 
-    Loss of an image: weight · (lmbda · 255² · MSE + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ
-    the expected change of contest.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight · the
-    quantizer's entropy penalty.
+    Loss of an image: weight · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ the
+    expected change of contest.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight · the
+    quantizer's entropy penalty. D = (1 - similarity) · 255² · MSE + similarity · 1300 · (1 - MS-SSIM).
     """
 
     steps: int = 10_000
@@ -42,6 +42,8 @@ class TrainingConfig:
     z: they miss the loss's curvature between the two, and this is that curvature (docs/training.md)."""
     contest: float = 0.0
     """Weight of the contests between a token and its nearest other code (contest.py); 0: none, and no time spent."""
+    similarity: float = 0.0
+    """Share of the distortion given to MS-SSIM in place of the squared error (similarity.py)."""
     dial: tuple[float, float] = (1.0, 100.0)
     """The qualities that a batch is spread over; twice the same for a model of a single rate."""
     ema: float = 0.998
@@ -59,6 +61,8 @@ class TrainingConfig:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
         if self.precision not in ("bf16", "float32"):
             raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
+        if not 0 <= self.similarity <= 1:
+            raise ConfigError(f"similarity is a share, 0..1, got {self.similarity}")
         if len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
             raise ConfigError(f"dial must be two qualities in 1..100, the lower one first, got {self.dial}")
 

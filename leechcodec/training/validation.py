@@ -1,10 +1,13 @@
 """Rate and distortion on the held-out split: what a checkpoint is chosen by."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from leechcodec.model import CodecModel
 from leechcodec.training.settings import TrainingConfig
+from leechcodec.training.similarity import ms_ssim
 
 QUALITIES = (10.0, 35.0, 60.0, 85.0)
 CROP = 256
@@ -13,7 +16,7 @@ MAX_IMAGES = 24
 
 @torch.no_grad()
 def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) -> dict:
-    """Mean bpp (the prior's cross-entropy), PSNR in dB and Lagrangian lmbda·255²·MSE + bpp at four qualities.
+    """Mean bpp (the prior's cross-entropy), PSNR, MS-SSIM and Lagrangian lmbda·255²·MSE + bpp at four qualities.
 
     images: uint8 (3, H, W); the central 256 x 256 of the first 24 that are large enough. "score" is the mean over
     qualities of log2 of the Lagrangian: a difference of 0.01 is about 0.7 %.
@@ -22,7 +25,7 @@ def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) 
     rows, score = [], 0.0
     device = next(model.parameters()).device
     for quality in QUALITIES:
-        totals = torch.zeros(3)
+        totals = torch.zeros(4)
         lmbda = model.config.lmbda(quality)
         for start in range(0, len(large), 8):
             batch = torch.stack([_centre(image) for image in large[start : start + 8]]).to(device)
@@ -32,9 +35,11 @@ def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) 
             mse = (out.x_hat.float().clamp(-1, 1) - x).square().mean((1, 2, 3)) / 4
             bpp = out.stage_bits.sum(1) / CROP**2
             lagrangian = lmbda * 255**2 * mse + bpp
-            totals += torch.stack([bpp.sum(), (-10 * torch.log10(mse)).sum(), lagrangian.sum()]).cpu()
-        bpp, psnr, lagrangian = (totals / len(large)).tolist()
-        rows.append({"q": quality, "bpp": round(bpp, 4), "psnr": round(psnr, 3), "lagrangian": round(lagrangian, 4)})
+            alike = ms_ssim(x / 2 + 0.5, out.x_hat.float().clamp(-1, 1) / 2 + 0.5)
+            totals += torch.stack([bpp.sum(), (-10 * torch.log10(mse)).sum(), lagrangian.sum(), alike.sum()]).cpu()
+        bpp, psnr, lagrangian, alike = (totals / len(large)).tolist()
+        row = {"q": quality, "bpp": round(bpp, 4), "psnr": round(psnr, 3), "lagrangian": round(lagrangian, 4)}
+        rows.append(row | {"ms_ssim_db": round(-10 * math.log10(1 - alike), 3)})
         score += torch.log2(torch.tensor(lagrangian)).item() / len(QUALITIES)
     return {"score": round(score, 4), "points": rows}
 
