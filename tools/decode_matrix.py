@@ -102,6 +102,12 @@ def run(job: dict) -> dict[str, str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def versions(python: str) -> str:
+    """What an interpreter has, as a setting's name."""
+    program = "from importlib.metadata import version as v; print('torch', v('torch') + ',', 'numpy', v('numpy'))"
+    return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def crops(images: list[Path], folder: Path, size: int) -> list[Path]:
     """The images' centres as files, a tiny one of the first image before all others."""
     from PIL import Image
@@ -123,7 +129,7 @@ def matrix(settings: dict[str, dict], pictures: list[Path], folder: str) -> dict
     cases = [(f"{path.stem}-{quality}", str(path), quality) for path in pictures for quality in QUALITIES]
     known, files, different, same, reference, cells = {}, {}, {}, {}, {}, {}
     for encoder, setting in settings.items():
-        chosen = [(f"{encoder}-{name}", *rest) for name, *rest in (cases[:1] if setting.get("small") else cases)]
+        chosen = [(f"{len(files)}-{name}", *rest) for name, *rest in (cases[:1] if setting.get("small") else cases)]
         known |= run({"setting": setting, "folder": folder, "cases": chosen})
         files[encoder] = [name for name, *_ in chosen]
         for name in files[encoder]:
@@ -167,7 +173,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    settings = SETTINGS | {f"python {number + 2}": {"python": path} for number, path in enumerate(args.python)}
+    settings = SETTINGS | {versions(path): {"python": path} for path in args.python}
     with tempfile.TemporaryDirectory() as folder:
         cells = matrix(settings, crops(args.images, Path(folder), args.size), folder)
     results = [cell for row in cells.values() for cell in row.values()]
