@@ -27,6 +27,7 @@ from leechcodec.errors import (
 if TYPE_CHECKING:
     from leechcodec.codec import compress, compress_to, decompress, decompress_partial, detokenize, tokenize
     from leechcodec.many import compress_many, decompress_many
+    from leechcodec.sampling import sample
     from leechcodec.token_coding import Tokens
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ __all__ = [
     "decompress_many",
     "decompress_partial",
     "detokenize",
+    "sample",
     "tokenize",
 ]
 _LAZY = {
@@ -62,6 +64,7 @@ _LAZY = {
     "decompress_many": "leechcodec.many",
     "decompress_partial": "leechcodec.codec",
     "detokenize": "leechcodec.codec",
+    "sample": "leechcodec.sampling",
     "tokenize": "leechcodec.codec",
 }
 

@@ -297,6 +297,11 @@ def read_tokens(
     return _read(*read_file(data, max_pixels=max_pixels), model, progress)
 
 
+def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: Progress | None = None) -> bytes:
+    """The .lq file of tokens, which :func:`read_tokens` reads: no transparency, no metadata."""
+    return _write(tokens, model_for_file(tokens.token_model, model), progress=progress)
+
+
 def _read(
     header: Header,
     chunks: Sequence[Chunk],

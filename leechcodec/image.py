@@ -1,9 +1,10 @@
 """Photographs in and out, through Pillow, with typed errors."""
 
 import io
+import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,8 @@ from leechcodec.errors import ImageError, TooLargeError
 
 OPAQUE = {"JPEG", "BMP", "PPM"}
 """Formats without transparency: it is laid on white."""
+SHEET_GAP = 4
+"""Pixels between the pictures of a sheet."""
 
 
 def load_image(
@@ -103,6 +106,27 @@ def to_array(image: Image.Image) -> np.ndarray:
 def from_array(pixels: np.ndarray) -> Image.Image:
     """An RGB image of uint8 (height, width, 3)."""
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def sheet_grid(count: int, width: int, height: int) -> tuple[int, int]:
+    """Columns and rows that make a sheet of count pictures of width x height about square."""
+    columns = min(max(round(math.sqrt(count * height / width)), 1), count)
+    return columns, -(-count // columns)
+
+
+def contact_sheet(pictures: Iterable[Image.Image], count: int, width: int, height: int) -> Image.Image:
+    """Pictures of one size side by side, in rows, on white; a single one as it is.
+
+    Raises TooLargeError, before the first picture is asked for, where the sheet would be too large.
+    """
+    columns, rows = sheet_grid(count, width, height)
+    size = columns * (width + SHEET_GAP) - SHEET_GAP, rows * (height + SHEET_GAP) - SHEET_GAP
+    check_size(*size)
+    sheet = Image.new("RGB", size, "white")
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        sheet.paste(picture, (column * (width + SHEET_GAP), row * (height + SHEET_GAP)))
+    return sheet
 
 
 def image_format(suffix: str) -> str:

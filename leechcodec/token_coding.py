@@ -22,6 +22,8 @@ from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerParams, IntegerView, drive
 
 Progress = Callable[[int, int], None]
+CodeRows = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+"""(stage, positions in rows, their parameters int64 (n, dim, P)) -> their codes, int8 (n, dim)."""
 CHUNK_SCALES = ((0, 1), (2,), (3, 4))
 """Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
 TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
@@ -76,7 +78,6 @@ def decode_tokens(
     return Tokens(tuple(codes), header.width, header.height, header.quality / 100, header.token_model)
 
 
-@torch.inference_mode()
 def code_stages(
     loaded: LoadedModel,
     width: int,
@@ -95,7 +96,34 @@ def code_stages(
     sends). observe: told (stage, positions) whenever tokens have been coded. Returns the codes coded.
     """
     config, quantizer = loaded.config, loaded.networks.quantizer
+
+    def code(stage: int, rows: np.ndarray, params: np.ndarray) -> np.ndarray:
+        known = None if codes is None else codes[stage].reshape(-1, quantizer.dim)[rows]
+        coded = quantizer.code_tokens(coders[chunk_of(config, stage)], params, known)
+        if observe:
+            observe(stage, rows)
+        return coded
+
     count = config.stages_sent(quality / 100) if stages is None else stages
+    return walk_stages(loaded, width, height, quality, count, code, progress)
+
+
+@torch.inference_mode()
+def walk_stages(
+    loaded: LoadedModel,
+    width: int,
+    height: int,
+    quality: int,
+    count: int,
+    code: CodeRows,
+    progress: Progress | None = None,
+) -> list[np.ndarray]:
+    """Walk the prior over the first count stages of an image; code says what stands where, given its parameters.
+
+    It is asked for every position once, in the order of the file, and the prior goes on from what it answers.
+    Returns int8 (h, w, dim) a stage.
+    """
+    config, dim = loaded.config, loaded.networks.quantizer.dim
     done: list[np.ndarray] = []
 
     def answer(stage: int, mask: Tensor | None, params: IntegerParams) -> Tensor | None:
@@ -103,23 +131,20 @@ def code_stages(
             return None
         h, w = params.h.shape[2:]
         positions = np.arange(h * w) if mask is None else np.flatnonzero(mask.reshape(-1).numpy())
-        passed = np.zeros((h * w, quantizer.dim), dtype=np.int8)
+        passed = np.zeros((h * w, dim), dtype=np.int8)
         for first in range(0, len(positions), TOKENS_AT_ONCE):
             rows = positions[first : first + TOKENS_AT_ONCE]
-            table = params.at(torch.from_numpy(rows)).reshape(len(rows), quantizer.dim, -1).numpy().astype(np.int64)
-            known = None if codes is None else codes[stage].reshape(h * w, -1)[rows]
-            passed[rows] = quantizer.code_tokens(coders[chunk_of(config, stage)], table, known)
-            if observe:
-                observe(stage, rows)
+            table = params.at(torch.from_numpy(rows)).reshape(len(rows), dim, -1).numpy().astype(np.int64)
+            passed[rows] = code(stage, rows, table)
         if stage == len(done):
-            done.append(np.zeros((h * w, quantizer.dim), dtype=np.int8))
+            done.append(np.zeros((h * w, dim), dtype=np.int8))
         done[stage][positions] = passed[positions]
         if progress:
             progress(stage + 1, count + 1)
         return torch.from_numpy(passed.reshape(1, h, w, -1)).permute(0, 3, 1, 2)
 
     drive(loaded.networks.prior.walk(IntegerView(loaded.prior, quality), aligned(height), aligned(width)), answer)
-    return [code.reshape(*grid(config, stage, height, width), -1) for stage, code in enumerate(done)]
+    return [coded.reshape(*grid(config, stage, height, width), -1) for stage, coded in enumerate(done)]
 
 
 def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None = None) -> tuple[Header, list[Chunk]]:

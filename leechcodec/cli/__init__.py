@@ -9,6 +9,7 @@ from leechcodec import __version__
 from leechcodec.cli.coding import decode, encode
 from leechcodec.cli.group import Commands
 from leechcodec.cli.inspecting import bench, completion, info, models
+from leechcodec.cli.sampling import sample
 from leechcodec.cli.serving import serve
 from leechcodec.cli.viewing import view
 
@@ -55,5 +56,5 @@ def train(config, data, out, resume, init, steps, threads, lpips_weights, device
     train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)
 
 
-for command in (encode, decode, info, view, serve, models, bench, completion, train):
+for command in (encode, decode, info, view, serve, sample, models, bench, completion, train):
     main.add_command(command)

@@ -1,0 +1,210 @@
+"""Tokens drawn from the prior: whole images of them, or what a real file's tokens leave open.
+
+prior ─▶ integers q, sum 2^24 ─▶ temperature, top-p ─▶ TokenSampler ─▶ codes ─▶ the prior's context from there on
+                                                                         ▲
+tokens that are known: coarse stages, positions outside a mask ──────────┘
+
+A sampler is a decoder that reads chance instead of a stream: the same walk over the prior, the same integer pmfs.
+Everything here is integer arithmetic, or look-ups in tables that are the same everywhere, on the raw output of a PCG64
+generator, which numpy keeps from release to release. So a seed gives the same tokens on every machine.
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, Decimal
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from leechcodec.bitstream import check_size
+from leechcodec.checkpoint import load_model, model_for_file
+from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.entropy import TokenCoder
+from leechcodec.errors import ConfigError
+from leechcodec.model import ALIGNMENT
+from leechcodec.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials, integer_pmf
+from leechcodec.token_coding import Progress, Tokens, grid, walk_stages
+
+DEFAULT_SIZE = 256
+"""Pixels of either side."""
+DEFAULT_QUALITY = 50.0
+DRAW_BITS = 40
+"""Random bits a symbol: scaled to at most 2^24 outcomes they are even to one part in 2^16, and fit a uint64."""
+
+
+# --- symbols ---------------------------------------------------------------------------------------------------
+
+
+class TokenSampler(TokenCoder):
+    """Draws symbols from their pmfs; the symbols it is given it ignores, as a decoder does.
+
+    seed: a non-negative integer. temperature, top_p: see :func:`tempered` and :func:`likeliest`; both act on every
+    symbol by itself, so they fit any quantizer. Sharpening a Leech token as a whole, p(c)^(1/T), would scale its
+    coordinates' scores by 1/T; but those of a trained prior reach the coder's limit of 25 nats as they are, and what is
+    clamped there becomes equal, not likelier.
+    """
+
+    def __init__(self, seed: int = 0, *, temperature: float = 1.0, top_p: float = 1.0) -> None:
+        self._bits = np.random.PCG64(seed)
+        self._temperature = temperature
+        self._share = math.ceil(top_p * TOTAL)
+
+    def _code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None) -> np.ndarray:
+        if self._temperature != 1:
+            pmf = tempered(pmf, self._temperature)
+        if self._share < TOTAL:
+            pmf = likeliest(pmf, self._share)
+        sums = pmf.cumsum(axis=1)
+        chance = self._bits.random_raw(len(pmf)) >> np.uint64(64 - DRAW_BITS)
+        drawn = (chance * sums[:, -1].astype(np.uint64)) >> np.uint64(DRAW_BITS)
+        return (sums <= drawn.astype(np.int64)[:, None]).sum(axis=1)
+
+
+def tempered(pmf: np.ndarray, temperature: float) -> np.ndarray:
+    """The pmf of q^(1/T): below 1 likely symbols become likelier.
+
+    pmf: int64 (N, K), every entry >= 1 and every row's sum 2^24; so is what is returned. temperature: above 0.
+    Logarithms are rounded to the unit of all scores, 1/64 nat, before they are divided.
+    """
+    scores = np.searchsorted(_least_integers(), pmf, side="right")
+    scores -= scores.max(axis=1, keepdims=True)
+    temperature = max(temperature, 1 / SCORE_LIMIT)  # where all but the likeliest have reached the limit
+    scores = np.rint(scores / temperature).clip(-SCORE_LIMIT, 0).astype(np.int64)
+    return integer_pmf(exponentials()[SCORE_LIMIT + scores])
+
+
+@cache
+def _least_integers() -> np.ndarray:
+    """At k - 1, the least integer whose logarithm rounds to k / 64 nat or more, up to 2^24: int64, read-only.
+
+    Comparing with these takes logarithms without a libm, whose last digits differ from machine to machine.
+    """
+    last = math.ceil(SCORE_UNIT * math.log(TOTAL))
+    exact = [(Decimal(2 * k - 1) / (2 * SCORE_UNIT)).exp() for k in range(1, last + 1)]
+    table = np.array([int(value.to_integral_value(ROUND_CEILING)) for value in exact])
+    table.setflags(write=False)
+    return table
+
+
+def likeliest(pmf: np.ndarray, share: int) -> np.ndarray:
+    """A pmf without its tail: the fewest likeliest symbols whose sum reaches share as they are, the others zero.
+
+    pmf: int64 (N, K), every row's sum 2^24. share: 1..2^24. Of equally likely symbols the first come first.
+    """
+    order = np.argsort(-pmf, axis=1, kind="stable")
+    falling = np.take_along_axis(pmf, order, axis=1)
+    before = falling.cumsum(axis=1) - falling
+    kept = np.zeros_like(pmf)
+    np.put_along_axis(kept, order, np.where(before < share, falling, 0), axis=1)
+    return kept
+
+
+# --- images ----------------------------------------------------------------------------------------------------
+
+
+def sample(
+    width: int | None = None,
+    height: int | None = None,
+    *,
+    quality: float | None = None,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    start: Tokens | None = None,
+    keep_stages: int | None = None,
+    mask: np.ndarray | None = None,
+    model: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Tokens:
+    """Draw the tokens of an image from the prior, coarse to fine. :func:`detokenize` makes the picture.
+
+    width, height: pixels (default: 256, or the start's). quality: the dial, 1..100 (default: 50, or the start's); it
+    says how many stages there are. temperature: above 0; below 1 the likely becomes likelier. top_p: above 0, at most
+    1; of every symbol only the likeliest values that make up this much probability are drawn. seed: an integer from 0
+    up; the same arguments give the same tokens on every machine.
+
+    start: tokens of a real image. Kept of them are the first keep_stages stages (0 up to all), and with a mask every
+    token outside it. mask: bool (height, width), true where a hole is to be filled; a token is drawn anew where its
+    square of pixels touches the hole. Give either or both. A token is drawn in the light of those before it, kept or
+    drawn; kept ones that come after it cannot tell it anything. model: a name, a folder, or None for the start's, else
+    the default. progress: called with (stages done, stages + 1).
+
+    Raises ConfigError for a setting out of range or a mask of another size, UnknownModelError for a start of another
+    model, TooLargeError, and ModelError for a model that cannot be loaded.
+    """
+    if not temperature > 0:
+        raise ConfigError(f"temperature must be above 0, got {temperature:g}")
+    if not 0 < top_p <= 1:
+        raise ConfigError(f"top_p must be above 0 and at most 1, got {top_p:g}")
+    if seed < 0:
+        raise ConfigError(f"seed must not be negative, got {seed}")
+    if start is None:
+        if keep_stages is not None or mask is not None:
+            raise ConfigError("keep_stages and mask need tokens to start from")
+        loaded = load_model(model)
+        width, height = DEFAULT_SIZE if width is None else width, DEFAULT_SIZE if height is None else height
+    else:
+        if keep_stages is None and mask is None:
+            raise ConfigError("tokens to start from need keep_stages, a mask, or both")
+        loaded = model_for_file(start.token_model, model)
+        if width not in (None, start.width) or height not in (None, start.height):
+            raise ConfigError(f"the tokens to start from are of {start.width} x {start.height} pixels, no other size")
+        width, height = start.width, start.height
+    if quality is None:
+        quality = DEFAULT_QUALITY if start is None else start.quality
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+    if min(width, height) < 1:
+        raise ConfigError(f"an image needs pixels, got {width} x {height}")
+    check_size(width, height)
+
+    quantizer, hundredths = loaded.networks.quantizer, round(quality * 100)
+    known = [] if start is None else _known(loaded.config, start, keep_stages, mask)
+    sampler = TokenSampler(seed, temperature=temperature, top_p=top_p)
+
+    def code(stage: int, rows: np.ndarray, params: np.ndarray) -> np.ndarray:
+        if stage >= len(known):
+            return quantizer.code_tokens(sampler, params, None)
+        codes, drawn = start.codes[stage].reshape(-1, quantizer.dim)[rows], ~known[stage].reshape(-1)[rows]
+        codes[drawn] = quantizer.code_tokens(sampler, params[drawn], None)
+        return codes
+
+    count = loaded.config.stages_sent(hundredths / 100)
+    codes = walk_stages(loaded, width, height, hundredths, count, code, progress)
+    return Tokens(tuple(codes), width, height, hundredths / 100, loaded.token_model)
+
+
+def _known(
+    config: ModelConfig, start: Tokens, keep_stages: int | None, mask: np.ndarray | None
+) -> Sequence[np.ndarray]:
+    """Which tokens of the start are kept: bool (h, w) a stage."""
+    stages = len(start.codes)
+    if keep_stages is not None and not 0 <= keep_stages <= stages:
+        raise ConfigError(f"cannot keep {keep_stages} stages of tokens that have {stages}")
+    if mask is not None and mask.shape != (start.height, start.width):
+        size = " x ".join(str(side) for side in reversed(mask.shape))
+        raise ConfigError(f"the mask is of {size} pixels, the image of {start.width} x {start.height}")
+    known = []
+    for stage, codes in enumerate(start.codes):
+        kept = np.zeros(grid(config, stage, start.height, start.width), dtype=bool)
+        if codes.shape[:2] != kept.shape:
+            raise ConfigError(f"stage {stage + 1} of the tokens has a grid of {codes.shape[:2]}, not {kept.shape}")
+        if keep_stages is not None and stage < keep_stages:
+            kept[:] = True
+        elif mask is not None:
+            kept = ~touched(mask, STRIDES[config.stage_scales[stage]])
+        known.append(kept)
+    return known
+
+
+def touched(mask: np.ndarray, stride: int) -> np.ndarray:
+    """Squares of stride x stride pixels in which a mask has any: bool (H, W) -> bool (h, w).
+
+    The picture goes on beyond its right and lower edges to a multiple of 64 pixels, and the mask does as its last
+    column and row.
+    """
+    padding = [(0, -side % ALIGNMENT) for side in mask.shape]
+    padded = np.pad(mask.astype(bool), padding, mode="edge")
+    height, width = (side // stride for side in padded.shape)
+    return padded.reshape(height, stride, width, stride).any(axis=(1, 3))
