@@ -110,7 +110,7 @@ def from_array(pixels: np.ndarray) -> Image.Image:
 
 def sheet_grid(count: int, width: int, height: int) -> tuple[int, int]:
     """Columns and rows that make a sheet of count pictures of width x height about square."""
-    columns = min(max(round(math.sqrt(count * height / width)), 1), count)
+    columns = min(math.ceil(math.sqrt(count * height / width)), count)
     return columns, -(-count // columns)
 
 

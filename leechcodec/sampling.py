@@ -119,40 +119,35 @@ def sample(
 ) -> Tokens:
     """Draw the tokens of an image from the prior, coarse to fine. :func:`detokenize` makes the picture.
 
-    width, height: pixels (default: 256, or the start's). quality: the dial, 1..100 (default: 50, or the start's); it
-    says how many stages there are. temperature: above 0; below 1 the likely becomes likelier. top_p: above 0, at most
-    1; of every symbol only the likeliest values that make up this much probability are drawn. seed: an integer from 0
-    up; the same arguments give the same tokens on every machine.
+    width, height: pixels (default: 256). quality: the dial, 1..100 (default: 50); it says how many stages there are.
+    temperature: above 0; below 1 the likely becomes likelier. top_p: above 0, at most 1; of every symbol only the
+    likeliest values that make up this much probability are drawn. seed: an integer from 0 up; the same arguments give
+    the same tokens on every machine.
 
-    start: tokens of a real image. Kept of them are the first keep_stages stages (0 up to all), and with a mask every
-    token outside it. mask: bool (height, width), true where a hole is to be filled; a token is drawn anew where its
-    square of pixels touches the hole. Give either or both. A token is drawn in the light of those before it, kept or
-    drawn; kept ones that come after it cannot tell it anything. model: a name, a folder, or None for the start's, else
-    the default. progress: called with (stages done, stages + 1).
+    start: tokens of a real image, in place of a size and a quality. Kept of them are the first keep_stages stages (0 up
+    to all), and with a mask every token outside it. mask: bool (height, width), true where a hole is to be filled; a
+    token is drawn anew where its square of pixels touches the hole. Give either or both. A token is drawn in the light
+    of those before it, kept or drawn; kept ones that come after it cannot tell it anything.
+
+    model: a name, a folder, or None for the start's, else the default. progress: called with (stages done, stages + 1).
 
     Raises ConfigError for a setting out of range or a mask of another size, UnknownModelError for a start of another
     model, TooLargeError, and ModelError for a model that cannot be loaded.
     """
-    if not temperature > 0:
-        raise ConfigError(f"temperature must be above 0, got {temperature:g}")
-    if not 0 < top_p <= 1:
-        raise ConfigError(f"top_p must be above 0 and at most 1, got {top_p:g}")
-    if seed < 0:
-        raise ConfigError(f"seed must not be negative, got {seed}")
+    _check_odds(temperature, top_p, seed)
     if start is None:
         if keep_stages is not None or mask is not None:
             raise ConfigError("keep_stages and mask need tokens to start from")
         loaded = load_model(model)
         width, height = DEFAULT_SIZE if width is None else width, DEFAULT_SIZE if height is None else height
+        quality = DEFAULT_QUALITY if quality is None else quality
     else:
         if keep_stages is None and mask is None:
             raise ConfigError("tokens to start from need keep_stages, a mask, or both")
         loaded = model_for_file(start.token_model, model)
-        if width not in (None, start.width) or height not in (None, start.height):
-            raise ConfigError(f"the tokens to start from are of {start.width} x {start.height} pixels, no other size")
-        width, height = start.width, start.height
-    if quality is None:
-        quality = DEFAULT_QUALITY if start is None else start.quality
+        if width is not None or height is not None or quality is not None:
+            raise ConfigError("tokens to start from have their own size and quality")
+        width, height, quality = start.width, start.height, start.quality
     if not 1 <= quality <= 100:
         raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
     if min(width, height) < 1:
@@ -173,6 +168,15 @@ def sample(
     count = loaded.config.stages_sent(hundredths / 100)
     codes = walk_stages(loaded, width, height, hundredths, count, code, progress)
     return Tokens(tuple(codes), width, height, hundredths / 100, loaded.token_model)
+
+
+def _check_odds(temperature: float, top_p: float, seed: int) -> None:
+    if not temperature > 0:
+        raise ConfigError(f"temperature must be above 0, got {temperature:g}")
+    if not 0 < top_p <= 1:
+        raise ConfigError(f"top_p must be above 0 and at most 1, got {top_p:g}")
+    if seed < 0:
+        raise ConfigError(f"seed must not be negative, got {seed}")
 
 
 def _known(

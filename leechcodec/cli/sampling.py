@@ -44,7 +44,7 @@ class Size(click.ParamType):
 @click.option("-o", "--output", required=True, help="Image, or .lq file of the tokens; - is standard output.")
 @click.option("-n", "--number", type=click.IntRange(1), default=1, show_default=True, help="Pictures, on one sheet.")
 @click.option("--size", type=Size(), help="Of each, in pixels.  [default: 256x256]")
-@click.option("-q", "--quality", type=QUALITY, help="The dial, 1 to 100.  [default: 50, or that of --from]")
+@click.option("-q", "--quality", type=QUALITY, help="The dial, 1 to 100.  [default: 50]")
 @click.option(
     "--temperature",
     type=click.FloatRange(0, min_open=True),
@@ -70,7 +70,7 @@ class Size(click.ParamType):
 @click.option("--keep-stages", type=click.IntRange(0), help="Keep so many of its token stages, coarse ones first.")
 @click.option("--mask", metavar="IMAGE", help="Keep its tokens but where this image of its size is white.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
-@click.option("--model", help="Model name or folder.  [default: leech-vbr, or that of --from]")
+@click.option("--model", help="Model name or folder.  [default: leech-vbr, or the file's]")
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
 def sample(
     output, number, size, quality, temperature, top_p, seed, source, keep_stages, mask, force, model, threads
@@ -93,8 +93,8 @@ def sample(
         raise click.UsageError("--keep-stages and --mask need --from")
     if source is not None and keep_stages is None and mask is None:
         raise click.UsageError("--from needs --keep-stages, --mask, or both")
-    if source is not None and size is not None:
-        raise click.UsageError("give at most one of --from and --size: a file has its own")
+    if source is not None and (size is not None or quality is not None):
+        raise click.UsageError("a file given by --from has its own size and quality")
     output, prefix = split_format(output)
     suffix = (prefix or Path(output).suffix or (".png" if output == "-" else "")).lower()
     if suffix == ".lq" and number > 1:
@@ -109,13 +109,9 @@ def sample(
 
     with warnings_told():
         start = None if source is None else _start(source, model)
-        width, height = size or (sampling.DEFAULT_SIZE, sampling.DEFAULT_SIZE)
-        if start is not None:
-            width, height = start.width, start.height
         draw = partial(
             sampling.sample,
-            width,
-            height,
+            *(size or ()),
             quality=quality,
             temperature=temperature,
             top_p=top_p,
@@ -124,6 +120,9 @@ def sample(
             mask=None if mask is None else _hole(mask),
             model=model,
         )
+        width, height = size or (sampling.DEFAULT_SIZE, sampling.DEFAULT_SIZE)
+        if start is not None:
+            width, height = start.width, start.height
         with progress_bar("drawing", number * width * height) as progress:
             tokens = _drawn(draw, seed, number, progress)
             if suffix == ".lq":
