@@ -65,8 +65,8 @@ def tempered(pmf: np.ndarray, temperature: float) -> np.ndarray:
     """The pmf of q^(1/T): below 1 likely symbols become likelier.
 
     pmf: int64 (N, K), every entry >= 1 and every row's sum 2^24; so is what is returned. temperature: above 0.
-    Logarithms are rounded to the unit of all scores, 1/64 nat, before they are divided: symbols nearer to each other than
-    that stay equally likely at any temperature.
+    Logarithms are rounded to the unit of all scores, 1/64 nat, before they are divided; symbols nearer to each
+    other than that stay equally likely at any temperature.
     """
     scores = np.searchsorted(_least_integers(), pmf, side="right")
     scores -= scores.max(axis=1, keepdims=True)
