@@ -298,7 +298,7 @@ def read_tokens(
 
 
 def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: Progress | None = None) -> bytes:
-    """The .lq file of tokens, which :func:`read_tokens` reads: no transparency, no metadata. Raises UnknownModelError."""
+    """The .lq file of tokens, without transparency or metadata. Raises UnknownModelError where no model fits."""
     return _write(tokens, model_for_file(tokens.token_model, model), progress=progress)
 
 

@@ -11,7 +11,7 @@ generator, which numpy keeps from release to release. So a seed gives the same t
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from functools import cache
 from pathlib import Path
 
@@ -82,8 +82,10 @@ def _least_integers() -> np.ndarray:
     Comparing with these takes logarithms without a libm, whose last digits differ from machine to machine.
     """
     last = math.ceil(SCORE_UNIT * math.log(TOTAL))
-    exact = [(Decimal(2 * k - 1) / (2 * SCORE_UNIT)).exp() for k in range(1, last + 1)]
-    table = np.array([int(value.to_integral_value(ROUND_CEILING)) for value in exact])
+    with localcontext() as context:
+        context.prec = 30
+        exact = [(Decimal(2 * k - 1) / (2 * SCORE_UNIT)).exp() for k in range(1, last + 1)]
+        table = np.array([int(value.to_integral_value(ROUND_CEILING)) for value in exact], dtype=np.int64)
     table.setflags(write=False)
     return table
 
