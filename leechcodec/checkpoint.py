@@ -3,9 +3,10 @@
 A folder may also hold a second decoder alone: its config.json names the base model, its weights replace some of the
 base's synthesis transform. It has the base's tokens, so either decodes the other's files.
 
-The transforms are stored as float16, the prior as its canonical integers (int16 where they fit, int32 otherwise).
-Two ids of eight bytes name a model in a file: the token model (all that fixes the tokens: the prior's integers and
-the stage layout) and the synthesis transform.
+The transforms are stored as float16, the prior as its canonical integers (int16 where they fit, int32 otherwise), a
+codebook that the quantizer's name does not fix as int8.
+Two ids of eight bytes name a model in a file: the token model (all that fixes the tokens: the prior's integers, the
+codebook and the stage layout) and the synthesis transform.
 """
 
 import copy
@@ -51,7 +52,10 @@ class LoadedModel:
 
 
 def token_model_id(config: ModelConfig, integers: dict[str, np.ndarray]) -> bytes:
-    """First 8 bytes of SHA-256 over the layout (canonical JSON) and the prior's integers (names sorted, int32 LE)."""
+    """First 8 bytes of SHA-256 over the layout (canonical JSON) and integer tensors (names sorted, int32 LE).
+
+    integers: of the prior, and of the quantizer where it has any, as "quantizer." and its name.
+    """
     layout = {key: value for key, value in asdict(config).items() if key in LAYOUT_KEYS}
     return _digest(json.dumps(layout, sort_keys=True, separators=(",", ":")), integers, "<i4")
 
@@ -75,7 +79,7 @@ def save_model(folder: Path, model: CodecModel) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, value in model.state_dict().items():
-        if not name.startswith("prior."):
+        if not name.startswith(("prior.", "quantizer.")):
             half = value.detach().to(torch.float16).cpu()
             if not torch.isfinite(half).all():
                 raise ModelError(f"weight {name} does not fit float16")
@@ -85,6 +89,7 @@ def save_model(folder: Path, model: CodecModel) -> None:
     for name, value in integers.items():
         narrow = np.abs(value).max(initial=0) < 2**15
         tensors[f"prior.{name}"] = value.astype(np.int16 if narrow else np.int32)
+    tensors |= {f"quantizer.{name}": value for name, value in model.quantizer.frozen().items()}
     (folder / "config.json").write_text(model.config.to_json() + "\n")
     save_file(tensors, folder / "weights.safetensors")
     (folder / "weights.safetensors").chmod(0o644)  # the writer makes it private to its user
@@ -142,7 +147,10 @@ def _load(folder: Path) -> LoadedModel:
     config = ModelConfig.load(folder / "config.json")
     networks = CodecModel(config)
     integers = {n.removeprefix("prior."): t.astype(np.int32) for n, t in tensors.items() if n.startswith("prior.")}
-    state = {name: torch.from_numpy(t.astype(np.float32)) for name, t in tensors.items()}
+    codebook = {n.removeprefix("quantizer."): t for n, t in tensors.items() if n.startswith("quantizer.")}
+    networks.quantizer.load_frozen(codebook)
+    state = {n: torch.from_numpy(t.astype(np.float32)) for n, t in tensors.items() if not n.startswith("quantizer.")}
+    state |= {f"quantizer.{name}": value for name, value in networks.quantizer.state_dict().items()}
     state |= {f"prior.{name}": torch.from_numpy(value) * 2.0 ** -_unit(name) for name, value in integers.items()}
     try:
         networks.load_state_dict(state, strict=True)
@@ -157,7 +165,7 @@ def _load(folder: Path) -> LoadedModel:
         networks=networks,
         decoder=networks,
         prior={name: torch.from_numpy(value).double() for name, value in integers.items()},
-        token_model=token_model_id(config, integers),
+        token_model=token_model_id(config, integers | {f"quantizer.{name}": t for name, t in codebook.items()}),
         synthesis=synthesis_id(config, synthesis),
     )
 

@@ -19,8 +19,6 @@ from leechcodec.transforms import AnalysisTransform, SynthesisTransform, TokenSt
 
 ALIGNMENT = STRIDES[0]
 """Images are padded to multiples of the coarsest stride."""
-INITIAL_RADIUS = 1.2
-"""Root mean square length of z before training, in units of the codewords' length."""
 
 
 @dataclass
@@ -33,6 +31,8 @@ class Forward:
     """(B, stages): bits of each stage of each image, zero where the stage is not sent."""
     entropy_loss: Tensor
     """Scalar: the quantizer's own penalty, mean over the stages; zero where it has none."""
+    codebook_loss: Tensor
+    """Scalar: what the quantizer minimises beside the codec's loss, mean over the stages; zero where nothing."""
     commitment: Tensor
     """(B,): squared distance of z from its code, in squared lengths of a codeword, summed over an image's tokens."""
     z: list[Tensor]
@@ -66,7 +66,7 @@ class CodecModel(nn.Module):
         if (quality.diff() > 0).any():
             raise ValueError("the qualities of a batch must not rise")
         images = [sum(value >= least for value in quality.tolist()) for least in self.config.min_quality]
-        codes, penalties, distances, projected = [], [], [], []
+        codes, penalties, codebook_losses, distances, projected = [], [], [], [], []
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             count = images[index]
@@ -75,6 +75,7 @@ class CodecModel(nn.Module):
             feature = features[self.config.stage_scales[index]][:count]
             z = stage.encode(feature, state[:count], weights[:count]).permute(0, 2, 3, 1)
             penalties.append(self.quantizer.entropy_loss(z.reshape(-1, self.quantizer.dim)))
+            codebook_losses.append(self.quantizer.codebook_loss(z.reshape(-1, self.quantizer.dim)))
             _, code = self.quantizer.quantize(z)
             projected.append(self.quantizer.project(z))
             distance = (projected[-1] - code.detach()).square().sum((1, 2, 3))
@@ -90,6 +91,7 @@ class CodecModel(nn.Module):
             x_hat=x_hat,
             stage_bits=bits,
             entropy_loss=torch.stack(penalties).mean(),
+            codebook_loss=torch.stack(codebook_losses).mean(),
             commitment=torch.stack(distances).sum(0),
             z=projected,
             codes=codes,
@@ -123,7 +125,7 @@ class CodecModel(nn.Module):
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor:
             z = stage.encode(features[self.config.stage_scales[index]], state, weights)
             mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp(min=1e-6)
-            target = INITIAL_RADIUS / self.code_scale
+            target = self.quantizer.initial_spread
             stage.to_z.bias.sub_(mean).mul_(target / spread)
             stage.to_z.weight.mul_((target / spread)[:, None, None, None])
             z = (z - mean[:, None, None]) * (target / spread)[:, None, None]

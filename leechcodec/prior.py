@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
-from leechcodec.quantizers.base import SCORE_UNIT, Quantizer
+from leechcodec.quantizers.base import MAX_ACTIVATION, SCORE_UNIT, Quantizer
 from leechcodec.transforms import knot_weights
 
 ACTIVATION_BITS = 8
 """Activations are multiples of 2^-8 ..."""
-ACTIVATION_LIMIT = 64
+ACTIVATION_LIMIT = MAX_ACTIVATION
 """... within ±64."""
 WEIGHT_BITS = 14
 """Weights are multiples of 2^-14."""
@@ -57,8 +57,7 @@ class Prior(nn.Module):
         self.config = config
         self.num_params = quantizer.num_params
         self.dim = quantizer.dim
-        # A codeword's entries have mean square norm_squared / dim: a shift brings them near 1 in both views.
-        self.code_shift = 0 if quantizer.norm_squared == quantizer.dim else 1
+        self.code_shift = quantizer.code_shift
         widths, knots = config.prior_channels, config.quality_knots
         self.constant = nn.Parameter(torch.zeros(widths[0]))
         self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))

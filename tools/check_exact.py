@@ -24,17 +24,23 @@ from tests.entropy_reference import Reference
 
 
 class Recorder:
-    """A quantizer that remembers the prior's parameters it was given."""
+    """Remembers the prior's parameters that a quantizer is given, within a with block."""
 
     def __init__(self, quantizer) -> None:
         self.quantizer, self.params = quantizer, []
 
-    def __getattr__(self, name: str):
-        return getattr(self.quantizer, name)
+    def __enter__(self) -> "Recorder":
+        code_tokens = self.quantizer.code_tokens
 
-    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        self.params.append(params)
-        return self.quantizer.code_tokens(coder, params, codes)
+        def recording(coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+            self.params.append(params)
+            return code_tokens(coder, params, codes)
+
+        self.quantizer.code_tokens = recording  # of this object alone
+        return self
+
+    def __exit__(self, *_) -> None:
+        del self.quantizer.code_tokens
 
 
 def masses_agree(params: np.ndarray) -> bool:
@@ -76,11 +82,9 @@ def main() -> None:
         failures += overhead > 0.01
         largest = max(largest, overhead)
         if args.reference:
-            quantizer = loaded.networks.quantizer
-            recorder = loaded.networks.quantizer = Recorder(quantizer)
             coders = [entropy.BitCounter() for _ in token_coding.CHUNK_SCALES]
-            token_coding.code_stages(loaded, image.width, image.height, round(100 * quality), coders, known.codes)
-            loaded.networks.quantizer = quantizer
+            with Recorder(loaded.networks.quantizer) as recorder:
+                token_coding.code_stages(loaded, image.width, image.height, round(100 * quality), coders, known.codes)
             failures += not masses_agree(np.concatenate(recorder.params))
         print(
             f"{path.name} q {quality:g}: {len(data)} bytes, ideal {ideal:.0f}; {failures} failures so far", flush=True

@@ -173,6 +173,34 @@ def limits(images, model, samples, output, form) -> None:
 
 
 @click.command()
+@click.argument("images", type=PATH, nargs=-1)
+@click.option("--model", help="Model whose latents are counted, with IMAGES.  [default: leech-vbr]")
+@click.option("-q", "--quantizer", "names", multiple=True, help="This one, as in a config; repeat it.")
+@click.option("--samples", type=click.IntRange(1000), default=100_000, show_default=True, help="Uniform directions.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+def quantizers(images, model, names, samples, as_json, markdown) -> None:
+    """Print the table of quantizers.
+
+    Size, smallest distance between codewords, distortion of uniform directions against the rate-distortion bound and,
+    where IMAGES are given, how many codes the model's latents use.
+    """
+    from leechcodec.image import load_image
+    from leechcodec.lab import limits, quantizer_table
+
+    if as_json and markdown:
+        raise click.UsageError("--json or --markdown, not both")
+    if model and not images:
+        raise click.UsageError("--model needs IMAGES")
+    latents = limits.latents_of([load_image(path) for path in images], model) if images else None
+    found = quantizer_table.rows(names or quantizer_table.NAMES, latents, model, samples)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in found]))
+    else:
+        click.echo(quantizer_table.table(found, "markdown" if markdown else "text"))
+
+
+@click.command()
 @click.argument("source", metavar="FILE", type=PATH)
 @click.option("--model", help="Model name or folder.  [default: the installed one that fits]")
 @click.option("-o", "--output", type=PATH, required=True, help="The figure: .png, .svg or .pdf.")
@@ -226,7 +254,9 @@ def compare(original, others, lpips_weights, as_json) -> None:
         click.echo(f"{row['image']:<{width}}  {cells}")
 
 
-COMMANDS = {command.name: command for command in (evaluate, plot, bdrate, report, limits, tokens, compare, data)}
+COMMANDS = {
+    command.name: command for command in (evaluate, plot, bdrate, report, limits, quantizers, tokens, compare, data)
+}
 
 
 def _curves(paths, published, only) -> list:

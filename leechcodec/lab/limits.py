@@ -88,22 +88,22 @@ def latents_of(
     """What a model asks its quantizer about images: float32 (N, dim), at most 2,000 from a stage of an image."""
     loaded = load_model(model)
     found: list[Tensor] = []
-
-    class Listening(type(loaded.networks.quantizer)):
-        def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
-            flat = z.float().reshape(-1, self.dim)
-            picked = torch.randperm(len(flat), generator=torch.Generator().manual_seed(len(found)))[:A_STAGE]
-            found.append(flat[picked].clone())
-            return super().quantize(z)
-
     quantizer = loaded.networks.quantizer
-    loaded.networks.quantizer = Listening()
+    quantize = quantizer.quantize
+
+    def listening(z: Tensor) -> tuple[Tensor, Tensor]:
+        flat = z.float().reshape(-1, quantizer.dim)
+        picked = torch.randperm(len(flat), generator=torch.Generator().manual_seed(len(found)))[:A_STAGE]
+        found.append(flat[picked].clone())
+        return quantize(z)
+
+    quantizer.quantize = listening  # of this object alone
     try:
         for image in images:
             for quality in qualities:
                 codec.tokenize(image, quality=quality, model=model)
     finally:
-        loaded.networks.quantizer = quantizer
+        del quantizer.quantize
     return torch.cat(found)
 
 

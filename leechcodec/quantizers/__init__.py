@@ -1,23 +1,78 @@
-"""Quantizers of unit vectors: one file a method, one interface (:class:`Quantizer`)."""
+"""Quantizers: one file a method, one interface (:class:`Quantizer`), one name each in a config.
+
+| name | method |
+|---|---|
+| leech, leech-ball | the Leech lattice's 196,560 minimal vectors, without and with the origin |
+| bsq-D, lfq-D | signs, on the sphere and not |
+| fsq-LxLx… | L levels a coordinate |
+| rpq-D-k, fibonacci-D-k | 2^k directions in dimension D, random and evenly spread |
+| d4, e8, bw16, d4x3, … | minimal vectors of these lattices, and products |
+| vq-D-k, simvq-D-k, lgq-D-k | 2^k learned codewords in dimension D |
+| round-D | integers |
+"""
+
+import re
+from collections.abc import Callable
 
 from leechcodec.errors import ConfigError
 from leechcodec.quantizers.base import Quantizer
 from leechcodec.quantizers.bsq import BSQ
+from leechcodec.quantizers.directions import RPQ, FibonacciSQ
+from leechcodec.quantizers.fsq import FSQ
 from leechcodec.quantizers.leech import LeechBallSQ, LeechSQ
+from leechcodec.quantizers.lfq import LFQ
+from leechcodec.quantizers.lgq import LGQ
+from leechcodec.quantizers.rounding import Rounding
+from leechcodec.quantizers.shells import ShellSQ
+from leechcodec.quantizers.simvq import SimVQ
+from leechcodec.quantizers.vq import VQ
 
-__all__ = ["BSQ", "LeechBallSQ", "LeechSQ", "Quantizer", "make_quantizer"]
+__all__ = [
+    "BSQ",
+    "FSQ",
+    "LFQ",
+    "LGQ",
+    "RPQ",
+    "VQ",
+    "FibonacciSQ",
+    "LeechBallSQ",
+    "LeechSQ",
+    "Quantizer",
+    "Rounding",
+    "ShellSQ",
+    "SimVQ",
+    "make_quantizer",
+]
+
+_NUMBER = "([1-9][0-9]{0,3})"
+_FORMS: tuple[tuple[str, Callable[..., Quantizer]], ...] = (
+    ("leech", LeechSQ),
+    ("leech-ball", LeechBallSQ),
+    (f"bsq-{_NUMBER}", BSQ),
+    (f"lfq-{_NUMBER}", LFQ),
+    (f"round-{_NUMBER}", Rounding),
+    (f"rpq-{_NUMBER}-{_NUMBER}", RPQ),
+    (f"fibonacci-{_NUMBER}-{_NUMBER}", FibonacciSQ),
+    (f"vq-{_NUMBER}-{_NUMBER}", VQ),
+    (f"simvq-{_NUMBER}-{_NUMBER}", SimVQ),
+    (f"lgq-{_NUMBER}-{_NUMBER}", LGQ),
+)
 
 
 def make_quantizer(name: str) -> Quantizer:
-    """The quantizer of a config's name: "leech", "leech-ball", or "bsq-D" for any dimension D >= 1.
+    """The quantizer of a config's name, as in the table above.
 
-    Raises ConfigError for any other name.
+    A learned one, and RPQ, start from torch's and their own random state. Raises ConfigError for any other name, or for
+    numbers that the method does not take.
     """
-    if name == "leech":
-        return LeechSQ()
-    if name == "leech-ball":
-        return LeechBallSQ()
-    method, _, dim = name.partition("-")
-    if method == "bsq" and dim.isdecimal() and int(dim) >= 1:
-        return BSQ(int(dim))
-    raise ConfigError(f"unknown quantizer {name!r}: expected 'leech', 'leech-ball' or 'bsq-D' with a dimension D >= 1")
+    for form, method in _FORMS:
+        if found := re.fullmatch(form, name):
+            return method(*map(int, found.groups()))
+    if found := re.fullmatch(r"fsq-([1-9][0-9]{0,2}(?:x[1-9][0-9]{0,2})*)", name):
+        return FSQ([int(levels) for levels in found[1].split("x")])
+    if found := re.fullmatch(f"(d4|e8|bw16)(?:x{_NUMBER})?", name):
+        return ShellSQ(found[1], int(found[2] or 1))
+    raise ConfigError(
+        f"unknown quantizer {name!r}: expected leech, leech-ball, bsq-D, lfq-D, fsq-LxLx…, rpq-D-k, fibonacci-D-k, d4, "
+        f"e8, bw16 or a product of them such as d4x3, vq-D-k, simvq-D-k, lgq-D-k or round-D"
+    )

@@ -1,53 +1,210 @@
-"""What the transforms, the prior, the coder and the trainer know of a quantizer, and nothing more."""
+"""What the transforms, the prior, the coder, the trainer and the laboratory know of a quantizer, and nothing more.
 
+    z ── project ──▶ u ── nearest ──▶ codes ── codes_to_vectors ──▶ codewords, as the literature scales them
+                                      │  ▲ └── codes_to_indices ──▶ 0 .. size - 1, and back
+                                      ▼  │
+                                 code_tokens ◀── integer parameters of the prior
+
+A code is an integer vector, int8 (dim,), for every method alike: the prior is fed these integers, files hold them, and
+the synthesis transform is given them times one constant. What a method has of its own is which integer vectors there
+are, which one is taken for z, and how one is written as symbols.
+"""
+
+import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from leechcodec.errors import ConfigError, ModelError
 
 SCORE_UNIT = 64
 """The integer prior's parameters are in units of 1/64 nat."""
 MAX_SCORE = 25.0
-"""Scores f_i(v) are clamped to ±25 nats in training and in coding alike."""
+"""Scores f_i(v) of Λ24-SQ and BSQ are clamped to ±25 nats in training and in coding alike."""
+INITIAL_RADIUS = 1.2
+"""Root mean square length of z before training, in units of the codewords' length."""
+MAX_ACTIVATION = 64
+"""The integer prior's activations reach ±64: a code's entries, shifted, must stay within."""
 
 
-class Quantizer(ABC):
-    """Quantization of directions in R^dim to a fixed code of integer vectors of one norm.
+class Quantizer(nn.Module, ABC):
+    """Quantization of vectors in R^dim to a code of integer vectors.
 
-    A code c is an integer vector of squared norm ``norm_squared``; c / sqrt(norm_squared) lies on the unit sphere.
-    The probability of a code is separable: p(c) = exp(sum_i f_i(c_i)) / Z with one score function f_i a
-    coordinate, each given by ``params_per_coordinate`` numbers that the prior predicts.
+    The probability of a code is separable: p(c) = exp(sum_i f_i(c_i)) / Z with one score function f_i a coordinate,
+    each given by ``params_per_coordinate`` numbers that the prior predicts. Unless a method says otherwise these are
+    (a, b, d), in nats, and
+
+        f(v) = a·x + b·|x| + d·x²/2,    x = v / 2^code_shift.
     """
 
-    name: ClassVar[str]
+    name: str
+    """As in a config."""
     dim: int
-    norm_squared: int
-    params_per_coordinate: int
-    bits: float
-    """log2 of the codebook's size: the cost of a token in bits without a prior."""
+    size: int
+    """How many codes there are."""
+    norm_squared: float
+    """Squared length of a code in integer units; its mean where codes differ in length."""
+    max_entry: int
+    """Largest absolute value of a code's entries."""
+    params_per_coordinate: int = 3
+    spherical: bool = True
+    """Whether only z's direction matters."""
+    learned: bool = False
+    """Whether training moves the codewords."""
+
+    @property
+    def bits(self) -> float:
+        """log2 of the codebook's size: the cost of a token in bits without a prior."""
+        return math.log2(self.size)
 
     @property
     def num_params(self) -> int:
         """Prior outputs a token."""
         return self.dim * self.params_per_coordinate
 
+    @property
+    def code_shift(self) -> int:
+        """Codes are divided by 2^code_shift where the prior reads them, which brings their entries near 1."""
+        usual = math.ceil(math.log2(self.norm_squared / self.dim) / 2)
+        return max(0, usual, math.ceil(math.log2(self.max_entry / MAX_ACTIVATION)))
+
+    @property
+    def initial_spread(self) -> float:
+        """Standard deviation of z's coordinates to start training from."""
+        return INITIAL_RADIUS * (self.norm_squared / self.dim) ** 0.5
+
+    # --- geometry ---------------------------------------------------------------------------------------------
+
+    @property
+    def unit(self) -> float | Tensor:
+        """A codeword is its code divided by this: a number, or one a coordinate (dim,). Here on the unit sphere."""
+        return self.norm_squared**0.5
+
+    @property
     @abstractmethod
-    def nearest(self, z: Tensor) -> Tensor:
-        """Nearest codes of directions: float32 (N, dim), rows non-zero and finite -> int8 (N, dim)."""
+    def delta_min(self) -> float | None:
+        """The smallest Euclidean distance between two codewords, at the scale at which their root mean square length
+        is 1 (on the unit sphere, for a spherical code). None where the code is unbounded. Always exact."""
+
+    @property
+    def covering_cosine(self) -> float | None:
+        """The smallest cosine between any direction and its nearest codeword, where it is known."""
+        return None
+
+    def codes_to_vectors(self, codes: Tensor) -> Tensor:
+        """Codewords: int8 (..., dim) -> float32 (..., dim)."""
+        return codes.float() / torch.as_tensor(self.unit, device=codes.device)
+
+    def vectors_to_codes(self, vectors: Tensor) -> Tensor:
+        """Codes of codewords, the inverse of :meth:`codes_to_vectors`: float (..., dim) -> int8 (..., dim)."""
+        scaled = (vectors.float() * torch.as_tensor(self.unit, device=vectors.device)).reshape(-1, self.dim)
+        return self.nearest(scaled).reshape(vectors.shape)
 
     @abstractmethod
-    def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
+    def codes_to_indices(self, codes: Tensor) -> Tensor:
+        """Numbers 0 .. size - 1 of codes: int8 (..., dim) -> int64 (...). Raises ValueError for what is no code, and
+        where numbers of 64 bits are too small."""
+
+    @abstractmethod
+    def indices_to_codes(self, indices: Tensor) -> Tensor:
+        """The inverse of :meth:`codes_to_indices`: int64 (...) -> int8 (..., dim)."""
+
+    def check_indices(self, indices: Tensor) -> None:
+        """Raises ValueError for a number out of range, or where numbers of 64 bits are too small."""
+        self.check_countable()
+        if indices.numel() and (indices.min() < 0 or indices.max() >= self.size):
+            raise ValueError(f"index out of range [0, {self.size})")
+
+    def check_countable(self) -> None:
+        if self.size >= 2**63:
+            raise ValueError(f"{self.name} has more codes than 64 bits can number")
+
+    # --- quantization -----------------------------------------------------------------------------------------
+
+    def project(self, z: Tensor) -> Tensor:
+        """What a vector is compared with the codes as: float (..., dim), same shape, in integer units.
+
+        Here sqrt(norm_squared) * z / |z|; a zero or non-finite row stands for the direction (1, ..., 1).
+        """
+        z = z.float()
+        norm = z.norm(dim=-1, keepdim=True)
+        usable = (norm > 1e-12) & (norm < 1e18)
+        z = torch.where(usable, z, torch.ones_like(z))
+        return z * (self.norm_squared**0.5 / torch.where(usable, norm, norm.new_tensor(self.dim**0.5)))
+
+    @abstractmethod
+    def nearest(self, u: Tensor) -> Tensor:
+        """Nearest codes: float32 (N, dim) as :meth:`project` gives them -> int8 (N, dim)."""
+
+    @abstractmethod
+    def runner_up(self, u: Tensor, codes: Tensor) -> Tensor:
         """Nearest codes other than given ones: float32 (N, dim), int8 (N, dim) -> int8 (N, dim)."""
 
-    @abstractmethod
+    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantize with a straight-through gradient.
+
+        z: float (..., dim). Returns (codes int8 (..., dim), the same as float32 (..., dim) whose gradient is that of
+        project(z)).
+        """
+        u = self.project(z)
+        codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
+        return codes, u + (codes - u).detach()
+
+    # --- training ---------------------------------------------------------------------------------------------
+
+    def entropy_loss(self, z: Tensor) -> Tensor:
+        """A penalty that keeps the code in use, where the method has one: (N, dim) -> scalar, zero here.
+
+        The trainer weighs it by ``entropy_weight``, which is zero unless a config says otherwise.
+        """
+        return z.new_zeros(())
+
+    def codebook_loss(self, z: Tensor) -> Tensor:
+        """What the method itself minimises beside the codec's loss, where it has codewords or distances to learn:
+        (N, dim) -> scalar, mean square a coordinate, zero here. Always part of the loss."""
+        return z.new_zeros(())
+
+    def after_step(self, fraction: float) -> None:
+        """Called after every step of the optimizers with the share of the run that is done, 0..1: averages that move,
+        temperatures that fall."""
+
+    def refresh(self) -> None:
+        """Called when parameters were written from outside: what is derived from them is derived anew."""
+
+    def frozen(self) -> dict[str, np.ndarray]:
+        """Integer tensors that fix the codes beside the name, for a released model's file and id; none here."""
+        return {}
+
+    def load_frozen(self, tensors: dict[str, np.ndarray]) -> None:
+        """Take what :meth:`frozen` gave. Raises ModelError where it is not that."""
+        if tensors:
+            raise ModelError(f"{self.name} has no tensor {min(tensors)}")
+
+    # --- probability ------------------------------------------------------------------------------------------
+
+    def expand(self, params: Tensor) -> Tensor:
+        """(a, b, d) from the prior's numbers: (N, dim, P) -> (N, dim, 3)."""
+        return params
+
+    def features(self, codes: Tensor) -> Tensor:
+        """(x, |x|, x²/2), x = v / 2^code_shift: (..., dim) -> float (..., dim, 3)."""
+        x = codes * 0.5**self.code_shift
+        return torch.stack([x, x.abs(), x.square() / 2], -1)
+
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         """sum_i f_i(c_i) in nats, differentiable in both: (N, dim, P), (N, dim) float -> (N,)."""
+        return (self.expand(params.float()) * self.features(codes)).sum((-2, -1))
 
     @abstractmethod
     def log_partition(self, params: Tensor) -> Tensor:
         """log Z in nats over the whole codebook, differentiable: (N, dim, P) -> (N,)."""
+
+    def bits_of(self, params: Tensor, codes: Tensor) -> Tensor:
+        """-log2 p(c), differentiable: params (N, dim, P), codes float (N, dim) -> (N,) bits."""
+        with torch.autocast(params.device.type, enabled=False):
+            return (self.log_partition(params.float()) - self.score(params.float(), codes)) * 1.4426950408889634
 
     @abstractmethod
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
@@ -57,30 +214,8 @@ class Quantizer(ABC):
         Returns the codes written or read, int8 (N, dim).
         """
 
-    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantize with a straight-through gradient.
 
-        z: float (..., dim), any length (a zero or non-finite row stands for the direction (1, ..., 1)).
-        Returns (codes int8 (..., dim), codes as float32 (..., dim) whose gradient is that of
-        sqrt(norm_squared) * z / |z|).
-        """
-        u = self.project(z)
-        codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
-        return codes, u + (codes - u).detach()
-
-    def project(self, z: Tensor) -> Tensor:
-        """What a vector is compared with the codes as, sqrt(norm_squared) * z / |z|: float (..., dim), same shape."""
-        z = z.float()
-        norm = z.norm(dim=-1, keepdim=True)
-        usable = (norm > 1e-12) & (norm < 1e18)
-        z = torch.where(usable, z, torch.ones_like(z))
-        return z * (self.norm_squared**0.5 / torch.where(usable, norm, norm.new_tensor(self.dim**0.5)))
-
-    def entropy_loss(self, z: Tensor) -> Tensor:
-        """A penalty that keeps the code in use, where the method has one: (N, dim) -> scalar in nats, zero here."""
-        return z.new_zeros(())
-
-    def bits_of(self, params: Tensor, codes: Tensor) -> Tensor:
-        """-log2 p(c), differentiable: params (N, dim, P), codes float (N, dim) -> (N,) bits."""
-        with torch.autocast(params.device.type, enabled=False):
-            return (self.log_partition(params.float()) - self.score(params.float(), codes)) * 1.4426950408889634
+def check_dim(name: str, dim: int, least: int = 1) -> None:
+    """Raises ConfigError for a dimension too small."""
+    if dim < least:
+        raise ConfigError(f"{name} needs a dimension of at least {least}, got {dim}")

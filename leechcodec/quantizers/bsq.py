@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leechcodec.errors import ConfigError
-from leechcodec.quantizers.base import MAX_SCORE, Quantizer
+from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 
 INVERSE_TEMPERATURE = 100.0
 
@@ -20,12 +19,37 @@ class BSQ(Quantizer):
 
     params_per_coordinate = 1
 
+    max_entry = 1
+
     def __init__(self, dim: int) -> None:
-        if dim < 1:
-            raise ConfigError(f"BSQ needs a dimension of at least 1, got {dim}")
+        super().__init__()
+        check_dim("BSQ", dim)
         self.dim = self.norm_squared = dim
-        self.bits = float(dim)
+        self.size = 2**dim
         self.name = f"bsq-{dim}"
+
+    @property
+    def delta_min(self) -> float:
+        return 2 / self.dim**0.5
+
+    @property
+    def covering_cosine(self) -> float:
+        """Of a coordinate axis with any code; no direction is farther from all."""
+        return self.dim**-0.5
+
+    def codes_to_indices(self, codes: Tensor) -> Tensor:
+        """Bit dim - 1 - i is set where coordinate i is +1."""
+        self.check_countable()
+        if (codes.abs() != 1).any():
+            raise ValueError("sign codes must be +1 or -1")
+        return ((codes > 0).long() << self._places(codes)).sum(-1)
+
+    def indices_to_codes(self, indices: Tensor) -> Tensor:
+        self.check_indices(indices)
+        return (2 * (indices[..., None] >> self._places(indices) & 1) - 1).to(torch.int8)
+
+    def _places(self, like: Tensor) -> Tensor:
+        return torch.arange(self.dim - 1, -1, -1, device=like.device)
 
     def nearest(self, z: Tensor) -> Tensor:
         return torch.where(z < 0, -1, 1).to(torch.int8)
@@ -42,8 +66,7 @@ class BSQ(Quantizer):
         Soft assignment at inverse temperature 100: P(bit = +1) = sigmoid(4 · 100 · u / sqrt(d)), u = z / |z|.
         """
         u = F.normalize(z.float(), dim=-1)
-        bits = torch.sigmoid(4 * INVERSE_TEMPERATURE / self.dim**0.5 * u)
-        return (_entropy(bits).mean(0) - _entropy(bits.mean(0))).sum()
+        return entropy_penalty(torch.sigmoid(4 * INVERSE_TEMPERATURE / self.dim**0.5 * u))
 
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         return (params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) * codes / 2).sum(-1)
@@ -56,6 +79,11 @@ class BSQ(Quantizer):
         from leechcodec import entropy  # the range coder is not needed to train
 
         return entropy.code_sign_tokens(coder, params[..., 0], codes)
+
+
+def entropy_penalty(bits: Tensor) -> Tensor:
+    """Mean entropy of a token less the entropy of the mean token, factorised over bits, in nats: (N, dim) -> scalar."""
+    return (_entropy(bits).mean(0) - _entropy(bits.mean(0))).sum()
 
 
 def _entropy(p: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ Zhao et al., "Spherical Leech Quantization for Visual Tokenization and Generatio
 196,560 codewords in 24 dimensions, 17.585 bits; no entropy penalty, no commitment loss, nothing learned.
 """
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,15 +23,31 @@ class LeechSQ(Quantizer):
     name = "leech"
     dim = leech.DIM
     norm_squared = leech.NORM_SQUARED
-    params_per_coordinate = 3
+    max_entry = 4
+    size = leech.SIZE
     origin = False
-    bits = math.log2(leech.SIZE)
+    delta_min = 1.0
+    """Neighbours meet at 60°. (sin 60° = 0.866 is what the paper prints.)"""
 
     def nearest(self, z: Tensor) -> Tensor:
         return torch_kernels.nearest(z)
 
     def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
         return torch_kernels.best_but(z.float()[:, :, None] * _VALUES.to(z.device), codes)
+
+    def codes_to_indices(self, codes: Tensor) -> Tensor:
+        """The numbers of docs/lattice.md; the origin, where the code has it, is the last."""
+        rows = codes.reshape(-1, self.dim).cpu().numpy()
+        silent = ~rows.any(axis=1) if self.origin else np.zeros(len(rows), dtype=bool)
+        indices = np.full(len(rows), leech.SIZE, dtype=np.int64)
+        indices[~silent] = leech.vector_to_index(rows[~silent])
+        return torch.from_numpy(indices).reshape(codes.shape[:-1]).to(codes.device)
+
+    def indices_to_codes(self, indices: Tensor) -> Tensor:
+        self.check_indices(indices)
+        numbers = indices.reshape(-1).cpu().numpy()
+        rows = leech.index_to_vector(numbers % leech.SIZE) * (numbers < leech.SIZE)[:, None]
+        return torch.from_numpy(rows.astype(np.int8)).reshape(*indices.shape, self.dim).to(indices.device)
 
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         a, b, d = params.float().unbind(-1)
@@ -63,7 +77,8 @@ class LeechBallSQ(LeechSQ):
 
     name = "leech-ball"
     origin = True
-    bits = math.log2(leech.SIZE + 1)
+    size = leech.SIZE + 1
+    spherical = False
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         v = self.project(z)
@@ -74,6 +89,10 @@ class LeechBallSQ(LeechSQ):
         near = (flat * codes).sum(-1, keepdim=True) > self.norm_squared / 2
         codes = (codes * near).reshape(v.shape)
         return codes, v + (codes - v).detach()
+
+    def vectors_to_codes(self, vectors: Tensor) -> Tensor:
+        silent = vectors.square().sum(-1, keepdim=True) < 0.25
+        return super().vectors_to_codes(torch.where(silent, torch.ones_like(vectors), vectors)) * ~silent
 
     def project(self, z: Tensor) -> Tensor:
         z = torch.nan_to_num(z.float(), 0.0, 0.0, 0.0)

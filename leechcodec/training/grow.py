@@ -36,21 +36,30 @@ def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
             if value.shape != parameter.shape:
                 raise ModelError(f"{path}: {source} is {tuple(value.shape)}, {name} needs {tuple(parameter.shape)}")
             parameter.copy_(value)
+        for name, buffer in model.quantizer.named_buffers(prefix="quantizer"):
+            if name in tensors and tensors[name].shape == buffer.shape:
+                buffer.copy_(tensors[name])
+    model.quantizer.refresh()
 
 
 def _checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             config = ModelConfig.from_dict(json.loads((file.metadata() or {})["config"]))
-            names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a mapping)
-            return config, {name.removeprefix("ema."): file.get_tensor(name) for name in names}
+            names = [name for name in file.keys() if name.startswith(("ema.", "model.quantizer."))]  # noqa: SIM118
+            # "ema." sorts before "model.": an average where there is one, else a quantizer's buffer.
+            found: dict[str, Tensor] = {}
+            for name in sorted(names):
+                found.setdefault(name.partition(".")[2], file.get_tensor(name))
+            return config, found
     except (OSError, KeyError, SafetensorError) as error:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error
 
 
 def _released(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     loaded = load_model(folder)
-    return loaded.config, dict(loaded.networks.named_parameters())
+    state = dict(loaded.networks.quantizer.named_buffers(prefix="quantizer"))
+    return loaded.config, state | dict(loaded.networks.named_parameters())
 
 
 def _counterpart(name: str, old: ModelConfig, new: ModelConfig) -> str:

@@ -86,7 +86,7 @@ def loss_of(
             )
         losses = losses + settings.contest * change / pixels
     loss = (weight * losses).mean()
-    loss = loss + settings.entropy_weight * out.entropy_loss
+    loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
     return loss, mse.detach(), bpp.detach(), out.stage_bits.detach()
 
 
@@ -171,6 +171,7 @@ def train(
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
             for optimizer in optimizers.values():
                 optimizer.step()
+            model.quantizer.after_step(step / settings.steps)
             _update_ema(ema, model, min(settings.ema, (step + 1) / (step + 10)))
             mean_loss = value if mean_loss is None else 0.98 * mean_loss + 0.02 * value
             skips = 0
@@ -236,7 +237,7 @@ class _swapped:
     """The model with its averaged weights, for the length of a with block."""
 
     def __init__(self, model: nn.Module, ema: dict[str, Tensor]) -> None:
-        self.parameters, self.ema = dict(model.named_parameters()), ema
+        self.model, self.parameters, self.ema = model, dict(model.named_parameters()), ema
 
     def __enter__(self) -> None:
         self._swap()
@@ -250,6 +251,7 @@ class _swapped:
             kept = average.clone()
             average.copy_(self.parameters[name])
             self.parameters[name].copy_(kept)
+        self.model.quantizer.refresh()
 
 
 def _bits_a_token(config: ModelConfig, stage_bits: Tensor, quality: Tensor, batch: Tensor) -> list[float]:

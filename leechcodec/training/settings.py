@@ -14,7 +14,8 @@ class TrainingConfig:
 
     Loss of an image: weight · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ the
     expected change of contest.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight · the
-    quantizer's entropy penalty. D = (1 - similarity) · 255² · MSE + similarity · 1300 · (1 - MS-SSIM).
+    quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ). D = (1 - similarity) · 255² · MSE +
+    similarity · 1300 · (1 - MS-SSIM).
     """
 
     steps: int = 10_000
@@ -36,7 +37,8 @@ class TrainingConfig:
     loss_exponent: float = 0.5
     """α: how much the high rates' larger losses are weighed down."""
     entropy_weight: float = 0.0
-    """Of the quantizer's own entropy penalty in nats, for BSQ's recipe (0.1 there); Λ24-SQ has none."""
+    """Of the quantizer's own entropy penalty in nats: BSQ and LFQ (0.1 in their recipes), LGQ (0.005); others have
+    none."""
     commitment: float = 0.0
     """Bits for a z one codeword's length away from its code. Straight-through gradients are taken at the code, not at
     z: they miss the loss's curvature between the two, and this is that curvature (docs/training.md)."""

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors only, written to a temporary name and renamed, the one before kept beside.
 
-Holds weights (float32), their average (float32), Muon's momentum (bf16), AdamW's moments (float32) and the random
-state; the step, the seconds trained and the model config are in the file's metadata.
+Holds the model's state (float32), its weights' average (float32), Muon's momentum (bf16), AdamW's moments (float32) and
+the random state; the step, the seconds trained and the model config are in the file's metadata.
 """
 
 import json
@@ -31,7 +31,7 @@ def save_checkpoint(
     mean_loss: float | None,
 ) -> None:
     """Write everything a run needs to go on. Never leaves half a file behind."""
-    tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"ema.{name}": value for name, value in ema.items()}
     names = {id(p): name for name, p in model.named_parameters()}
     for kind, optimizer in optimizers.items():
@@ -73,6 +73,7 @@ def load_checkpoint(
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"model.{name}"])
             ema[name].copy_(tensors[f"ema.{name}"])
+        _load_buffers(model, tensors)
     for kind, optimizer in optimizers.items():
         keys = {name.split(".")[1] for name in tensors if name.startswith(f"{kind}.")}
         for name, parameter in parameters.items():
@@ -92,7 +93,16 @@ def load_weights(path: Path, config: ModelConfig, model: nn.Module) -> dict[str,
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"ema.{name}"])
+        _load_buffers(model, tensors)
+    model.quantizer.refresh()
     return metadata
+
+
+def _load_buffers(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """What a learned quantizer keeps beside parameters."""
+    for name, value in model.state_dict().items():
+        if f"ema.{name}" not in tensors:
+            value.copy_(tensors[f"model.{name}"])
 
 
 def _read(path: Path, config: ModelConfig) -> tuple[dict[str, str], dict[str, Tensor]]:

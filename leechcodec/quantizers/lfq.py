@@ -1,0 +1,33 @@
+"""LFQ: lookup-free quantization, the signs of a vector.
+
+Yu et al., "Language Model Beats Diffusion: Tokenizer is Key to Visual Generation", arXiv 2310.05737, §3.
+BSQ without the sphere: z keeps its length, so confidence is a matter of scale and the entropy penalty acts on it.
+"""
+
+import torch
+from torch import Tensor
+
+from leechcodec.quantizers.bsq import BSQ, INVERSE_TEMPERATURE, entropy_penalty
+
+
+class LFQ(BSQ):
+    """2^d codes ±1, coded as those of BSQ. Codewords are the codes themselves."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.name = f"lfq-{dim}"
+
+    @property
+    def unit(self) -> float:
+        return 1.0
+
+    def project(self, z: Tensor) -> Tensor:
+        """z itself, finite."""
+        return torch.nan_to_num(z.float(), 1.0, 1.0, 1.0)
+
+    def entropy_loss(self, z: Tensor) -> Tensor:
+        """Mean entropy of a token's soft bits less the entropy of their means (LFQ, eq. 5, factorised over bits).
+
+        Soft assignment at inverse temperature 100, as in vector-quantize-pytorch: P(bit = +1) = sigmoid(4 · 100 · z).
+        """
+        return entropy_penalty(torch.sigmoid(4 * INVERSE_TEMPERATURE * self.project(z)))

@@ -1,0 +1,129 @@
+"""What quantizers with a list of codewords share: the nearest by brute force, probabilities by a sum over the list.
+
+A codeword is an int8 vector, so that the prior, the file and the synthesis transform read it as they read any other
+code. A product of k tables quantizes k parts of z independently, each part a table of its own in the same list.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leechcodec.errors import ModelError
+from leechcodec.quantizers.base import Quantizer
+
+AT_ONCE = 1 << 23
+"""Scores in memory at a time: rows are taken in chunks."""
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """A context without autocast: in bf16 the nearest of thousands of codewords is another one."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+class TableQuantizer(Quantizer):
+    """Codes are all (c_1, …, c_k), each c_j a row of the codebook, int8 (K, dim / k).
+
+    stored: whether the codebook is part of a model (its name alone does not fix it), and so of its id.
+    """
+
+    def __init__(self, codebook: np.ndarray, factors: int = 1, stored: bool = True) -> None:
+        super().__init__()
+        self.factors, self.stored = factors, stored
+        self.factor_dim = codebook.shape[1]
+        self.dim = factors * self.factor_dim
+        self.size = len(codebook) ** factors
+        self.max_entry = int(np.abs(codebook.astype(np.int64)).max())
+        self.register_buffer("codebook", torch.from_numpy(codebook.astype(np.int8)), persistent=stored)
+
+    @property
+    def delta_min(self) -> float:
+        """Of the integer vectors, over all pairs, in blocks; a product's nearest codes differ in one factor alone."""
+        book = self.codebook.double()
+        squares, smallest = book.square().sum(1), float("inf")
+        for start in range(0, len(book), 1024):
+            block = book[start : start + 1024]
+            distances = squares[start : start + 1024, None] + squares - 2 * block @ book.T
+            distances[torch.arange(len(block)), torch.arange(start, start + len(block))] = float("inf")
+            smallest = min(smallest, distances.min().item())
+        return (smallest / (self.factors * squares.mean().item())) ** 0.5
+
+    def codes_to_indices(self, codes: Tensor) -> Tensor:
+        """Rows of the codebook as digits, the first factor's the most significant."""
+        from leechcodec.entropy_tables import rows_to_indices  # numba and the coder, not needed to train
+
+        self.check_countable()
+        rows = codes.reshape(-1, self.factor_dim).cpu().numpy()
+        digits = torch.from_numpy(rows_to_indices(self.codebook.cpu().numpy(), rows)).to(codes.device)
+        return (digits.reshape(*codes.shape[:-1], self.factors) * self._places(codes)).sum(-1)
+
+    def indices_to_codes(self, indices: Tensor) -> Tensor:
+        self.check_indices(indices)
+        digits = indices[..., None] // self._places(indices) % len(self.codebook)
+        return self.codebook[digits].reshape(*indices.shape, self.dim)
+
+    # --- search -----------------------------------------------------------------------------------------------
+
+    def nearest(self, u: Tensor) -> Tensor:
+        return self.codebook[self.nearest_rows(u)].reshape(len(u), self.dim)
+
+    def nearest_rows(self, u: Tensor) -> Tensor:
+        """Rows of the codebook: float32 (N, dim) -> int64 (N, factors)."""
+        parts = u.float().reshape(-1, self.factor_dim)
+        chunk = max(1, AT_ONCE // len(self.codebook))
+        found = [self._scores(parts[start : start + chunk]).argmax(1) for start in range(0, len(parts), chunk)]
+        return torch.cat(found).reshape(-1, self.factors) if found else parts.new_zeros(0, self.factors).long()
+
+    def runner_up(self, u: Tensor, codes: Tensor) -> Tensor:
+        """The best code, or where that is the one given, the one with the second best row in the factor where that
+        costs least."""
+        nearest = self.nearest(u)
+        parts = u.float().reshape(-1, self.factor_dim)
+        chunk = max(1, AT_ONCE // len(self.codebook))
+        best = [self._scores(parts[start : start + chunk]).topk(2, dim=1) for start in range(0, len(parts), chunk)]
+        scores, rows = torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
+        weakest = (scores[:, 0] - scores[:, 1]).reshape(-1, self.factors).argmin(1)
+        where = torch.arange(len(u), device=u.device)
+        second = self.codebook[rows[:, 1]].reshape(len(u), self.factors, self.factor_dim)
+        turned = nearest.reshape(len(u), self.factors, self.factor_dim).clone()
+        turned[where, weakest] = second[where, weakest]
+        return torch.where((nearest == codes).all(1, keepdim=True), turned.reshape(len(u), self.dim), nearest)
+
+    def _scores(self, parts: Tensor) -> Tensor:
+        """Half the squared distance to the rows, up to a term of the part alone, negated: (n, d) -> (n, K)."""
+        book = self.codebook.float()
+        with full_precision(parts):
+            return parts @ book.T - book.square().sum(1) / 2
+
+    # --- probability ------------------------------------------------------------------------------------------
+
+    def log_partition(self, params: Tensor) -> Tensor:
+        features = self.features(self.codebook.float()).reshape(len(self.codebook), -1)
+        parts = self.expand(params.float()).reshape(-1, 3 * self.factor_dim)
+        return torch.logsumexp(parts @ features.T, -1).reshape(-1, self.factors).sum(-1)
+
+    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+        from leechcodec import entropy_tables  # the range coder is not needed to train
+
+        return entropy_tables.code_table_tokens(coder, params, self.codebook.cpu().numpy(), self.code_shift, codes)
+
+    # --- released models --------------------------------------------------------------------------------------
+
+    def frozen(self) -> dict[str, np.ndarray]:
+        return {"codebook": self.codebook.cpu().numpy()} if self.stored else {}
+
+    def load_frozen(self, tensors: dict[str, np.ndarray]) -> None:
+        if not self.stored:
+            super().load_frozen(tensors)
+            return
+        codebook = tensors.get("codebook")
+        if len(tensors) != 1 or codebook is None:
+            raise ModelError(f"{self.name} needs the tensor codebook and no other, got {sorted(tensors)}")
+        if codebook.dtype != np.int8 or codebook.shape != tuple(self.codebook.shape):
+            raise ModelError(f"{self.name} needs a codebook int8 {tuple(self.codebook.shape)}")
+        if np.abs(codebook.astype(np.int64)).max() > self.max_entry:
+            raise ModelError(f"{self.name}: a codebook's entry is beyond ±{self.max_entry}")
+        self.codebook.copy_(torch.from_numpy(codebook))
+
+    def _places(self, like: Tensor) -> Tensor:
+        places = [len(self.codebook) ** (self.factors - 1 - i) for i in range(self.factors)]
+        return torch.tensor(places, dtype=torch.int64, device=like.device)
