@@ -1,0 +1,94 @@
+"""VQ, SimVQ and LGQ learn: codewords go where the z are, dead ones come back, temperatures fall."""
+
+import pytest
+import torch
+
+from leechcodec.quantizers.learned import GRID
+from tests.families import LEARNED, quantizer_of
+
+
+def clusters(count: int, seed: int) -> torch.Tensor:
+    """z around 8 centres far from the origin's cloud of codewords."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(8, 6, generator=torch.Generator().manual_seed(9)) * 0.5 + 1.5
+    return centres[torch.randint(8, (count,), generator=generator)] + 0.05 * torch.randn(count, 6, generator=generator)
+
+
+def error(quantizer, z) -> float:
+    with torch.no_grad():
+        return (quantizer.quantize(z)[1] / GRID - z).square().mean().item()
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_learning_brings_the_codewords_to_the_data(name):
+    quantizer = quantizer_of(name).train()
+    before = error(quantizer, clusters(500, 0))
+    parameters = list(quantizer.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=0.02) if parameters else None
+    for step in range(150):
+        z = clusters(256, step + 1).requires_grad_()
+        _, value = quantizer.quantize(z)
+        loss = quantizer.codebook_loss(z) + 0.01 * quantizer.entropy_loss(z) + 0 * value.sum()
+        loss.backward()
+        if optimizer:
+            optimizer.step()
+            optimizer.zero_grad()
+        quantizer.after_step(step / 150)
+        assert z.grad.isfinite().all()
+    assert error(quantizer, clusters(500, 0)) < 0.6 * before
+    assert torch.equal(quantizer.codebook.float(), quantizer.codewords().detach().mul(GRID).round().clamp(-127, 127))
+
+
+def test_dead_codewords_of_vq_are_restarted_where_z_is():
+    quantizer = quantizer_of("vq-6-6").train()
+    for step in range(150):
+        quantizer.quantize(clusters(256, step).requires_grad_())
+        quantizer.after_step(0)
+    used = torch.unique(quantizer.quantize(clusters(4000, 999))[0], dim=0)
+    assert len(used) > 32  # of 64; without restarts the few nearest to the clusters would do it all
+    assert error(quantizer, clusters(500, 0)) < 0.01
+
+
+def test_nothing_is_learned_outside_of_training():
+    quantizer = quantizer_of("vq-6-6").train()
+    with torch.no_grad():
+        quantizer.quantize(clusters(100, 0))
+    quantizer.eval().quantize(clusters(100, 0))
+    assert not quantizer.seen_counts.any()
+
+
+def test_the_temperature_of_lgq_falls_and_its_assignments_harden():
+    quantizer = quantizer_of("lgq-6-6").train()
+    z = torch.randn(200, 6)
+    soft = quantizer.entropy_loss(z)
+    quantizer.after_step(0.5)
+    assert quantizer.temperature.item() == pytest.approx(0.55)
+    quantizer.after_step(1.0)
+    assert quantizer.temperature.item() == pytest.approx(0.1)
+    p = torch.softmax(quantizer._logits(z, quantizer.centres), -1)
+    assert 1 - p.square().sum(1).mean() < 0.5 * (1 - torch.softmax(0.1 * quantizer._logits(z, quantizer.centres), -1)
+                                                 .square().sum(1).mean())  # fmt: skip
+    assert soft.isfinite()
+    # the responsibilities' winner is the nearest codeword, whatever the temperature
+    rows = torch.cdist(z, quantizer.centres).argmin(1)
+    assert torch.equal(p.argmax(1), rows)
+
+
+def test_the_gradient_of_the_free_energy_is_that_of_the_expected_distance():
+    quantizer = quantizer_of("lgq-6-6")
+    z = torch.randn(50, 6)
+    (found,) = torch.autograd.grad(quantizer.codebook_loss(z), quantizer.centres)
+    logits = quantizer._logits(z, quantizer.centres)
+    p = torch.softmax(logits, -1).detach()
+    expected = (p * -logits * quantizer.temperature).sum(1).mean() / 6
+    (wanted,) = torch.autograd.grad(expected, quantizer.centres)
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_search_is_exact_under_autocast(name):
+    quantizer = quantizer_of(name)
+    z = torch.randn(300, 6)
+    plain = quantizer.quantize(z)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quantizer.quantize(z)[0], plain)
