@@ -71,7 +71,7 @@ def test_quantize_is_straight_through_and_never_fails(name):
     (gradient,) = torch.autograd.grad((value * weight)[:3].sum(), z)
     (expected,) = torch.autograd.grad((quantizer.project(z) * weight)[:3].sum(), z)
     if name != "lgq-6-6":  # whose value goes back to all codewords
-        assert torch.allclose(gradient, expected, atol=1e-5)
+        assert torch.allclose(gradient[:3], expected[:3], atol=1e-5)
     assert gradient[:3].isfinite().all() and gradient[:3].abs().max() > 0
 
 

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from leechcodec.errors import ConfigError
-from leechcodec.quantizers.base import check_dim
+from leechcodec.quantizers.base import INITIAL_RADIUS, check_dim
 from leechcodec.quantizers.table import TableQuantizer
 
 LENGTH = 127
@@ -29,6 +29,11 @@ class DirectionsSQ(TableQuantizer):
         self.name = name
         self.norm_squared = LENGTH**2
         self.max_entry = LENGTH
+
+    @property
+    def initial_spread(self) -> float:
+        """Whatever z's length: a usual one, not the 26 a coordinate of the integer vectors."""
+        return INITIAL_RADIUS
 
 
 class RPQ(DirectionsSQ):
