@@ -1,8 +1,9 @@
 """The table of quantizers: how many codes, how far apart, how far from the rate-distortion bound, how many in use.
 
 Distances are Euclidean, between codewords scaled to a root mean square length of 1: on the unit sphere, for a spherical
-code. Distortion and bound are those of limits.py, for uniform directions and the best scalar gain; a code for which
-length matters (FSQ, or a learned codebook) is asked at the scale that suits it best.
+code. Distortion and bound are those of limits.py: for the codeword nearest to a uniform direction, and the best scalar
+gain. A code for which length matters (FSQ, a learned codebook) is asked for the codeword nearest to s·u, at the scale s
+that suits it best; what a method does to z before (FSQ's tanh) a network can undo.
 """
 
 import math
@@ -26,7 +27,8 @@ NAMES = (
 PRINTED = {"leech": 0.866, "bsq-18": 0.471}
 """δ_min as Zhao et al., arXiv 2512.14697, table 4, print it."""
 SAMPLES = 100_000
-SCALES = tuple(step / 10 for step in range(2, 41))
+SCALES = tuple(step / 20 for step in range(2, 41))
+"""Standard deviations of a coordinate, in units of the codewords."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,14 @@ def _row(quantizer: Quantizer, trained: bool, latents: Tensor | None, samples: i
 
 
 def best_distortion(quantizer: Quantizer, u: Tensor) -> float:
-    """Share of the energy of unit vectors (N, dim) that is lost, with the best gain, and at the best scale where the
-    scale matters."""
-    if quantizer.spherical:
-        return distortion(u, quantizer.nearest(quantizer.project(u)))
-    spread = quantizer.initial_spread * quantizer.dim**0.5
+    """Share of the energy of unit vectors (N, dim) that is lost to the nearest codeword, with the best gain, and at the
+    best scale where the scale matters."""
+    scales = (1.0,) if quantizer.spherical else [quantizer.dim**0.5 * scale for scale in SCALES]
     found = []
-    for scale in SCALES:
-        codes = quantizer.nearest(quantizer.project(u * spread * scale))
+    for scale in scales:
+        codes = quantizer.vectors_to_codes(scale * u)
         if codes.any():
-            vectors = quantizer.codes_to_vectors(codes)
-            found.append(distortion(u, vectors))
+            found.append(distortion(u, quantizer.codes_to_vectors(codes)))
     return min(found)
 
 

@@ -8,8 +8,10 @@ Distance and code are drawn together by the mixture's free energy -τ log mean_k
 that of Σ p_k |z - c_k|²; the authors' code has |z - c|² of the value instead, equal to it as τ goes to 0.
 """
 
+import math
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -41,10 +43,13 @@ class LGQ(LearnedQuantizer):
             return super().quantize(z)
         u = self.project(z)
         codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
-        # Responsibilities are as large as tokens times codewords: computed again on the way back, not kept.
-        soft = checkpoint(self._mean, u.reshape(-1, self.dim) / GRID, self.centres, use_reentrant=False)
-        soft = soft.reshape(u.shape) * GRID
+        soft = self._light(self._mean, u.reshape(-1, self.dim)).reshape(u.shape) * GRID
         return codes, soft + (codes - soft).detach()
+
+    def _light(self, function: Callable[[Tensor, Tensor], Tensor], u: Tensor) -> Tensor:
+        """function(z, centres), whose responsibilities, as large as tokens times codewords, are computed again on the
+        way back instead of kept."""
+        return checkpoint(function, u / GRID, self.centres, use_reentrant=False)
 
     def _mean(self, z: Tensor, centres: Tensor) -> Tensor:
         with full_precision(z):
@@ -58,15 +63,20 @@ class LGQ(LearnedQuantizer):
 
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Peakedness and usage, over at most 1,024 of the tokens. (N, dim) -> scalar."""
-        p = torch.softmax(self._logits(self.project(sampled(z)) / GRID, self.centres), -1)
+        return self._light(self._penalty, self.project(sampled(z)))
+
+    def _penalty(self, z: Tensor, centres: Tensor) -> Tensor:
+        p = torch.softmax(self._logits(z, centres), -1)
         peak = 1 - p.square().sum(1).mean()
         return peak + self.size * p.mean(0).square().sum()
 
     def codebook_loss(self, z: Tensor) -> Tensor:
         """The free energy a coordinate, over at most 1,024 of the tokens."""
-        logits = self._logits(self.project(sampled(z)) / GRID, self.centres)
-        mean = torch.logsumexp(logits, -1) - torch.log(logits.new_tensor(float(self.size)))
-        return F.relu(-self.temperature * mean).mean() / self.dim
+        return self._light(self._free_energy, self.project(sampled(z)))
+
+    def _free_energy(self, z: Tensor, centres: Tensor) -> Tensor:
+        mean = torch.logsumexp(self._logits(z, centres), -1) - math.log(self.size)
+        return -self.temperature * mean.mean() / self.dim
 
     def after_step(self, fraction: float) -> None:
         self.temperature.fill_(FIRST + (LAST - FIRST) * min(max(fraction, 0.0), 1.0))

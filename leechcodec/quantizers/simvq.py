@@ -7,7 +7,7 @@ Loss: |sg[z] - c|² + β·|z - sg[c]|², c = frozen · W, β = 0.25 as in vector
 import torch
 from torch import Tensor, nn
 
-from leechcodec.quantizers.learned import COMMITMENT, GRID, LearnedQuantizer
+from leechcodec.quantizers.learned import COMMITMENT, GRID, LearnedQuantizer, sampled
 from leechcodec.quantizers.table import full_precision
 
 
@@ -30,7 +30,8 @@ class SimVQ(LearnedQuantizer):
         self.transform.copy_(torch.eye(self.dim))
 
     def codebook_loss(self, z: Tensor) -> Tensor:
-        u = self.project(z) / GRID
+        """Over at most 1,024 of the tokens."""
+        u = self.project(sampled(z)) / GRID
         with full_precision(u):
             words = self.frozen_words[self.nearest_rows(u.detach() * GRID)[:, 0]] @ self.transform
         return (u.detach() - words).square().mean() + COMMITMENT * (u - words.detach()).square().mean()

@@ -11,8 +11,8 @@ from torch import Tensor
 from leechcodec.errors import ModelError
 from leechcodec.quantizers.base import Quantizer
 
-AT_ONCE = 1 << 23
-"""Scores in memory at a time: rows are taken in chunks."""
+AT_ONCE, AT_ONCE_ON_GPU = 1 << 19, 1 << 26
+"""Scores in memory at a time: as many as stay in a core's cache, or as keep a GPU busy."""
 
 
 def full_precision(like: Tensor) -> torch.autocast:
@@ -68,31 +68,34 @@ class TableQuantizer(Quantizer):
 
     def nearest_rows(self, u: Tensor) -> Tensor:
         """Rows of the codebook: float32 (N, dim) -> int64 (N, factors)."""
-        parts = u.float().reshape(-1, self.factor_dim)
-        chunk = max(1, AT_ONCE // len(self.codebook))
-        found = [self._scores(parts[start : start + chunk]).argmax(1) for start in range(0, len(parts), chunk)]
-        return torch.cat(found).reshape(-1, self.factors) if found else parts.new_zeros(0, self.factors).long()
+        return self._best(u, 1)[1].reshape(-1, self.factors)
 
     def runner_up(self, u: Tensor, codes: Tensor) -> Tensor:
         """The best code, or where that is the one given, the one with the second best row in the factor where that
         costs least."""
-        nearest = self.nearest(u)
-        parts = u.float().reshape(-1, self.factor_dim)
-        chunk = max(1, AT_ONCE // len(self.codebook))
-        best = [self._scores(parts[start : start + chunk]).topk(2, dim=1) for start in range(0, len(parts), chunk)]
-        scores, rows = torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
+        scores, rows = self._best(u, 2)
+        best, second = self.codebook[rows].reshape(len(u), self.factors, 2, self.factor_dim).unbind(2)
         weakest = (scores[:, 0] - scores[:, 1]).reshape(-1, self.factors).argmin(1)
         where = torch.arange(len(u), device=u.device)
-        second = self.codebook[rows[:, 1]].reshape(len(u), self.factors, self.factor_dim)
-        turned = nearest.reshape(len(u), self.factors, self.factor_dim).clone()
+        turned = best.clone()
         turned[where, weakest] = second[where, weakest]
-        return torch.where((nearest == codes).all(1, keepdim=True), turned.reshape(len(u), self.dim), nearest)
+        best, turned = best.reshape(len(u), self.dim), turned.reshape(len(u), self.dim)
+        return torch.where((best == codes).all(1, keepdim=True), turned, best)
 
-    def _scores(self, parts: Tensor) -> Tensor:
-        """Half the squared distance to the rows, up to a term of the part alone, negated: (n, d) -> (n, K)."""
+    def _best(self, u: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The best rows of every part and half their squared distances, negated, up to a term of the part alone:
+        float32 (N · factors, count), int64 (N · factors, count)."""
+        parts = u.float().reshape(-1, self.factor_dim)
         book = self.codebook.float()
+        half = book.square().sum(1) / 2
+        scores = parts.new_empty(len(parts), count)
+        rows = torch.empty(len(parts), count, dtype=torch.int64, device=parts.device)
+        chunk = max(1, (AT_ONCE if parts.device.type == "cpu" else AT_ONCE_ON_GPU) // len(book))
         with full_precision(parts):
-            return parts @ book.T - book.square().sum(1) / 2
+            for part in (slice(start, start + chunk) for start in range(0, len(parts), chunk)):
+                found = parts[part] @ book.T - half
+                scores[part], rows[part] = found.max(1, keepdim=True) if count == 1 else found.topk(count, dim=1)
+        return scores, rows
 
     # --- probability ------------------------------------------------------------------------------------------
 

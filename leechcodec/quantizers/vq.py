@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from leechcodec.quantizers.learned import COMMITMENT, GRID, LearnedQuantizer
+from leechcodec.quantizers.learned import COMMITMENT, GRID, LearnedQuantizer, sampled
 
 DECAY = 0.99
 SMOOTHING = 1e-5
@@ -60,8 +60,8 @@ class VQ(LearnedQuantizer):
         self.candidates[picked] = z[torch.randperm(len(z), device=z.device)[: len(picked)]]
 
     def codebook_loss(self, z: Tensor) -> Tensor:
-        """The commitment alone, β·|z - sg[c]|²: the codewords follow by themselves."""
-        u = self.project(z) / GRID
+        """The commitment alone, β·|z - sg[c]|², over at most 1,024 tokens: the codewords follow by themselves."""
+        u = self.project(sampled(z)) / GRID
         words = self.codebook[self.nearest_rows(u.detach() * GRID)[:, 0]].float() / GRID
         return COMMITMENT * (u - words).square().mean()
 
