@@ -139,8 +139,8 @@ def test_delta_min_is_what_theory_says():
     ("e8", 240, {-1: 1, -0.5: 56, 0: 126, 0.5: 56, 1: 1}),
     ("bw16", 4320, {-1: 1, -0.5: 280, -0.25: 1024, 0: 1710, 0.25: 1024, 0.5: 280, 1: 1}),
 ])  # fmt: skip
-def test_shells_have_the_inner_products_of_the_books(name, size, cosines):
-    """Conway and Sloane, ch. 14, tables 14.1 and following: the same from every vector."""
+def test_shells_have_the_inner_products_of_their_lattices(name, size, cosines):
+    """The same from every vector."""
     book = all_codes(make_quantizer(name)).long()
     norm = int(book[0].square().sum())
     assert len(book) == size and (book.square().sum(1) == norm).all()

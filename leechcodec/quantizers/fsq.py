@@ -1,6 +1,6 @@
 """FSQ: finite scalar quantization, every coordinate bounded by a tanh and rounded to a few levels.
 
-Mentzer et al., "Finite Scalar Quantization: VQ-VAE Made Simple", arXiv 2309.15505, §3 and appendix A.1.
+Mentzer et al., "Finite Scalar Quantization: VQ-VAE Made Simple", arXiv 2309.15505.
 """
 
 import math

@@ -1,6 +1,6 @@
 """LFQ: lookup-free quantization, the signs of a vector.
 
-Yu et al., "Language Model Beats Diffusion: Tokenizer is Key to Visual Generation", arXiv 2310.05737, §3.
+Yu et al., "Language Model Beats Diffusion: Tokenizer is Key to Visual Generation", arXiv 2310.05737.
 BSQ without the sphere: z keeps its length, so confidence is a matter of scale and the entropy penalty acts on it.
 """
 
@@ -26,7 +26,7 @@ class LFQ(BSQ):
         return torch.nan_to_num(z.float(), 1.0, 1.0, 1.0)
 
     def entropy_loss(self, z: Tensor) -> Tensor:
-        """Mean entropy of a token's soft bits less the entropy of their means (LFQ, eq. 5, factorised over bits).
+        """Mean entropy of a token's soft bits less the entropy of their means (LFQ, factorised over bits).
 
         Soft assignment at inverse temperature 100, as in vector-quantize-pytorch: P(bit = +1) = sigmoid(4 · 100 · z).
         """
