@@ -50,7 +50,7 @@ def test_vq_takes_the_same_codewords_and_moves_them_alike():
         book.embed.copy_(ours.words[None])
         book.embed_avg.copy_(ours.sums[None])
         book.cluster_size.copy_(ours.counts[None])
-    z = torch.randn(1, 1000, 5)
+    z = torch.randn(1, 1000, 5) * 0.7  # within the ball
     _, indices, loss = theirs(z)
     codes, _ = ours.quantize(z.clone().requires_grad_())
     assert torch.equal(ours.codes_to_indices(codes), indices)
@@ -67,7 +67,7 @@ def test_simvq():
         theirs.frozen_codebook.copy_(ours.codebook.float() / ours.unit)
         theirs.code_transform.weight.copy_(torch.eye(5))
     ours.set_codewords(theirs.frozen_codebook)
-    z = torch.randn(1, 1000, 5, requires_grad=True)
+    z = (torch.randn(1, 1000, 5) * 0.7).requires_grad_()  # within the ball
     wanted, indices, loss = theirs(z)
     codes, value = ours.quantize(z)
     assert torch.equal(ours.codes_to_indices(codes), indices)

@@ -25,6 +25,8 @@ MAX_SCORE = 25.0
 """Scores f_i(v) of Λ24-SQ and BSQ are clamped to ±25 nats in training and in coding alike."""
 INITIAL_RADIUS = 1.2
 """Root mean square length of z before training, in units of the codewords' length."""
+RADIUS = 2.0
+"""Of the ball that z is clipped to where its length matters and codewords are near 1, as a root mean square."""
 MAX_ACTIVATION = 64
 """The integer prior's activations reach ±64: a code's entries, shifted, must stay within."""
 
@@ -213,6 +215,12 @@ class Quantizer(nn.Module, ABC):
         params: int64 (N, dim, P) in units of 1/64 nat. codes: int8 (N, dim), or None to decode.
         Returns the codes written or read, int8 (N, dim).
         """
+
+
+def clipped(z: Tensor, radius: float) -> Tensor:
+    """Vectors brought into a ball, finite: float (..., dim), same shape."""
+    z = torch.nan_to_num(z.float(), 0.0, 0.0, 0.0)
+    return z * (radius / z.norm(dim=-1, keepdim=True).clamp(min=radius))
 
 
 def check_dim(name: str, dim: int, least: int = 1) -> None:

@@ -1,8 +1,8 @@
 """What quantizers with a learned codebook share: real codewords in training, integers in use.
 
-The network's z is in units in which it starts with variance 1. A codeword is used as the nearest multiple of 1/32
-within ±4, an integer vector, already in training, so that a released model loses nothing when its codebook is frozen.
-A released model holds the integers alone; loaded again, its codewords are these.
+The network's z is in units in which it starts with variance 1, clipped to a ball of twice that length. A codeword is
+used as the nearest multiple of 1/32 within ±4, an integer vector, already in training, so that a released model loses
+nothing when its codebook is frozen. It holds the integers alone; loaded again, its codewords are these.
 """
 
 from abc import abstractmethod
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from leechcodec.errors import ConfigError
-from leechcodec.quantizers.base import check_dim
+from leechcodec.quantizers.base import RADIUS, check_dim, clipped
 from leechcodec.quantizers.table import TableQuantizer
 
 GRID = 32
@@ -57,8 +57,9 @@ class LearnedQuantizer(TableQuantizer):
         return 1.0
 
     def project(self, z: Tensor) -> Tensor:
-        """z in integer units, finite."""
-        return torch.nan_to_num(z.float(), 0.0, 0.0, 0.0) * GRID
+        """z in integer units, clipped to a ball: a z that runs away from a codebook that cannot follow makes losses of
+        its square, and ended runs."""
+        return clipped(z, RADIUS * self.dim**0.5) * GRID
 
     @torch.no_grad()
     def refresh(self) -> None:

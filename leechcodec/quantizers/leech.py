@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.lattice import leech, torch_kernels
-from leechcodec.quantizers.base import MAX_SCORE, Quantizer
+from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped
 
 _VALUES = torch.arange(-4.0, 5.0)
 _BASIS = torch.stack([_VALUES / 2, _VALUES.abs() / 2, _VALUES.square() / 8])
@@ -95,9 +95,7 @@ class LeechBallSQ(LeechSQ):
         return super().vectors_to_codes(torch.where(silent, torch.ones_like(vectors), vectors)) * ~silent
 
     def project(self, z: Tensor) -> Tensor:
-        z = torch.nan_to_num(z.float(), 0.0, 0.0, 0.0)
-        radius = self.norm_squared**0.5
-        return z * (radius / z.norm(dim=-1, keepdim=True).clamp(min=radius))
+        return clipped(z, self.norm_squared**0.5)
 
     def log_partition(self, params: Tensor) -> Tensor:
         return F.softplus(super().log_partition(params))

@@ -7,6 +7,7 @@ BSQ without the sphere: z keeps its length, so confidence is a matter of scale a
 import torch
 from torch import Tensor
 
+from leechcodec.quantizers.base import RADIUS, clipped
 from leechcodec.quantizers.bsq import BSQ, INVERSE_TEMPERATURE, entropy_penalty
 
 
@@ -22,8 +23,8 @@ class LFQ(BSQ):
         return 1.0
 
     def project(self, z: Tensor) -> Tensor:
-        """z itself, finite."""
-        return torch.nan_to_num(z.float(), 1.0, 1.0, 1.0)
+        """z itself, clipped to a ball of twice the codes' length: no sign changes, and no loss runs away."""
+        return clipped(z, RADIUS * self.dim**0.5)
 
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Mean entropy of a token's soft bits less the entropy of their means (LFQ, factorised over bits).
