@@ -213,7 +213,7 @@ def tokenize(
 
     image: as for :func:`compress`, but transparency is laid on white, with a warning, and profiles are not looked at.
     quality, effort, model: as for :func:`compress`. progress: called with (steps done, steps in all). The codes are
-    int8 (h, w, 24) a stage, h and w being the image's sides, padded to multiples of 64, over the stage's stride.
+    int8 (h, w, dim) a stage, h and w being the image's sides, padded to multiples of 64, over the stage's stride.
     Raises what :func:`compress` raises.
     """
     pixels, quality = _input(image, quality)

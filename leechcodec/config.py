@@ -39,6 +39,8 @@ class ModelConfig:
     lmbda_max: float = 0.06
 
     def __post_init__(self) -> None:
+        if not isinstance(self.quantizer, str):
+            raise ConfigError(f"quantizer must be a name, got {self.quantizer!r}")
         for name in ("stages", "checkerboard", "channels", "analysis_blocks", "prior_channels"):
             value = getattr(self, name)
             if len(value) != len(STRIDES) or not all(map(_is_count, value)):

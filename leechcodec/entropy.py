@@ -179,7 +179,7 @@ def code_leech_tokens(
     params = integer_params(params, (DIM, 3))
     symbols = np.zeros((len(params), pmf_leech.SYMBOLS), dtype=np.int32)
     if tokens is not None:
-        symbols[:] = pmf_leech.tokens_to_symbols(_rows(tokens, len(params), DIM), origin)
+        symbols[:] = pmf_leech.tokens_to_symbols(token_rows(tokens, len(params), DIM), origin)
     for start in range(0, len(params), GROUP):
         _LeechGroup(coder, symbols, start).code(params[start : start + GROUP], origin)
     return pmf_leech.symbols_to_tokens(symbols)
@@ -259,7 +259,7 @@ def code_sign_tokens(coder: TokenCoder, params: np.ndarray, tokens: np.ndarray |
     count, dim = params.shape
     symbols = np.zeros((count, dim), dtype=np.int64)
     if tokens is not None:
-        tokens = _rows(tokens, count, dim)
+        tokens = token_rows(tokens, count, dim)
         if not (np.abs(tokens.astype(np.int64)) == 1).all():
             raise ValueError("sign tokens must be +1 or -1")
         symbols[:] = tokens < 0
@@ -277,7 +277,8 @@ def _sign_pmf(masses: np.ndarray) -> np.ndarray:
     return integer_pmf(masses.reshape(-1, 2)).reshape(masses.shape)
 
 
-def _rows(tokens: np.ndarray, count: int, dim: int) -> np.ndarray:
+def token_rows(tokens: np.ndarray, count: int, dim: int) -> np.ndarray:
+    """Tokens as an array, as they are. Raises ValueError where they are not integers (count, dim)."""
     tokens = np.asarray(tokens)
     if tokens.dtype.kind not in "iu" or tokens.shape != (count, dim):
         raise ValueError(f"expected integer tokens of shape ({count}, {dim}), got {tokens.dtype} {tokens.shape}")

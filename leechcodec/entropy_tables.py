@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from leechcodec.entropy import GROUP, TokenCoder
+from leechcodec.entropy import GROUP, TokenCoder, token_rows
 from leechcodec.errors import ConfigError
 from leechcodec.pmf import FIRST_SYMBOL_CAP, SCORE_LIMIT, TOTAL, exponentials, integer_params, integer_pmf
 
@@ -34,7 +34,7 @@ def code_grid_tokens(
     """
     dim = len(lowest)
     params = integer_params(params, (dim, 3))
-    coded = np.zeros((len(params), dim), dtype=np.int8) if tokens is None else _rows(tokens, len(params), dim)
+    coded = np.zeros((len(params), dim), dtype=np.int8) if tokens is None else _int8_rows(tokens, len(params), dim)
     if tokens is not None and ((coded < np.array(lowest)) | (coded > np.array(highest))).any():
         raise ValueError("a token's entry is out of range")
     for start in range(0, len(params), GROUP):
@@ -70,7 +70,7 @@ def code_table_tokens(
     check_exact_scores(table, shift)
     indices = np.zeros((len(params), factors), dtype=np.int64)
     if tokens is not None:
-        tokens = _rows(tokens, len(params), factors * dim)
+        tokens = _int8_rows(tokens, len(params), factors * dim)
         indices[:] = rows_to_indices(table, tokens.reshape(-1, dim)).reshape(-1, factors)
     width = symbol_width(size)
     features = table_features(table, shift)
@@ -154,10 +154,8 @@ def score_masses(scores: np.ndarray, table: np.ndarray, width: int) -> tuple[np.
     return masses, sums
 
 
-def _rows(tokens: np.ndarray, count: int, dim: int) -> np.ndarray:
-    tokens = np.asarray(tokens)
-    if tokens.dtype.kind not in "iu" or tokens.shape != (count, dim):
-        raise ValueError(f"expected integer tokens of shape ({count}, {dim}), got {tokens.dtype} {tokens.shape}")
+def _int8_rows(tokens: np.ndarray, count: int, dim: int) -> np.ndarray:
+    tokens = token_rows(tokens, count, dim)
     if tokens.size and (tokens.min() < -128 or tokens.max() > 127):
         raise ValueError("tokens beyond the range of int8")
     return tokens.astype(np.int8)

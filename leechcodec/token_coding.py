@@ -16,7 +16,7 @@ from leechcodec import entropy
 from leechcodec.bitstream import Chunk, ChunkKind, Header
 from leechcodec.checkpoint import LoadedModel
 from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.errors import CorruptError
+from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerParams, IntegerView, drive
@@ -47,7 +47,10 @@ class Tokens:
     token_model: bytes
 
     def indices(self) -> list[np.ndarray]:
-        """Codeword indices of each stage, int64 (h, w): 0..196,559, and 196,560 for the origin (Λ24-SQ only)."""
+        """Codeword indices of each stage, int64 (h, w): 0..196,559, and 196,560 for the origin.
+
+        Of Λ24-SQ's tokens; raises ValueError for those of another quantizer, which has its own ``codes_to_indices``.
+        """
         indices = []
         for codes in self.codes:
             silent = ~codes.any(axis=-1)
@@ -148,8 +151,20 @@ def walk_stages(
 
 
 def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None = None) -> tuple[Header, list[Chunk]]:
-    """The header and the token chunks of a file that holds these tokens."""
+    """The header and the token chunks of a file that holds these tokens.
+
+    Raises ConfigError where they are not the stages, or not of the size, that their image and quality ask for.
+    """
     quality = round(tokens.quality * 100)
+    config, dim = loaded.config, loaded.networks.quantizer.dim
+    wanted = [
+        (*grid(config, stage, tokens.height, tokens.width), dim) for stage in range(config.stages_sent(quality / 100))
+    ]
+    if [codes.shape for codes in tokens.codes] != wanted:
+        raise ConfigError(
+            f"{len(tokens.codes)} stages of tokens that are not the {len(wanted)} of {tokens.width} x {tokens.height} "
+            f"pixels at quality {tokens.quality:g}"
+        )
     coders = [entropy.TokenEncoder() for _ in range(1 + chunk_of(loaded.config, len(tokens.codes) - 1))]
     code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, progress)
     header = Header(

@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,17 @@ def test_indices_name_the_codewords(tiny_folder):
 
     for indices, codes in zip(tokens.indices(), tokens.codes, strict=True):
         assert np.array_equal(leech.index_to_vector(indices), codes)
+
+
+def test_tokens_that_are_not_their_qualitys_cannot_be_written(tiny_folder):
+    tokens = codec.tokenize(gradient(70, 64), quality=40, model=tiny_folder)
+    too_few = replace(tokens, codes=tokens.codes[:-1])
+    for odd in (too_few, replace(tokens, quality=10.0), replace(tokens, width=64)):
+        with pytest.raises(ConfigError, match="stages of tokens that are not"):
+            codec.write_tokens(odd, model=tiny_folder)
+    assert (
+        codec.read_tokens(codec.write_tokens(tokens, model=tiny_folder), model=tiny_folder).digest() == tokens.digest()
+    )
 
 
 def test_damaged_payloads_raise_typed_errors_only(tiny_folder):

@@ -92,3 +92,12 @@ def test_the_search_is_exact_under_autocast(name):
     plain = quantizer.quantize(z)[0]
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(quantizer.quantize(z)[0], plain)
+
+
+def test_a_step_not_taken_leaves_no_trace_in_vq():
+    quantizer = quantizer_of("vq-6-6").train()
+    words = quantizer.words.clone()
+    quantizer.quantize(clusters(256, 1))
+    quantizer.skip_step()
+    quantizer.after_step(0.5)
+    assert torch.equal(quantizer.words, words)

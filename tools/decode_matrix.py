@@ -104,7 +104,8 @@ def run(job: dict) -> dict[str, str]:
 
 def versions(python: str) -> str:
     """What an interpreter has, as a setting's name."""
-    program = "from importlib.metadata import version as v; print('torch', v('torch') + ',', 'numpy', v('numpy'))"
+    names = "'torch', 'numpy', 'numba'"
+    program = f"from importlib.metadata import version; print(*(name + ' ' + version(name) for name in ({names})))"
     return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -173,7 +174,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    settings = SETTINGS | {versions(path): {"python": path} for path in args.python}
+    others = {versions(path): {"python": path} for path in args.python}
+    if len(others) < len(args.python):
+        parser.error("two of the other interpreters have the same versions")
+    settings = SETTINGS | others
     with tempfile.TemporaryDirectory() as folder:
         cells = matrix(settings, crops(args.images, Path(folder), args.size), folder)
     results = [cell for row in cells.values() for cell in row.values()]

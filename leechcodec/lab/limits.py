@@ -154,6 +154,11 @@ def table(rows: Sequence[Limit], form: str = "text") -> str:
          f"{row.bound:.4f}", f"{row.gap_db:+.2f} dB")
         for row in rows
     ]  # fmt: skip
+    return lined_up(header, cells, form)
+
+
+def lined_up(header: Sequence[str], cells: Sequence[Sequence[str]], form: str) -> str:
+    """A table as text with columns of one width ("text"), or as Markdown ("markdown")."""
     if form == "markdown":
         return "\n".join("| " + " | ".join(line) + " |" for line in (header, ("---",) * len(header), *cells))
     widths = [max(map(len, column)) for column in zip(header, *cells)]

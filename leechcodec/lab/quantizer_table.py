@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from leechcodec.checkpoint import load_model
-from leechcodec.lab.limits import distortion
+from leechcodec.lab.limits import SAMPLES, distortion, lined_up
 from leechcodec.quantizers import Quantizer, make_quantizer
 
 NAMES = (
@@ -26,7 +26,6 @@ NAMES = (
 """What is listed unless told otherwise. Unstructured codebooks at 2^12, beside BSQ-12."""
 PRINTED = {"leech": 0.866, "bsq-18": 0.471}
 """δ_min as Zhao et al., arXiv 2512.14697, table 4, print it."""
-SAMPLES = 100_000
 SCALES = tuple(step / 20 for step in range(2, 41))
 """Standard deviations of a coordinate, in units of the codewords."""
 
@@ -91,7 +90,7 @@ def _row(quantizer: Quantizer, trained: bool, latents: Tensor | None, samples: i
         covering_cosine=quantizer.covering_cosine,
         distortion=share,
         bound=bound,
-        gap_db=None if share is None else 10 * math.log10(share / bound),
+        gap_db=None if not share or share < 0 else 10 * math.log10(share / bound),
         used=used,
         tokens=tokens,
     )
@@ -130,11 +129,7 @@ def table(found: Sequence[Row], form: str = "text") -> str:
         )
         for row in found
     ]
-    if form == "markdown":
-        return "\n".join("| " + " | ".join(line) + " |" for line in (HEADER, ("---",) * len(HEADER), *cells))
-    widths = [max(map(len, column)) for column in zip(HEADER, *cells)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-                     for line in (HEADER, *cells))  # fmt: skip
+    return lined_up(HEADER, cells, form)
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

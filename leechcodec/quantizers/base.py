@@ -172,6 +172,9 @@ class Quantizer(nn.Module, ABC):
         """Called after every step of the optimizers with the share of the run that is done, 0..1: averages that move,
         temperatures that fall."""
 
+    def skip_step(self) -> None:
+        """Called in place of :meth:`after_step` where a step was not taken: what was gathered for it is dropped."""
+
     def refresh(self) -> None:
         """Called when parameters were written from outside: what is derived from them is derived anew."""
 

@@ -102,7 +102,10 @@ class TableQuantizer(Quantizer):
     def log_partition(self, params: Tensor) -> Tensor:
         features = self.features(self.codebook.float()).reshape(len(self.codebook), -1)
         parts = self.expand(params.float()).reshape(-1, 3 * self.factor_dim)
-        return torch.logsumexp(parts @ features.T, -1).reshape(-1, self.factors).sum(-1)
+        # Without a gradient a whole image may be asked for at once.
+        rows = len(parts) if torch.is_grad_enabled() else max(1, AT_ONCE // len(features))
+        sums = [torch.logsumexp(part @ features.T, -1) for part in parts.split(max(1, rows))]
+        return torch.cat(sums).reshape(-1, self.factors).sum(-1)
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         from leechcodec import entropy_tables  # the range coder is not needed to train

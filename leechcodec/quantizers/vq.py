@@ -82,6 +82,10 @@ class VQ(LearnedQuantizer):
             self.seen_sums.zero_()
         self.refresh()
 
+    def skip_step(self) -> None:
+        self.seen_counts.zero_()
+        self.seen_sums.zero_()
+
     def _restart(self, dead: Tensor) -> None:
         """Processes of one run differ in what they saw; the first one's codebook is everyone's at the next step."""
         fresh = self.candidates[dead]

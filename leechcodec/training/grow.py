@@ -36,9 +36,13 @@ def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
             if value.shape != parameter.shape:
                 raise ModelError(f"{path}: {source} is {tuple(value.shape)}, {name} needs {tuple(parameter.shape)}")
             parameter.copy_(value)
-        for name, buffer in model.quantizer.named_buffers(prefix="quantizer"):
-            if name in tensors and tensors[name].shape == buffer.shape:
-                buffer.copy_(tensors[name])
+        state = model.quantizer.state_dict(prefix="quantizer.")
+        if state and old.quantizer != config.quantizer:
+            raise ModelError(f"{path}: its codebook is that of {old.quantizer!r}, not of {config.quantizer!r}")
+        for name, value in state.items():
+            if name not in tensors or tensors[name].shape != value.shape:
+                raise ModelError(f"{path}: no {name} of shape {tuple(value.shape)}")
+            value.copy_(tensors[name])
     model.quantizer.refresh()
 
 

@@ -71,7 +71,7 @@ def loss_of(
     weight = (lmbda / (config.lmbda_min * config.lmbda_max) ** 0.5) ** -settings.loss_exponent
     distortion = 255**2 * mse
     if settings.similarity:
-        unlike = 1 - ms_ssim(x / 2 + 0.5, out.x_hat / 2 + 0.5)
+        unlike = 1 - ms_ssim(x / 2 + 0.5, out.x_hat.float() / 2 + 0.5)
         distortion = distortion.lerp(PER_SQUARED_ERROR * unlike, settings.similarity)
     losses = lmbda * distortion + rate_weight * bpp + commitment
     if settings.contest:
@@ -177,6 +177,7 @@ def train(
             skips = 0
         else:
             skips += 1
+            model.quantizer.skip_step()
             print(f"step {step}: loss {value:.3f} against {mean_loss}, gradient norm {norm:.3g}: skipped", flush=True)
             if skips > MAX_SKIPS:
                 raise TrainingError(f"diverged: {skips} steps skipped in a row at step {step}")

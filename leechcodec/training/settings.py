@@ -65,7 +65,8 @@ class TrainingConfig:
             raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
         if not 0 <= self.similarity <= 1:
             raise ConfigError(f"similarity is a share, 0..1, got {self.similarity}")
-        if len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
+        numbers = isinstance(self.dial, tuple) and all(isinstance(value, int | float) for value in self.dial)
+        if not numbers or len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
             raise ConfigError(f"dial must be two qualities in 1..100, the lower one first, got {self.dial}")
 
     def rate_weight(self, step: int) -> float:

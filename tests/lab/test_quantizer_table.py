@@ -57,3 +57,8 @@ def test_command(tmp_path):
         COMMANDS["quantizers"], [str(tmp_path / "a.png"), "--model", str(tmp_path / "model"), *arguments, "--json"]
     )
     assert json.loads(found.stdout)[0]["used"] > 1
+
+
+def test_a_code_without_distortion_has_no_gap():
+    (row,) = quantizer_table.rows(["bsq-1"], samples=100)
+    assert row.distortion == pytest.approx(0) and row.gap_db is None

@@ -29,7 +29,7 @@ def saved(tmp_path):
 
 
 def grown(path, **changes) -> CodecModel:
-    config = ModelConfig(quantizer="leech", **{**LAYOUT, **changes})
+    config = ModelConfig(**{"quantizer": "leech", **LAYOUT, **changes})
     model = CodecModel(config)
     load_grown(path, config, model)
     return model.eval()
@@ -82,6 +82,14 @@ def test_another_width_is_refused(saved):
     _, path = saved
     with pytest.raises(ModelError, match="needs"):
         grown(path, channels=(8, 8, 8, 8, 16))
+
+
+def test_a_codebook_comes_along_or_is_missed(tmp_path):
+    model = tiny_model("vq-6-6")
+    save_model(tmp_path / "vq", model)
+    assert torch.equal(grown(tmp_path / "vq", quantizer="vq-6-6").quantizer.codebook, model.quantizer.codebook)
+    with pytest.raises(ModelError, match="codebook is that of 'vq-6-6'"):
+        grown(tmp_path / "vq", quantizer="simvq-6-6")
 
 
 def test_not_a_checkpoint(tmp_path):
