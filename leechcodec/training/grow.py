@@ -25,6 +25,9 @@ def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
     neither, or a tensor neither fits nor has a counterpart.
     """
     old, tensors = _released(path) if path.is_dir() else _checkpoint(path)
+    state = model.quantizer.state_dict(prefix="quantizer.")
+    if state and old.quantizer != config.quantizer:
+        raise ModelError(f"{path}: its codebook is that of {old.quantizer!r}, not of {config.quantizer!r}")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             source = _counterpart(name, old, config)
@@ -36,9 +39,6 @@ def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
             if value.shape != parameter.shape:
                 raise ModelError(f"{path}: {source} is {tuple(value.shape)}, {name} needs {tuple(parameter.shape)}")
             parameter.copy_(value)
-        state = model.quantizer.state_dict(prefix="quantizer.")
-        if state and old.quantizer != config.quantizer:
-            raise ModelError(f"{path}: its codebook is that of {old.quantizer!r}, not of {config.quantizer!r}")
         for name, value in state.items():
             if name not in tensors or tensors[name].shape != value.shape:
                 raise ModelError(f"{path}: no {name} of shape {tuple(value.shape)}")
