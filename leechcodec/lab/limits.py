@@ -137,7 +137,8 @@ def draw(rows: Sequence[Limit], target: Path) -> None:
     names = {row.code: f"{row.code}\n{row.bits:.1f} bits, d = {row.dim}" for row in rows}
     axis.set_yticks(range(len(codes)), [names[code] for code in codes], fontsize=9)
     axis.set_ylim(-0.6, len(codes) - 0.4)
-    axis.set_xlim(-0.05, 1.12 * max(row.gap_db for row in rows))
+    gaps = [row.gap_db for row in rows]
+    axis.set_xlim(min(-0.05, 1.25 * min(gaps)), 1.12 * max(gaps))  # latents may lie below the bound of uniform ones
     axis.set_xlabel("distortion above the bound 2^(−2R/d) at the code's own rate (dB)")
     axis.grid(True, axis="x", linewidth=0.5, alpha=0.4)
     axis.spines[["top", "right", "left"]].set_visible(False)
