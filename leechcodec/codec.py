@@ -16,6 +16,7 @@ from torch import Tensor
 from leechcodec import entropy, rdoq
 from leechcodec.bitstream import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
+from leechcodec.config import check_quality
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.extras import Extras, separate
 from leechcodec.image import from_array, to_array
@@ -252,8 +253,7 @@ def preview(
 
 def _input(image: Image.Image, quality: float) -> tuple[Tensor, float]:
     """What the networks are given: padded pixels, uint8 (1, 3, H, W), and the quality as a header can hold it."""
-    if not 1 <= quality <= 100:
-        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+    check_quality(quality)
     check_size(image.width, image.height)
     pixels = to_array(image)
     padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))

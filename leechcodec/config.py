@@ -11,6 +11,12 @@ STRIDES = (64, 32, 16, 8, 4)
 """The scales, coarse to fine; every per-scale tuple of a config follows this order."""
 
 
+def check_quality(quality: float) -> None:
+    """Raises ConfigError for a value that the dial does not have."""
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that fixes a model's shape and its token layout.

@@ -19,7 +19,7 @@ import numpy as np
 
 from leechcodec.bitstream import check_size
 from leechcodec.checkpoint import load_model, model_for_file
-from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.config import STRIDES, ModelConfig, check_quality
 from leechcodec.entropy import TokenCoder
 from leechcodec.errors import ConfigError
 from leechcodec.model import ALIGNMENT
@@ -151,8 +151,7 @@ def sample(
         if width is not None or height is not None or quality is not None:
             raise ConfigError("tokens to start from have their own size and quality")
         width, height, quality = start.width, start.height, start.quality
-    if not 1 <= quality <= 100:
-        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+    check_quality(quality)
     if min(width, height) < 1:
         raise ConfigError(f"an image needs pixels, got {width} x {height}")
     check_size(width, height)

@@ -17,9 +17,9 @@ from leechcodec.bitstream import Chunk, ChunkKind, Header
 from leechcodec.checkpoint import LoadedModel
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.lattice import leech
 from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerParams, IntegerView, drive
+from leechcodec.quantizers import LeechBallSQ
 
 Progress = Callable[[int, int], None]
 CodeRows = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
@@ -51,13 +51,8 @@ class Tokens:
 
         Of Λ24-SQ's tokens; raises ValueError for those of another quantizer, which has its own ``codes_to_indices``.
         """
-        indices = []
-        for codes in self.codes:
-            silent = ~codes.any(axis=-1)
-            index = np.full(silent.shape, leech.SIZE, dtype=np.int64)
-            index[~silent] = leech.vector_to_index(codes[~silent])
-            indices.append(index)
-        return indices
+        quantizer = LeechBallSQ()
+        return [quantizer.codes_to_indices(torch.from_numpy(codes)).numpy() for codes in self.codes]
 
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of the codes of all stages, coarse to fine, in rows."""

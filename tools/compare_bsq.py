@@ -69,9 +69,9 @@ def trained(run: Path, config_path: Path, data: list[Path], threads: int | None)
     return model_folder
 
 
-def curve_of(run: Path, model: Path, images: Path) -> curves.Curve:
-    """The rate-distortion curve of a model through real files."""
-    config = EvalConfig(images, ("leech",), run / "results", PeerOptions(model=str(model)), {"leech": DIAL})
+def curve_of(run: Path, model: Path, images: Path, dial: tuple[float, ...] = DIAL) -> curves.Curve:
+    """The rate-distortion curve of a model through real files, at these qualities."""
+    config = EvalConfig(images, ("leech",), run / "results", PeerOptions(model=str(model)), {"leech": dial})
     return curves.measured(results.load(evaluate(config).written["leech"]))
 
 
@@ -93,15 +93,21 @@ def spread(values: list[float], form: str = ".2f") -> str:
     return f"{statistics.mean(values):{form}}{deviation}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description: str) -> argparse.ArgumentParser:
+    """What every comparison of trained twins is told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("images", type=Path)
     parser.add_argument("--config", type=Path, default=Path("configs/twin.toml"))
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int)
+    return parser
+
+
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     found: dict[str, dict[int, curves.Curve]] = {name: {} for name in args.variants}
     used: dict[str, list[tuple[float, float, float]]] = {name: [] for name in args.variants}

@@ -8,7 +8,6 @@ images through real files: the single model at its quality, the variable one aro
 variable model is the `leech-ball` twin of tools/compare_bsq.py where --out already has it.
 """
 
-import argparse
 import math
 import sys
 from pathlib import Path
@@ -17,30 +16,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec.lab import curves, results
-from leechcodec.lab.evaluate import EvalConfig, evaluate
-from leechcodec.lab.peers import PeerOptions
-from tools.compare_bsq import config_of, trained
+from leechcodec.lab import curves
+from tools.compare_bsq import arguments, config_of, curve_of, trained
 
 ASIDE = 12.0
 """The variable model is measured this far to either side too, so that its curve spans the single model's rate."""
 
 
-def points(run: Path, model: Path, images: Path, dial: tuple[float, ...]) -> tuple[list[float], list[float]]:
-    """Mean bpp and PSNR in dB through real files at some qualities."""
-    config = EvalConfig(images, ("leech",), run / "results", PeerOptions(model=str(model)), {"leech": dial})
-    return curves.measured(results.load(evaluate(config).written["leech"])).points(curves.PSNR)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", type=Path)
-    parser.add_argument("--config", type=Path, default=Path("configs/twin.toml"))
-    parser.add_argument("--data", type=Path, action="append", required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--qualities", type=float, nargs="+", default=[20.0, 50.0, 80.0])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int)
     args = parser.parse_args()
 
     def model(name: str, changes: dict) -> tuple[Path, Path]:
@@ -51,11 +37,11 @@ def main() -> None:
 
     dial = {min(100.0, max(1.0, q + step)) for q in args.qualities for step in (-ASIDE, 0.0, ASIDE)}
     run, variable = model("leech-ball", {})
-    rates, psnr = points(run / "dial", variable, args.images, tuple(sorted(dial)))
+    rates, psnr = curve_of(run / "dial", variable, args.images, tuple(sorted(dial))).points(curves.PSNR)
     print("| quality | single: bpp | PSNR | variable at that bpp | difference |\n|---|---|---|---|---|")
     for quality in args.qualities:
         run, single = model(f"single-{quality:g}", {"dial": [quality, quality]})
-        (rate,), (alone,) = points(run, single, args.images, (quality,))
+        (rate,), (alone,) = curve_of(run, single, args.images, (quality,)).points(curves.PSNR)
         at_rate = float(np.interp(math.log(rate), np.log(rates), psnr, left=math.nan, right=math.nan))
         print(
             f"| {quality:g} | {rate:.4f} | {alone:.3f} dB | {at_rate:.3f} dB | {alone - at_rate:+.3f} dB |", flush=True

@@ -8,13 +8,11 @@ from functools import cache
 import numpy as np
 
 from leechcodec.errors import ConfigError
-from leechcodec.quantizers.base import INITIAL_RADIUS, check_dim
-from leechcodec.quantizers.table import TableQuantizer
+from leechcodec.quantizers.base import INITIAL_RADIUS
+from leechcodec.quantizers.table import TableQuantizer, check_list
 
 LENGTH = 127
 """Of a codeword in integer units, before its entries are rounded."""
-MAX_DIM = 64
-MAX_BITS = 16
 SEED = 0
 
 
@@ -44,7 +42,7 @@ class RPQ(DirectionsSQ):
     """
 
     def __init__(self, dim: int, bits: int) -> None:
-        _check("RPQ", dim, bits)
+        check_list("RPQ", dim, bits, least=2)
         super().__init__(f"rpq-{dim}-{bits}", random_directions(dim, bits))
 
 
@@ -57,14 +55,8 @@ class FibonacciSQ(DirectionsSQ):
     """
 
     def __init__(self, dim: int, bits: int) -> None:
-        _check("a Fibonacci lattice", dim, bits)
+        check_list("a Fibonacci lattice", dim, bits, least=2)
         super().__init__(f"fibonacci-{dim}-{bits}", fibonacci_directions(dim, bits))
-
-
-def _check(name: str, dim: int, bits: int) -> None:
-    check_dim(name, dim, 2)
-    if dim > MAX_DIM or not 1 <= bits <= MAX_BITS:
-        raise ConfigError(f"{name} goes up to {MAX_DIM} dimensions and from 1 to {MAX_BITS} bits, got {dim} and {bits}")
 
 
 @cache

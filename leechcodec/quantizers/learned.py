@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec.errors import ConfigError
-from leechcodec.quantizers.base import RADIUS, check_dim, clipped
-from leechcodec.quantizers.table import TableQuantizer
+from leechcodec.quantizers.base import RADIUS, clipped
+from leechcodec.quantizers.table import TableQuantizer, check_list
 
 GRID = 32
 """Integer units a unit of z."""
 LARGEST = 127
-MAX_DIM, MAX_BITS = 64, 16
 COMMITMENT = 0.25
 """β of VQ and SimVQ: weight of |z - sg[c]|² beside the codebook's own term."""
 SAMPLE = 1024
@@ -32,9 +30,7 @@ class LearnedQuantizer(TableQuantizer):
     learned = True
 
     def __init__(self, method: str, dim: int, bits: int) -> None:
-        check_dim(method, dim)
-        if dim > MAX_DIM or not 1 <= bits <= MAX_BITS:
-            raise ConfigError(f"{method} goes up to {MAX_DIM} dimensions and from 1 to {MAX_BITS} bits")
+        check_list(method, dim, bits)
         super().__init__(np.zeros((1 << bits, dim), dtype=np.int8))
         self.name = f"{method}-{dim}-{bits}"
         self.norm_squared = dim * GRID**2  # nominal: a unit a coordinate

@@ -8,16 +8,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec.errors import ModelError
-from leechcodec.quantizers.base import Quantizer
+from leechcodec.errors import ConfigError, ModelError
+from leechcodec.quantizers.base import Quantizer, check_dim
 
 AT_ONCE, AT_ONCE_ON_GPU = 1 << 19, 1 << 26
 """Scores in memory at a time: as many as stay in a core's cache, or as keep a GPU busy."""
+
+MAX_DIM, MAX_BITS = 64, 16
+"""Of a list of 2^k vectors without structure."""
 
 
 def full_precision(like: Tensor) -> torch.autocast:
     """A context without autocast: in bf16 the nearest of thousands of codewords is another one."""
     return torch.autocast(like.device.type, enabled=False)
+
+
+def check_list(name: str, dim: int, bits: int, least: int = 1) -> None:
+    """Raises ConfigError for a list of 2^bits vectors that is too small or too large."""
+    check_dim(name, dim, least)
+    if dim > MAX_DIM or not 1 <= bits <= MAX_BITS:
+        raise ConfigError(f"{name} goes up to {MAX_DIM} dimensions and from 1 to {MAX_BITS} bits, got {dim} and {bits}")
 
 
 class TableQuantizer(Quantizer):
@@ -103,8 +113,8 @@ class TableQuantizer(Quantizer):
         features = self.features(self.codebook.float()).reshape(len(self.codebook), -1)
         parts = self.expand(params.float()).reshape(-1, 3 * self.factor_dim)
         # Without a gradient a whole image may be asked for at once.
-        rows = len(parts) if torch.is_grad_enabled() else max(1, AT_ONCE // len(features))
-        sums = [torch.logsumexp(part @ features.T, -1) for part in parts.split(max(1, rows))]
+        rows = max(1, len(parts) if torch.is_grad_enabled() else AT_ONCE // len(features))
+        sums = [torch.logsumexp(part @ features.T, -1) for part in parts.split(rows)]
         return torch.cat(sums).reshape(-1, self.factors).sum(-1)
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
