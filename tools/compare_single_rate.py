@@ -1,13 +1,14 @@
 """What one model for every quality costs: against models of the same size trained for a single quality each.
 
-    python tools/compare_single_rate.py KODAK --data photos/ --out runs/twin --qualities 20 50 80
+    python tools/compare_single_rate.py KODAK --data photos/ --out runs/family --qualities 20 50 80
 
 Trains configs/twin.toml over the whole dial and again for each quality alone, at the same steps and seed, and codes the
 images through real files: the single model at its quality, the variable one around it, its curve read at the same bpp
 (linear in log bpp). A difference above zero is what the variable model loses. Each finished part is kept, and the
-variable model is the `leech-ball` twin of tools/compare_bsq.py where --out already has it.
+variable model is the `leech-ball` one of tools/compare_quantizers.py where --out already has it.
 """
 
+import argparse
 import math
 import sys
 from pathlib import Path
@@ -17,14 +18,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.lab import curves
-from tools.compare_bsq import arguments, config_of, curve_of, trained
+from tools.twins import arguments, config_of, curve_of, trained
 
 ASIDE = 12.0
 """The variable model is measured this far to either side too, so that its curve spans the single model's rate."""
 
 
 def main() -> None:
-    parser = arguments(__doc__.splitlines()[0])
+    parser = arguments(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--qualities", type=float, nargs="+", default=[20.0, 50.0, 80.0])
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

@@ -1,0 +1,62 @@
+"""What comparisons of models trained alike have in common: a changed config, a run, its curve through real files."""
+
+import argparse
+import tomllib
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from leechcodec.checkpoint import save_model
+from leechcodec.lab import curves, results
+from leechcodec.lab.evaluate import EvalConfig, evaluate
+from leechcodec.lab.peers import PeerOptions
+from leechcodec.model import CodecModel
+from leechcodec.training.loop import train
+from leechcodec.training.settings import load_settings
+from leechcodec.training.state import load_weights
+
+
+def config_of(base: Path, changes: dict, seed: int, target: Path) -> Path:
+    """The base config with some values changed, written beside the run."""
+    tables = tomllib.loads(base.read_text())
+    for key, value in (changes | {"seed": seed}).items():
+        tables["model" if key == "quantizer" else "training"][key] = value
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items()), ""]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(lines))
+    return target
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def trained(run: Path, config_path: Path, data: list[Path], threads: int | None) -> Path:
+    """The released model of a run, trained first where it is not there yet; what training prints goes to train.log."""
+    model_folder = run / "model"
+    if not (model_folder / "weights.safetensors").is_file():
+        with open(run / "train.log", "a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+            train(config_path, data, run, resume=(run / "checkpoint.safetensors").is_file(), threads=threads)
+        config, _ = load_settings(config_path)
+        model = CodecModel(config)
+        load_weights(run / "checkpoint.safetensors", config, model)
+        save_model(model_folder, model)
+        (run / "checkpoint.previous.safetensors").unlink(missing_ok=True)
+    return model_folder
+
+
+def curve_of(run: Path, model: Path, images: Path, dial: tuple[float, ...], lpips: Path | None = None) -> curves.Curve:
+    """The rate-distortion curve of a model through real files, at these qualities."""
+    options = PeerOptions(model=str(model))
+    config = EvalConfig(images, ("leech",), run / "results", options, {"leech": dial}, lpips=lpips)
+    return curves.measured(results.load(evaluate(config).written["leech"]))
+
+
+def arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """What every comparison of trained twins is told."""
+    parser.add_argument("images", type=Path, help="folder of images to measure on")
+    parser.add_argument("--config", type=Path, default=Path("configs/twin.toml"))
+    parser.add_argument("--data", type=Path, action="append", required=True, help="photographs to train on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    return parser
