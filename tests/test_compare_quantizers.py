@@ -56,9 +56,12 @@ def test_table_and_figure(tmp_path):
     pytest.importorskip("matplotlib")
     runs = [RUN, at_rate(2.0, seed=2), at_rate(0.9, variant="leech"), at_rate(1.9, variant="leech", seed=2)]
     rows = compare.table(runs, "bsq-18")
-    assert [row[0] for row in rows] == ["bsq-18", "leech"] and rows[0][2] == "0"
+    assert [row[0] for row in rows] == ["bsq-18", "leech"] and rows[0][2] == ""
     assert rows[1][2].startswith("-7.5 % ±") and rows[1][4] == "–"
     assert {len(row) for row in rows} == {len(compare.HEADER)}
+    (turned,) = [row for row in compare.table(runs, "leech", turned=True) if row[0] == "bsq-18"]
+    assert turned[2] == rows[1][2]
+    assert [curve.bpp[0] for curve in compare.mean_curves(runs)] == pytest.approx([0.15, 0.14])
     compare.draw(runs, "bsq-18", tmp_path / "figure.svg")
     assert "BD-rate against bsq-18" in (tmp_path / "figure.svg").read_text()
 

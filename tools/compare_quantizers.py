@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec import codec
 from leechcodec.files import write_atomic
-from leechcodec.lab import bdrate, curves
+from leechcodec.lab import bdrate, curves, plot
 from leechcodec.lab.errors import require
 from leechcodec.lab.limits import lined_up
 from leechcodec.lab.measure import start_worker
@@ -247,25 +247,27 @@ HEADER = (
 )  # fmt: skip
 
 
-def table(runs: Sequence[Run], anchor: str) -> list[tuple[str, ...]]:
-    """A row a variant. bpp, fixed-length bpp and PSNR at the middle of the dial; usage at quality 60."""
+def table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[tuple[str, ...]]:
+    """A row a variant: its BD-rates against the anchor; turned, the anchor's against it. bpp, fixed-length bpp and PSNR
+    at the middle of the dial; tokens at quality 60."""
     groups = grouped(runs)
     middle = len(DIAL) // 2
     rows = []
     for name, group in groups.items():
-        found = [interval(rates_against(groups[anchor], group, metric)) for metric in curves.METRICS]
-        rates = ["0" if name == anchor else str(rate or "–") for rate in found]
+        pair = (group, groups[anchor]) if turned else (groups[anchor], group)
+        found = [interval(rates_against(*pair, metric)) for metric in curves.METRICS]
         fixed = group[0].fixed_bpp
+        used = statistics.mean(run.used for run in group)
         rows.append(
             (
                 name,
                 f"{group[0].bits:.2f}" if fixed else "–",
-                *rates,
+                *("" if name == anchor else str(rate or "–") for rate in found),
                 _mean([run.bpp[middle] for run in group], ".3f"),
                 f"{fixed[middle]:.3f}" if fixed else "–",
                 _mean([run.psnr[middle] for run in group], ".2f"),
                 _mean([run.entropy for run in group], ".2f"),
-                _mean([run.used for run in group], ",.0f"),
+                f"{used:,.0f}" + (f" ({100 * used / 2 ** group[0].bits:.2g} %)" if fixed else ""),
                 _mean([run.seconds_a_step for run in group], ".2f"),
                 str(len(group)),
             )
@@ -277,11 +279,26 @@ def _mean(values: Sequence[float], form: str) -> str:
     return f"{statistics.mean(values):{form}}"
 
 
-def show(runs: Sequence[Run], anchor: str, form: str) -> None:
+def show(runs: Sequence[Run], anchor: str, turned: bool, form: str) -> None:
     if anchor not in {run.variant for run in runs}:
         raise SystemExit(f"no run of {anchor!r}: {', '.join(sorted({run.variant for run in runs}))}")
-    print(f"BD-rates against {anchor}, a pair a seed, with 95 % intervals; {runs[0].steps} steps")
-    print(lined_up(HEADER, table(runs, anchor), form))
+    what = f"of {anchor} against each" if turned else f"against {anchor}"
+    print(f"BD-rates {what}, a pair a seed, with 95 % intervals; {runs[0].steps} steps\n")
+    print(lined_up(HEADER, table(runs, anchor, turned), form))
+
+
+def mean_curves(runs: Sequence[Run]) -> list[curves.Curve]:
+    """A curve a variant: the mean of every point over its seeds."""
+
+    def mean(columns: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
+        return tuple(None if None in point else statistics.mean(point) for point in zip(*columns))
+
+    found = []
+    for name, group in grouped(runs).items():
+        each = [run.curve() for run in group]
+        metrics = {metric: mean([curve.metrics[metric] for curve in each]) for metric in curves.METRICS}
+        found.append(curves.Curve(name, name, False, mean([curve.bpp for curve in each]), metrics))
+    return found
 
 
 def draw(runs: Sequence[Run], anchor: str, target: Path) -> None:
@@ -311,6 +328,8 @@ def main() -> None:
     for command in (making, showing):
         command.add_argument("--anchor", default="bsq-18")
         command.add_argument("--figure", type=Path, help="draw the BD-rates, .png or .svg")
+        command.add_argument("--curves", type=Path, help="draw the rate-distortion curves, means over the seeds")
+        command.add_argument("--turned", action="store_true", help="BD-rates of the anchor against each other one")
         command.add_argument("--only", nargs="+", metavar="NAME", help="show these variants")
         command.add_argument("--format", choices=["text", "markdown"], default="text")
     args = parser.parse_args()
@@ -320,7 +339,9 @@ def main() -> None:
         runs = train_all(args)
     if args.only:
         runs = [run for run in runs if run.variant in args.only]
-    show(runs, args.anchor, args.format)
+    show(runs, args.anchor, args.turned, args.format)
+    if args.curves:
+        plot.draw(mean_curves(runs), args.curves)
     if args.figure:
         draw(runs, args.anchor, args.figure)
 
