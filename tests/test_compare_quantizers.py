@@ -10,18 +10,19 @@ pytest.importorskip("bjontegaard")
 from leechcodec.lab import curves
 from leechcodec.quantizers import make_quantizer
 from leechcodec.training.settings import load_settings
-from tools import compare_quantizers as compare
+from tools import compare_quantizers, quantizer_runs
+from tools.quantizer_runs import Run
 from tools.twins import config_of
 
 CONFIG = Path(__file__).parent.parent / "configs" / "twin.toml"
-RUN = compare.Run(
+RUN = Run(
     variant="bsq-18",
     seed=1,
     quantizer="bsq-18",
     bits=18.0,
     steps=10,
     seconds_a_step=0.5,
-    quality=compare.DIAL,
+    quality=compare_quantizers.DIAL,
     bpp=(0.1, 0.2, 0.4, 0.8, 1.6),
     fixed_bpp=(0.2, 0.4, 0.8, 1.6, 3.2),
     psnr=(25.0, 27.0, 29.0, 31.0, 33.0),
@@ -33,47 +34,47 @@ RUN = compare.Run(
 )
 
 
-def at_rate(factor: float, **changes) -> compare.Run:
+def at_rate(factor: float, **changes) -> Run:
     return replace(RUN, bpp=tuple(factor * rate for rate in RUN.bpp), **changes)
 
 
 def test_interval_is_students():
-    found = compare.interval([1.0, 2.0, 3.0])
+    found = quantizer_runs.interval([1.0, 2.0, 3.0])
     assert found.mean == 2.0 and found.deviation == 1.0
     assert found.half == pytest.approx(4.303 / 3**0.5, abs=1e-3)
-    assert compare.interval([5.0]).half is None and compare.interval([]) is None
+    assert quantizer_runs.interval([5.0]).half is None and quantizer_runs.interval([]) is None
 
 
 def test_rates_are_of_pairs_of_one_seed():
     anchor = [RUN, at_rate(2.0, seed=2)]
     ours = [at_rate(0.9, variant="leech"), at_rate(1.8, variant="leech", seed=2), at_rate(9.0, variant="leech", seed=3)]
-    rates = compare.rates_against(anchor, ours, curves.PSNR)
+    rates = quantizer_runs.rates_against(anchor, ours, curves.PSNR)
     assert rates == [pytest.approx(-10.0, abs=1e-6)] * 2
-    assert compare.rates_against(anchor, ours, curves.LPIPS) == []
+    assert quantizer_runs.rates_against(anchor, ours, curves.LPIPS) == []
 
 
 def test_table_and_figure(tmp_path):
     pytest.importorskip("matplotlib")
     runs = [RUN, at_rate(2.0, seed=2), at_rate(0.9, variant="leech"), at_rate(1.9, variant="leech", seed=2)]
-    rows = compare.table(runs, "bsq-18")
+    rows = quantizer_runs.table(runs, "bsq-18")
     assert [row[0] for row in rows] == ["bsq-18", "leech"] and rows[0][2] == ""
     assert rows[1][2].startswith("-7.5 % ±") and rows[1][4] == "–"
-    assert {len(row) for row in rows} == {len(compare.HEADER)}
-    (turned,) = [row for row in compare.table(runs, "leech", turned=True) if row[0] == "bsq-18"]
+    assert {len(row) for row in rows} == {len(quantizer_runs.HEADER)}
+    (turned,) = [row for row in quantizer_runs.table(runs, "leech", turned=True) if row[0] == "bsq-18"]
     assert turned[2] == rows[1][2]
-    assert [curve.bpp[0] for curve in compare.mean_curves(runs)] == pytest.approx([0.15, 0.14])
-    compare.draw(runs, "bsq-18", tmp_path / "figure.svg")
+    assert [curve.bpp[0] for curve in quantizer_runs.mean_curves(runs)] == pytest.approx([0.15, 0.14])
+    quantizer_runs.draw(runs, "bsq-18", tmp_path / "figure.svg")
     assert "BD-rate against bsq-18" in (tmp_path / "figure.svg").read_text()
 
 
 def test_collected_runs_come_back(tmp_path):
     path = tmp_path / "runs.json"
     path.write_text(json.dumps([asdict(RUN)]))
-    assert compare.collected(path) == [RUN]
+    assert quantizer_runs.collected(path) == [RUN]
 
 
 def test_every_variant_is_a_config(tmp_path):
-    for changes in compare.VARIANTS.values():
+    for changes in compare_quantizers.VARIANTS.values():
         path = config_of(CONFIG, changes, 7, tmp_path / "config.toml")
         config, settings = load_settings(path)
         assert config.quantizer == changes["quantizer"] == make_quantizer(config.quantizer).name
@@ -84,4 +85,4 @@ def test_pace_is_a_median(tmp_path):
     log = tmp_path / "log.jsonl"
     rows = [{"step": 50 * i, "seconds": 25.0 * i + (100 if i > 3 else 0)} for i in range(1, 8)]
     log.write_text("\n".join(map(json.dumps, [*rows, {"step": 350, "validation": {}}])))
-    assert compare.seconds_a_step(log) == 0.5
+    assert compare_quantizers.seconds_a_step(log) == 0.5

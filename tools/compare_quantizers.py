@@ -17,7 +17,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec import codec
 from leechcodec.files import write_atomic
-from leechcodec.lab import bdrate, curves, plot
-from leechcodec.lab.errors import require
-from leechcodec.lab.limits import lined_up
+from leechcodec.lab import curves, plot
 from leechcodec.lab.measure import start_worker
 from leechcodec.machine import available_cores
 from leechcodec.training.settings import load_settings
-from tools import quantizer_figure
+from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
 from tools.twins import arguments, config_of, curve_of, trained
 
 LARGE = {
@@ -67,36 +65,6 @@ VARIANTS = LARGE | SMALL
 DIAL = (5.0, 25.0, 45.0, 65.0, 85.0)
 USAGE_AT = 60.0
 """The quality at which tokens are counted."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one trained model showed. Lists run over the dial.
-
-    fixed_bpp: tokens sent times log2 of the codebook's size, without a prior; None for an unbounded code. ms_ssim in
-    dB. seconds_a_step: median, of one thread. entropy: of the tokens' distribution, all stages together, in bits, from
-    counts: with few images an underestimate. used: different codes among so many tokens.
-    """
-
-    variant: str
-    seed: int
-    quantizer: str
-    bits: float
-    steps: int
-    seconds_a_step: float
-    quality: tuple[float, ...]
-    bpp: tuple[float, ...]
-    fixed_bpp: tuple[float, ...] | None
-    psnr: tuple[float, ...]
-    ms_ssim: tuple[float, ...]
-    lpips: tuple[float | None, ...]
-    entropy: float
-    used: int
-    tokens: int
-
-    def curve(self) -> curves.Curve:
-        metrics = {curves.PSNR: self.psnr, curves.MS_SSIM: self.ms_ssim, curves.LPIPS: self.lpips}
-        return curves.Curve(self.variant, self.variant, False, self.bpp, metrics)
 
 
 def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
@@ -133,10 +101,6 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
 
 def _rounded(values: Sequence[float | None]) -> tuple[float | None, ...]:
     return tuple(None if value is None else round(value, 5) for value in values)
-
-
-def read_run(values: dict) -> Run:
-    return Run(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def usage(model: Path, images: Sequence[Path]) -> tuple[float, int, int]:
@@ -197,121 +161,6 @@ def train_all(args: argparse.Namespace) -> list[Run]:
                 write_atomic(args.collect, (text + "\n").encode(), force=True)
             print(f"{variant}, seed {seed}: {run.bpp} bpp, {run.psnr} dB", flush=True)
     return runs
-
-
-def collected(path: Path) -> list[Run]:
-    return [read_run(values) for values in json.loads(path.read_text())]
-
-
-# --- what was found --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Mean over the seeds, sample standard deviation, and half width of the 95 % interval; None with one seed."""
-
-    mean: float
-    deviation: float | None
-    half: float | None
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.1f} %" + ("" if self.half is None else f" ± {self.half:.1f}")
-
-
-def interval(values: Sequence[float]) -> Interval | None:
-    """Student's t; None without a value."""
-    if not values:
-        return None
-    if len(values) == 1:
-        return Interval(values[0], None, None, 1)
-    deviation = statistics.stdev(values)
-    quantile = float(require("scipy.stats").t.ppf(0.975, len(values) - 1))
-    return Interval(statistics.mean(values), deviation, quantile * deviation / len(values) ** 0.5, len(values))
-
-
-def rates_against(anchor: Sequence[Run], runs: Sequence[Run], metric: str) -> list[float]:
-    """BD-rates of some runs against the anchor's of the same seeds, those that exist."""
-    anchors = {run.seed: run.curve() for run in anchor}
-    rates = [bdrate.bd_rate(anchors[run.seed], run.curve(), metric).rate for run in runs if run.seed in anchors]
-    return [rate for rate in rates if rate is not None and math.isfinite(rate)]
-
-
-def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    return {name: [run for run in runs if run.variant == name] for name in dict.fromkeys(run.variant for run in runs)}
-
-
-HEADER = (
-    "quantizer", "bits", "BD-rate: PSNR", "MS-SSIM", "LPIPS", "bpp", "fixed-length", "PSNR", "entropy", "in use",
-    "s a step", "seeds",
-)  # fmt: skip
-
-
-def table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[tuple[str, ...]]:
-    """A row a variant: its BD-rates against the anchor; turned, the anchor's against it. bpp, fixed-length bpp and PSNR
-    at the middle of the dial; tokens at quality 60."""
-    groups = grouped(runs)
-    middle = len(DIAL) // 2
-    rows = []
-    for name, group in groups.items():
-        pair = (group, groups[anchor]) if turned else (groups[anchor], group)
-        found = [interval(rates_against(*pair, metric)) for metric in curves.METRICS]
-        fixed = group[0].fixed_bpp
-        used = statistics.mean(run.used for run in group)
-        rows.append(
-            (
-                name,
-                f"{group[0].bits:.2f}" if fixed else "–",
-                *("" if name == anchor else str(rate or "–") for rate in found),
-                _mean([run.bpp[middle] for run in group], ".3f"),
-                f"{fixed[middle]:.3f}" if fixed else "–",
-                _mean([run.psnr[middle] for run in group], ".2f"),
-                _mean([run.entropy for run in group], ".2f"),
-                f"{used:,.0f}" + (f" ({100 * used / 2 ** group[0].bits:.2g} %)" if fixed else ""),
-                _mean([run.seconds_a_step for run in group], ".2f"),
-                str(len(group)),
-            )
-        )
-    return rows
-
-
-def _mean(values: Sequence[float], form: str) -> str:
-    return f"{statistics.mean(values):{form}}"
-
-
-def show(runs: Sequence[Run], anchor: str, turned: bool, form: str) -> None:
-    if anchor not in {run.variant for run in runs}:
-        raise SystemExit(f"no run of {anchor!r}: {', '.join(sorted({run.variant for run in runs}))}")
-    what = f"of {anchor} against each" if turned else f"against {anchor}"
-    print(f"BD-rates {what}, a pair a seed, with 95 % intervals; {runs[0].steps} steps\n")
-    print(lined_up(HEADER, table(runs, anchor, turned), form))
-
-
-def mean_curves(runs: Sequence[Run]) -> list[curves.Curve]:
-    """A curve a variant: the mean of every point over its seeds."""
-
-    def mean(columns: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
-        return tuple(None if None in point else statistics.mean(point) for point in zip(*columns))
-
-    found = []
-    for name, group in grouped(runs).items():
-        each = [run.curve() for run in group]
-        metrics = {metric: mean([curve.metrics[metric] for curve in each]) for metric in curves.METRICS}
-        found.append(curves.Curve(name, name, False, mean([curve.bpp for curve in each]), metrics))
-    return found
-
-
-def draw(runs: Sequence[Run], anchor: str, target: Path) -> None:
-    groups = grouped(runs)
-    rates = {
-        metric: {name: rates_against(groups[anchor], group, metric) for name, group in groups.items() if name != anchor}
-        for metric in curves.METRICS
-    }
-    halves = {
-        metric: {name: found.half for name, values in row.items() if (found := interval(values))}
-        for metric, row in rates.items()
-    }
-    quantizer_figure.draw(rates, halves, anchor, target)
 
 
 def main() -> None:
