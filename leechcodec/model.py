@@ -41,6 +41,8 @@ class Forward:
     """A stage: (n, dim, h, w)."""
     token_bits: list[Tensor]
     """A stage: (n, h, w), zero where a token was not sampled."""
+    log_partitions: list[Tensor]
+    """A pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
 
 
 class CodecModel(nn.Module):
@@ -86,7 +88,7 @@ class CodecModel(nn.Module):
         weights = knot_weights(quality, self.config.quality_knots)
         features = self.analysis(x, weights)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
-        bits, token_bits = self._rates(codes, quality, x.shape[2], x.shape[3], rate_tokens)
+        bits, token_bits, log_partitions = self._rates(codes, quality, x.shape[2], x.shape[3], rate_tokens)
         return Forward(
             x_hat=x_hat,
             stage_bits=bits,
@@ -96,6 +98,7 @@ class CodecModel(nn.Module):
             z=projected,
             codes=codes,
             token_bits=token_bits,
+            log_partitions=log_partitions,
         )
 
     def reconstruct(
@@ -142,12 +145,13 @@ class CodecModel(nn.Module):
         width: int,
         rate_tokens: int | None,
         first: int = 0,
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Bits of every stage of every image, (B, stages), and of every token, (n, h, w) a stage."""
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Bits of every stage of every image, (B, stages), and of every token, (n, h, w) a stage; log Z as in
+        :class:`Forward`."""
         batch, stages = len(quality), len(self.prior.stages)
         images = [len(code) for code in codes] + [0] * (stages - len(codes))
         token_maps = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
-        bits = torch.zeros(batch, stages, device=quality.device)
+        bits, log_partitions = torch.zeros(batch, stages, device=quality.device), []
 
         def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
             nonlocal bits
@@ -161,9 +165,10 @@ class CodecModel(nn.Module):
                 rows = rows[torch.randperm(total, device=rows.device)[:rate_tokens]]
             flat_params = params.permute(0, 2, 3, 1).reshape(-1, self.prior.num_params)[rows]
             flat_codes = code.permute(0, 2, 3, 1).reshape(-1, self.quantizer.dim)[rows]
-            token_bits = self.quantizer.bits_of(
+            token_bits, log_z = self.quantizer.bits_and_log_partition(
                 flat_params.float().reshape(-1, self.quantizer.dim, self.quantizer.params_per_coordinate), flat_codes
             )
+            log_partitions.append(log_z)
             token_maps[stage][rows] = token_bits.detach()
             image = rows // (code.shape[2] * code.shape[3])
             one_stage = F.one_hot(torch.tensor(stage), bits.shape[1]).to(bits)
@@ -172,7 +177,8 @@ class CodecModel(nn.Module):
             return code
 
         drive(self.prior.walk(FloatView(self.prior, quality), height, width, images), answer)
-        return bits, [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(token_maps, codes, strict=True)]
+        token_maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(token_maps, codes, strict=True)]
+        return bits, token_maps, log_partitions
 
     def encode(self, x: Tensor, quality: float) -> list[Tensor]:
         """Codes of one image, coarse to fine: int8 (1, dim, h, w) for each stage that this quality sends.

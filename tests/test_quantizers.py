@@ -72,6 +72,23 @@ def test_probabilities_of_the_codebook_sum_to_one(name):
     assert torch.exp2(-bits.double()).sum() == pytest.approx(1, abs=1e-3)
 
 
+def test_what_a_penalty_on_log_z_moves():
+    """Λ24-SQ's codewords have one length: d, the same in every coordinate, adds a constant to all scores, so log Z is
+    free to be anything at equal probabilities. With the origin, whose score is 0, it is that code's own rate."""
+    torch.manual_seed(0)
+    params, codes = torch.randn(4, 24, 3), torch.from_numpy(leech.codebook()[:4].copy()).float()
+    higher = params + torch.tensor([0.0, 0.0, 0.5])
+    bits, log_z = make_quantizer("leech").bits_and_log_partition(params, codes)
+    same, shifted = make_quantizer("leech").bits_and_log_partition(higher, codes)
+    assert torch.allclose(bits, same, atol=1e-3) and torch.allclose(
+        shifted - log_z, torch.tensor(32 / 8 * 0.5), atol=1e-4
+    )
+    ball = make_quantizer("leech-ball")
+    assert torch.equal(bits, make_quantizer("leech").bits_of(params, codes))
+    silent, total = ball.bits_and_log_partition(params, torch.zeros(4, 24))
+    assert torch.allclose(total, silent * np.log(2), rtol=1e-6)
+
+
 def test_probabilities_of_signs_sum_to_one():
     quantizer = make_quantizer("bsq-4")
     book = 2.0 * (torch.arange(16)[:, None] >> torch.arange(4) & 1) - 1

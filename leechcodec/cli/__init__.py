@@ -35,9 +35,10 @@ def main() -> None:
 @click.option("--init", type=click.Path(path_type=Path), help="Start from this checkpoint, or model folder.")
 @click.option("--steps", type=click.IntRange(1), help="Train for so many steps instead of the config's number.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
-@click.option("--lpips-weights", type=click.Path(path_type=Path), help="AlexNet, for a config with [perceptual].")
+@click.option("--lpips-weights", type=click.Path(path_type=Path), help="AlexNet, for [perceptual] or lpips.")
+@click.option("--vf-weights", type=click.Path(path_type=Path), help="AlexNet, for a config with vf_weight.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …")
-def train(config, data, out, resume, init, steps, threads, lpips_weights, device) -> None:
+def train(config, data, out, resume, init, steps, threads, lpips_weights, vf_weights, device) -> None:
     """Train the model of CONFIG (TOML), or a second decoder for a model's files where it has a table [perceptual].
 
     Resumable at any step; a model on several devices through torchrun.
@@ -47,7 +48,8 @@ def train(config, data, out, resume, init, steps, threads, lpips_weights, device
 
     perceptual = load_perceptual(config)
     if perceptual is None:
-        run(config, data, out, resume=resume, init=init, steps=steps, threads=threads, device=device)
+        options = {"init": init, "lpips_weights": lpips_weights, "vf_weights": vf_weights}
+        run(config, data, out, resume=resume, steps=steps, threads=threads, device=device, **options)
         return
     if init or lpips_weights is None:
         raise click.UsageError("a config with [perceptual] needs --lpips-weights, and starts from its base alone")

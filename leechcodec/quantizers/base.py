@@ -208,8 +208,13 @@ class Quantizer(nn.Module, ABC):
 
     def bits_of(self, params: Tensor, codes: Tensor) -> Tensor:
         """-log2 p(c), differentiable: params (N, dim, P), codes float (N, dim) -> (N,) bits."""
+        return self.bits_and_log_partition(params, codes)[0]
+
+    def bits_and_log_partition(self, params: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`bits_of`, and log Z in nats that it took: (N,) each."""
         with torch.autocast(params.device.type, enabled=False):
-            return (self.log_partition(params.float()) - self.score(params.float(), codes)) * 1.4426950408889634
+            log_z = self.log_partition(params.float())
+            return (log_z - self.score(params.float(), codes)) * 1.4426950408889634, log_z
 
     @abstractmethod
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:

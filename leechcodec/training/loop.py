@@ -1,6 +1,6 @@
 """The training loop: one function, resumable at any step, on one device or several (torchrun).
 
-settings ─▶ images in memory ─▶ crops ─▶ CodecModel ─▶ λ·255²·MSE + bpp ─▶ Muon + AdamW ─▶ EMA ─▶ checkpoint
+settings ─▶ images in memory ─▶ crops ─▶ CodecModel ─▶ objective ─▶ Muon or Dion + AdamW ─▶ EMA ─▶ checkpoint
 """
 
 import json
@@ -19,12 +19,12 @@ from tqdm import tqdm
 from leechcodec.config import ModelConfig
 from leechcodec.errors import LqError
 from leechcodec.model import CodecModel
-from leechcodec.training.contest import contest_loss
 from leechcodec.training.data import Cropper, load_images
+from leechcodec.training.dion import Dion
 from leechcodec.training.grow import load_grown
 from leechcodec.training.muon import Muon
+from leechcodec.training.objective import Objective
 from leechcodec.training.settings import TrainingConfig, load_settings
-from leechcodec.training.similarity import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.training.validation import validate
 
@@ -37,13 +37,13 @@ class TrainingError(LqError):
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Matrices for Muon; everything else, and the layers that touch pixels or probabilities, for AdamW."""
-    muon, adam = [], []
+    """Matrices for Muon or Dion; everything else, and the layers that touch pixels or probabilities, for AdamW."""
+    matrices, others = [], []
     for name, parameter in model.named_parameters():
         boundary = ".head." in name or name.startswith(("synthesis.head", "analysis.stem"))
         matrix = name.endswith(".weight") and parameter.ndim >= 2 and not boundary
-        (muon if matrix else adam).append(parameter)
-    return muon, adam
+        (matrices if matrix else others).append(parameter)
+    return matrices, others
 
 
 def stratified_quality(count: int, generator: torch.Generator, low: float = 1.0, high: float = 100.0) -> Tensor:
@@ -52,42 +52,12 @@ def stratified_quality(count: int, generator: torch.Generator, low: float = 1.0,
     return (low + (high - low) * steps / count).flip(0)
 
 
-def loss_of(
-    model: nn.Module,
-    batch: Tensor,
-    quality: Tensor,
-    config: ModelConfig,
-    settings: TrainingConfig,
-    rate_weight: float = 1.0,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Loss (scalar), and what is worth logging: per-image MSE (0..1), bpp, and mean bits a token of each stage."""
-    x = batch.float() / 127.5 - 1
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        out = model(x.contiguous(memory_format=torch.channels_last), quality, settings.rate_tokens)
-    mse = (out.x_hat.float() - x).square().mean((1, 2, 3)) / 4
-    pixels = x.shape[2] * x.shape[3]
-    bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
-    lmbda = torch.tensor([config.lmbda(q) for q in quality.tolist()], device=x.device)
-    weight = (lmbda / (config.lmbda_min * config.lmbda_max) ** 0.5) ** -settings.loss_exponent
-    distortion = 255**2 * mse
-    if settings.similarity:
-        unlike = 1 - ms_ssim(x / 2 + 0.5, out.x_hat.float() / 2 + 0.5)
-        distortion = distortion.lerp(PER_SQUARED_ERROR * unlike, settings.similarity)
-    losses = lmbda * distortion + rate_weight * bpp + commitment
-    if settings.contest:
-        bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            change = contest_loss(
-                bare,
-                x.contiguous(memory_format=torch.channels_last),
-                quality,
-                out,
-                (1 - settings.similarity) * lmbda * 255**2 / 4,
-            )
-        losses = losses + settings.contest * change / pixels
-    loss = (weight * losses).mean()
-    loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
-    return loss, mse.detach(), bpp.detach(), out.stage_bits.detach()
+def optimizer_of(settings: TrainingConfig, matrices: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The settings' optimizer for matrices."""
+    options = {"lr": settings.muon_lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "dion":
+        return Dion(matrices, rank=settings.dion_rank, **options)
+    return Muon(matrices, **options)
 
 
 def train(
@@ -100,13 +70,16 @@ def train(
     threads: int | None = None,
     device: str = "cpu",
     init: Path | None = None,
+    lpips_weights: Path | None = None,
+    vf_weights: Path | None = None,
 ) -> None:
     """Train the model of a config file.
 
     data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's
     checkpoint. steps: stop (and plan the decay) there instead of at the config's number. init: a checkpoint whose
     averaged weights are the start, or a released model's folder; it may have fewer token stages and another dial
-    (grow.py). Raises ConfigError, ModelError and TrainingError.
+    (grow.py). lpips_weights, vf_weights: what a config with lpips or vf_weight needs (objective.py). Raises
+    ConfigError, ModelError and TrainingError.
     """
     config, settings = load_settings(config_path)
     if steps is not None:
@@ -121,16 +94,20 @@ def train(
     torch.manual_seed(settings.seed)
     model = CodecModel(config).to(device).to(memory_format=torch.channels_last)
     ema = {name: p.detach().clone() for name, p in model.named_parameters()}
-    muon_params, adam_params = split_parameters(model)
+    objective = Objective(
+        config, settings, model.quantizer.dim, lpips_weights=lpips_weights, vf_weights=vf_weights, device=device
+    )
+    matrices, others = split_parameters(model)
+    groups = [{"params": others}, *objective.parameter_groups()]
     optimizers = {
-        "muon": Muon(muon_params, lr=settings.muon_lr, weight_decay=settings.weight_decay),
-        "adam": torch.optim.AdamW(adam_params, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0),
+        settings.optimizer: optimizer_of(settings, matrices),
+        "adam": torch.optim.AdamW(groups, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0),
     }
     generator = torch.Generator().manual_seed(settings.seed * 1000 + rank)
     step, seconds, mean_loss = 0, 0.0, None
     path = out / "checkpoint.safetensors"
     if resume:
-        step, seconds, mean_loss = load_checkpoint(path, config, model, ema, optimizers, generator)
+        step, seconds, mean_loss = load_checkpoint(path, config, model, ema, optimizers, generator, objective.trained)
         if rank:  # the checkpoint holds rank 0's place in the data
             generator.manual_seed(settings.seed * 1000 + rank + 1_000_003 * step)
     elif init is not None:
@@ -158,14 +135,15 @@ def train(
 
     while step < settings.steps:
         factor = settings.rate_factor(step)
-        optimizers["muon"].param_groups[0]["lr"] = settings.muon_lr * factor
-        optimizers["adam"].param_groups[0]["lr"] = settings.adam_lr * factor
+        for group in (group for optimizer in optimizers.values() for group in optimizer.param_groups):
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
         batch = crops(settings.batch, settings.crop)
         quality = stratified_quality(settings.batch, generator, *settings.dial).to(device)
-        loss, mse, bpp, stage_bits = loss_of(parallel, batch, quality, config, settings, settings.rate_weight(step))
-        loss.backward()
+        outcome = objective(parallel, batch, quality, step)
+        outcome.backward()
+        objective.average_gradients(world)
         norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        value = _mean_over_ranks(loss.detach(), world)  # one decision for all: to step or to skip
+        value = _mean_over_ranks(outcome.loss.detach(), world)  # one decision for all: to step or to skip
         step += 1
         usable = value == value and bool(torch.isfinite(norm))
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
@@ -192,12 +170,12 @@ def train(
                 "seconds": round(elapsed, 1),
                 "loss": round(value, 4),
                 "mean_loss": round(mean_loss or 0.0, 4),
-                "psnr": round(-10 * torch.log10(mse).mean().item(), 2),
-                "bpp": round(bpp.mean().item(), 4),
-                "token_bits": [round(b, 1) for b in _bits_a_token(config, stage_bits, quality, batch)],
+                "psnr": round(-10 * torch.log10(outcome.mse).mean().item(), 2),
+                "bpp": round(outcome.bpp.mean().item(), 4),
+                "token_bits": [round(b, 1) for b in _bits_a_token(config, outcome.stage_bits, quality, batch)],
                 "lr": round(settings.muon_lr * factor, 6),
             }
-            log_row(out, row)
+            log_row(out, row | {name: round(value.item(), 4) for name, value in outcome.terms.items()})
             progress.set_postfix(loss=f"{mean_loss:.3f}", bpp=row["bpp"], psnr=row["psnr"])
         if main and (step % settings.validation_every == 0 or step == settings.steps) and validation:
             with _swapped(model, ema):
@@ -205,7 +183,9 @@ def train(
         due = time.monotonic() - last_save > 60 * settings.checkpoint_minutes
         if main and (due or step == settings.steps):
             elapsed = time.monotonic() - started
-            save_checkpoint(path, config, model, ema, optimizers, generator, step, elapsed, mean_loss)
+            save_checkpoint(
+                path, config, model, ema, optimizers, generator, step, elapsed, mean_loss, objective.trained
+            )
             last_save = time.monotonic()
     progress.close()
     if world > 1:

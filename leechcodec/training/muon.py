@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -41,12 +41,7 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure=None) -> None:
         for group in self.param_groups:
-            shapes = defaultdict(list)
-            for p in group["params"]:
-                if p.grad is not None:
-                    matrix = p.grad.reshape(p.shape[0], -1)
-                    shapes[matrix.shape].append((p, matrix))
-            for (rows, columns), items in shapes.items():
+            for items in by_shape(group["params"]).values():
                 updates = []
                 for p, grad in items:
                     state = self.state[p]
@@ -55,7 +50,22 @@ class Muon(Optimizer):
                     state["momentum"].lerp_(grad, 1 - group["momentum"])
                     updates.append(grad.lerp(state["momentum"], group["momentum"]))
                 directions = orthonormalize(torch.stack(updates), group["steps"])
-                size = 0.2 * max(rows, columns) ** 0.5
                 for (p, _), direction in zip(items, directions):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(direction.reshape(p.shape).to(p.dtype), alpha=-group["lr"] * size)
+                    move(p, direction, group)
+
+
+def by_shape(params: Iterable[nn.Parameter]) -> dict[torch.Size, list[tuple[nn.Parameter, Tensor]]]:
+    """Parameters that have a gradient, each with it as a matrix, grouped by the matrix's shape."""
+    shapes = defaultdict(list)
+    for p in params:
+        if p.grad is not None:
+            matrix = p.grad.reshape(p.shape[0], -1)
+            shapes[matrix.shape].append((p, matrix))
+    return shapes
+
+
+def move(p: nn.Parameter, direction: Tensor, group: dict) -> None:
+    """Weight decay, then a step against a direction (rows, columns) whose singular values are about 1."""
+    size = 0.2 * max(direction.shape) ** 0.5
+    p.mul_(1 - group["lr"] * group["weight_decay"])
+    p.add_(direction.reshape(p.shape).to(p.dtype), alpha=-group["lr"] * size)

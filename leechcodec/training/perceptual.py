@@ -4,7 +4,7 @@ x ─▶ released model, frozen ─▶ codes ─▶ g_s, its fine scales trained
                                                                           └─▶ discriminator ─▶ "real or decoded?"
 
 The tokens stay those of the released model, so any file decodes either way. Zhao et al., arXiv 2512.14697, train with
-these losses; the discriminator is that of Isola et al., arXiv 1611.07004, with spectral norm and the hinge loss.
+these losses.
 """
 
 import sys
@@ -15,15 +15,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 from tqdm import tqdm
 
 from leechcodec.checkpoint import load_model, save_decoder
 from leechcodec.errors import ConfigError
 from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
+from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.loop import log_row
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.transforms import SynthesisTransform, TokenStage, knot_weights
@@ -90,21 +89,6 @@ def load_perceptual(path: Path) -> PerceptualConfig | None:
     if unknown := sorted(set(tables["perceptual"]) - known):
         raise ConfigError(f"{path}: unknown perceptual key {unknown[0]!r} (known: {', '.join(sorted(known))})")
     return PerceptualConfig(**tables["perceptual"])
-
-
-class Discriminator(nn.Module):
-    """Real or decoded, patch by patch: (B, 3, H, W) -> (B, 1, H / 8, W / 8), larger for real. Looks at 46 pixels."""
-
-    def __init__(self, widths: Sequence[int] = (48, 96, 192)) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for a, b in zip((3, *widths), widths):
-            layers += [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
-        layers += [spectral_norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
 
 
 class PerceptualNetworks(nn.Module):
@@ -206,7 +190,7 @@ def train_perceptual(
         x, x_hat = pictures(crops(config.batch, config.crop))
 
         discriminator.requires_grad_(True)
-        judged = F.relu(1 - discriminator(x)).mean() + F.relu(1 + discriminator(x_hat.detach())).mean()
+        judged = hinge_loss(discriminator, x, x_hat)
         judged.backward()
         optimizers["discriminator"].step()
         discriminator.requires_grad_(False)

@@ -1,5 +1,6 @@
 """Training settings: the [training] table of a config file, beside its [model] table."""
 
+import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,15 +15,21 @@ class TrainingConfig:
 
     Loss of an image: weight · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ the
     expected change of contest.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight · the
-    quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ). D = (1 - similarity) · 255² · MSE +
-    similarity · 1300 · (1 - MS-SSIM).
+    quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
+    vf_weight · the loss of alignment.py. D = (1 - similarity - mae - lpips) · 255² · MSE + similarity · 1300 · (1 -
+    MS-SSIM) + mae · 3000 · MAE + lpips · 330 · LPIPS - adversarial · 330 · discriminator(x̂), errors of values 0..1.
     """
 
     steps: int = 10_000
     batch: int = 16
     crop: int = 128
     seed: int = 1
+    optimizer: str = "muon"
+    """Of the matrices: "muon", or "dion" (dion.py)."""
+    dion_rank: float = 1.0
+    """Rank of Dion's updates as a share of a matrix's smaller side."""
     muon_lr: float = 2e-3
+    """Of the matrices, whichever optimizer they have: the size of an update is the same."""
     adam_lr: float = 1e-3
     weight_decay: float = 0.1
     warmup: int = 100
@@ -46,6 +53,18 @@ class TrainingConfig:
     """Weight of the contests between a token and its nearest other code (contest.py); 0: none, and no time spent."""
     similarity: float = 0.0
     """Share of the distortion given to MS-SSIM in place of the squared error (similarity.py)."""
+    mae: float = 0.0
+    """Share of the distortion given to the mean absolute error."""
+    lpips: float = 0.0
+    """Share of the distortion given to LPIPS."""
+    adversarial: float = 0.0
+    """Weight of a discriminator's verdict in the distortion, in units of LPIPS (discriminator.py)."""
+    adversarial_start: int = 500
+    """The discriminator learns alone up to this step."""
+    z_loss: float = 0.0
+    """Weight of the mean square of the prior's log Z in nats, over the tokens of the rate term (docs/training.md)."""
+    vf_weight: float = 0.0
+    """Weight of the alignment of z with a frozen vision network (alignment.py)."""
     dial: tuple[float, float] = (1.0, 100.0)
     """The qualities that a batch is spread over; twice the same for a model of a single rate."""
     ema: float = 0.998
@@ -63,11 +82,26 @@ class TrainingConfig:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
         if self.precision not in ("bf16", "float32"):
             raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
-        if not 0 <= self.similarity <= 1:
-            raise ConfigError(f"similarity is a share, 0..1, got {self.similarity}")
+        if self.optimizer not in ("muon", "dion"):
+            raise ConfigError(f"optimizer must be 'muon' or 'dion', got {self.optimizer!r}")
+        for name in ("similarity", "mae", "lpips", "adversarial", "z_loss", "vf_weight", "dion_rank"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ConfigError(f"{name} must be a number, 0 or more, got {value!r}")
+        if not 0 < self.dion_rank <= 1:
+            raise ConfigError(f"dion_rank is a share, above 0 and up to 1, got {self.dion_rank}")
+        if self.squared_share < 0:
+            raise ConfigError(f"similarity, mae and lpips are shares, at most 1 in all, not {1 - self.squared_share:g}")
+        if self.contest and not self.squared_share:
+            raise ConfigError("contest compares squared errors: similarity, mae and lpips must leave them a share")
         numbers = isinstance(self.dial, tuple) and all(isinstance(value, int | float) for value in self.dial)
         if not numbers or len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
             raise ConfigError(f"dial must be two qualities in 1..100, the lower one first, got {self.dial}")
+
+    @property
+    def squared_share(self) -> float:
+        """The squared error's share of the distortion."""
+        return round(1 - self.similarity - self.mae - self.lpips, 12)  # 1 - 0.9 - 0.1 is not 0
 
     def rate_weight(self, step: int) -> float:
         """Weight of the rate term at a step."""

@@ -1,7 +1,8 @@
 """Checkpoints: safetensors only, written to a temporary name and renamed, the one before kept beside.
 
-Holds the model's state (float32), its weights' average (float32), Muon's momentum (bf16), AdamW's moments (float32) and
-the random state; the step, the seconds trained and the model config are in the file's metadata.
+Holds the model's state (float32), its weights' average (float32), Muon's or Dion's momentum and Dion's bases (bf16),
+AdamW's moments (float32), the networks that are trained beside the model (objective.py) and the random state; the step,
+the seconds trained and the model config are in the file's metadata.
 """
 
 import json
@@ -18,6 +19,9 @@ from torch.optim import Optimizer
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
 
+HALVED = ("momentum", "basis")
+"""An optimizer's state that is kept in bf16."""
+
 
 def save_checkpoint(
     path: Path,
@@ -29,16 +33,22 @@ def save_checkpoint(
     step: int,
     seconds: float,
     mean_loss: float | None,
+    trained: nn.Module | None = None,
 ) -> None:
-    """Write everything a run needs to go on. Never leaves half a file behind."""
+    """Write everything a run needs to go on. Never leaves half a file behind.
+
+    trained: networks beside the model, whose weights are not averaged.
+    """
+    trained = trained or nn.Module()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"ema.{name}": value for name, value in ema.items()}
-    names = {id(p): name for name, p in model.named_parameters()}
+    tensors |= {f"objective.{name}": value for name, value in trained.state_dict().items()}
+    names = {id(p): name for name, p in _parameters(model, trained).items()}
     for kind, optimizer in optimizers.items():
         for parameter, state in optimizer.state.items():
             for key, value in state.items():
                 value = torch.as_tensor(value)
-                value = value.bfloat16() if key == "momentum" else value
+                value = value.bfloat16() if key in HALVED else value
                 tensors[f"{kind}.{key}.{names[id(parameter)]}"] = value
     tensors["random.crops"] = generator.get_state()
     tensors["random.torch"] = torch.get_rng_state()
@@ -62,21 +72,26 @@ def load_checkpoint(
     ema: dict[str, Tensor],
     optimizers: dict[str, Optimizer],
     generator: torch.Generator,
+    trained: nn.Module | None = None,
 ) -> tuple[int, float, float | None]:
     """Restore a run. Returns (step, seconds, mean loss).
 
-    Raises ModelError where the file is missing, damaged or of another architecture.
+    Raises ModelError where the file is missing, damaged or of another architecture, or lacks a network of `trained`.
     """
     metadata, tensors = _read(path, config)
-    parameters = dict(model.named_parameters())
+    trained = trained or nn.Module()
+    beside = {name: tensors.get(f"objective.{name}") for name in trained.state_dict()}
+    if missing := [name for name, value in beside.items() if value is None]:
+        raise ModelError(f"{path}: no objective.{missing[0]}: this run was started without that term of the loss")
+    trained.load_state_dict(beside)
     with torch.no_grad():
-        for name, parameter in parameters.items():
+        for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model.{name}"])
             ema[name].copy_(tensors[f"ema.{name}"])
         _load_buffers(model, tensors)
     for kind, optimizer in optimizers.items():
         keys = {name.split(".")[1] for name in tensors if name.startswith(f"{kind}.")}
-        for name, parameter in parameters.items():
+        for name, parameter in _parameters(model, trained).items():
             for key in keys:
                 value = tensors.get(f"{kind}.{key}.{name}")
                 if value is not None:
@@ -85,6 +100,10 @@ def load_checkpoint(
     generator.set_state(tensors["random.crops"])
     torch.set_rng_state(tensors["random.torch"])
     return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata.get("mean_loss", "null"))
+
+
+def _parameters(model: nn.Module, trained: nn.Module) -> dict[str, nn.Parameter]:
+    return dict(model.named_parameters()) | dict(trained.named_parameters(prefix="objective"))
 
 
 def load_weights(path: Path, config: ModelConfig, model: nn.Module) -> dict[str, str]:

@@ -9,9 +9,12 @@ import torch
 from PIL import Image
 
 from leechcodec.errors import ConfigError, ModelError
+from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, is_validation, load_images
 from leechcodec.training.loop import stratified_quality, train
 from leechcodec.training.settings import TrainingConfig, load_settings
+from leechcodec.training.state import load_weights
+from tests.lab.lab_files import lpips_weights
 from tests.tiny import LAYOUT
 
 MODEL = "[model]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in LAYOUT.items())
@@ -56,8 +59,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, photographs):
             assert (whole[name] - parts[name]).norm() <= 0.02 * whole[name].norm(), name
 
 
+def test_a_run_with_every_option_goes_on_where_it_stopped(tmp_path, photographs):
+    """Dion's bases, the discriminator and the linear map of the alignment are in the checkpoint."""
+    extra = (
+        "optimizer = 'dion'\ndion_rank = 0.5\nmae = 0.3\nadversarial = 0.02\nadversarial_start = 1\nvf_weight = 0.1\n"
+    )
+    options = {"threads": 1, "vf_weights": lpips_weights(tmp_path)}
+    settings = settings_file(tmp_path, 4, extra + "z_loss = 1e-4\n")
+    train(settings, [photographs], tmp_path / "whole", **options)
+    train(settings, [photographs], tmp_path / "parts", steps=2, **options)
+    train(settings, [photographs], tmp_path / "parts", resume=True, **options)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert whole.keys() == parts.keys() and not any(name.startswith("ema.objective") for name in whole)
+    assert whole["dion.basis.synthesis.up.0.weight"].shape == (32, 4)
+    for name in whole:
+        if name.startswith(("model.", "objective.")):  # momentum and bases are kept in bf16
+            assert (whole[name] - parts[name]).norm() <= 0.02 * whole[name].norm(), name
+    # A model takes such a checkpoint as any other; a term that was not there before is refused.
+    config, _ = load_settings(settings)
+    load_weights(tmp_path / "whole" / "checkpoint.safetensors", config, CodecModel(config))
+    train(settings_file(tmp_path, 1), [photographs], tmp_path / "plain", threads=1)
+    with pytest.raises(ModelError, match="no objective.discriminator"):
+        train(settings, [photographs], tmp_path / "plain", resume=True, **options)
+
+
 def test_two_processes_train_one_model(tmp_path, photographs):
-    settings = settings_file(tmp_path, 2, "spike_factor = 100.0\n")
+    extra = "spike_factor = 100.0\nvf_weight = 0.1\nadversarial = 0.01\nz_loss = 1e-4\n"
+    settings = settings_file(tmp_path, 2, extra)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [
         "-m",
@@ -70,6 +98,8 @@ def test_two_processes_train_one_model(tmp_path, photographs):
         tmp_path / "run",
         "--threads",
         "1",
+        "--vf-weights",
+        lpips_weights(tmp_path),
     ]
     command, environment = [str(part) for part in command], os.environ | {"OMP_NUM_THREADS": "1"}
     for extra in (["--steps", "1"], ["--resume"]):
@@ -99,6 +129,7 @@ def test_settings_name_what_is_wrong(tmp_path):
         ("[training]\nstep = 1", "unknown training key 'step'"),
         ("[data]", r"unknown table \[data\]"),
         ("[training]\ncrop = 100", "multiple of 64"),
+        ("[training]\noptimizer = 'adam'", "'muon' or 'dion'"),
         ("[model]\nwidth = 3", "unknown model config key 'width'"),
         ("[training", "c.toml"),
     ):

@@ -8,7 +8,6 @@ from torch import nn
 from leechcodec import codec
 from leechcodec.checkpoint import load_model, save_decoder
 from leechcodec.errors import ConfigError, ModelError
-from leechcodec.training import perceptual
 from leechcodec.training.perceptual import PerceptualConfig, codes_of, load_perceptual, train_perceptual, trained_names
 from tests.lab.lab_files import picture
 
@@ -105,16 +104,3 @@ def test_a_decoder_of_another_model_is_refused(tmp_path, tiny_folder):
     (tmp_path / "older" / "config.json").write_text(json.dumps({"base": tiny_folder.name, "token_model": "00"}))
     with pytest.raises(ModelError, match="token model"):
         load_model(tmp_path / "older")
-
-
-def test_the_discriminator_learns():
-    torch.manual_seed(0)
-    judge = perceptual.Discriminator((8, 8, 8))
-    optimizer = torch.optim.Adam(judge.parameters(), lr=1e-2)
-    real, decoded = torch.rand(4, 3, 32, 32), torch.full((4, 3, 32, 32), 0.5)
-    for _ in range(30):
-        loss = torch.relu(1 - judge(real)).mean() + torch.relu(1 + judge(decoded)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert judge(real).mean() > judge(decoded).mean() + 0.3

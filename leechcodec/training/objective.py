@@ -1,0 +1,166 @@
+"""What training minimises: the loss of a batch, and the networks that only training needs.
+
+x ─▶ model ─┬─▶ x̂ ─────────▶ squared error, MS-SSIM, MAE, LPIPS, discriminator ─▶ D ─┐
+            ├─▶ bits ─────────────────────────────────────────────────────────▶ bpp ─┼─▶ loss
+            └─▶ z, log Z ─▶ commitment, contest, Z-loss, alignment ──────────────────┘
+
+Whatever has weight zero in the settings is neither built nor computed.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ConfigError
+from leechcodec.model import Forward
+from leechcodec.training.alignment import Alignment
+from leechcodec.training.contest import contest_loss
+from leechcodec.training.discriminator import Discriminator, hinge_loss
+from leechcodec.training.settings import TrainingConfig
+from leechcodec.training.similarity import PER_SQUARED_ERROR, ms_ssim
+
+PER_ABSOLUTE_ERROR = 3000.0
+"""What MAE (values 0..1) weighs against 255² · MSE: they are equal at 30 dB (the released model's decoded sample has
+255² · MSE = 17.0 · 255 · MAE at 27.2 dB, 10.8 · 255 · MAE at 30.9 dB)."""
+PER_LPIPS = 330.0
+"""What LPIPS weighs against 255² · MSE: their ratio is 300 to 400 for the released model on Kodak at every quality."""
+DISCRIMINATOR_LR = 3e-4
+"""Peak rate of AdamW, with betas of 0.5 and 0.99, for the discriminator: as for the second decoder (perceptual.py)."""
+
+
+@dataclass
+class Outcome:
+    """A batch's loss, and what is worth logging."""
+
+    loss: Tensor
+    """Scalar, of the model."""
+    mse: Tensor
+    """(B,), values 0..1."""
+    bpp: Tensor
+    """(B,)."""
+    stage_bits: Tensor
+    """(B, stages)."""
+    discriminator_loss: Tensor | None = None
+    """Scalar, of the discriminator alone: no gradient of it reaches the model."""
+    terms: dict[str, float | Tensor] = field(default_factory=dict)
+    """Optional terms of the loss before their weights, scalars."""
+
+    def backward(self) -> None:
+        (self.loss if self.discriminator_loss is None else self.loss + self.discriminator_loss).backward()
+
+
+class Objective:
+    """The loss of a config's settings.
+
+    lpips_weights, vf_weights: AlexNet's file or its folder (lab/lpips_net.py), where the settings have lpips or
+    vf_weight. Raises ConfigError where one is missing, ModelError for a file of another network, MissingPackageError
+    where lpips is not installed. The global random state is left as it was.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        settings: TrainingConfig,
+        dim: int,
+        *,
+        lpips_weights: Path | None = None,
+        vf_weights: Path | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.settings = config, settings
+        self.trained = nn.ModuleDict()
+        """Networks trained beside the model, kept in checkpoints."""
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            if settings.lpips:
+                from leechcodec.lab.lpips_net import Lpips  # lpips is an extra
+
+                self.lpips = Lpips(_given(lpips_weights, "lpips", "--lpips-weights")).net.to(device)
+            if settings.adversarial:
+                self.trained["discriminator"] = Discriminator().to(device)
+            if settings.vf_weight:
+                weights = _given(vf_weights, "vf_weight", "--vf-weights")
+                self.trained["alignment"] = Alignment(config, dim, weights, device)
+
+    def parameter_groups(self) -> list[dict]:
+        """For AdamW, one a network."""
+        own = {"discriminator": {"lr": DISCRIMINATOR_LR, "betas": (0.5, 0.99)}}
+        return [{"params": list(part.parameters())} | own.get(name, {}) for name, part in self.trained.items()]
+
+    def average_gradients(self, world: int) -> None:
+        """Over the processes, since no DistributedDataParallel wraps these networks."""
+        for parameter in self.trained.parameters() if world > 1 else ():
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= world
+
+    def __call__(self, model: nn.Module, batch: Tensor, quality: Tensor, step: int) -> Outcome:
+        """model: a CodecModel, or one wrapped for several devices. batch: uint8 (B, 3, H, W). quality: (B,), not
+        rising. step: of the run, 0 for the first."""
+        settings = self.settings
+        x = batch.float() / 127.5 - 1
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            out = model(x.contiguous(memory_format=torch.channels_last), quality, settings.rate_tokens)
+        x_hat, terms = out.x_hat.float(), {}
+        mse = (x_hat - x).square().mean((1, 2, 3)) / 4
+        pixels = x.shape[2] * x.shape[3]
+        bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
+        lmbda = torch.tensor([self.config.lmbda(q) for q in quality.tolist()], device=x.device)
+        weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
+        distortion = self._distortion(x, x_hat, 255**2 * mse, terms)
+        if settings.adversarial and step >= settings.adversarial_start:
+            distortion = distortion - settings.adversarial * PER_LPIPS * self._verdict(x_hat)
+        losses = lmbda * distortion + settings.rate_weight(step) * bpp + commitment
+        if settings.contest:
+            losses = losses + settings.contest * self._contest(model, x, quality, out, lmbda) / pixels
+        loss = (weight * losses).mean()
+        loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
+        if settings.z_loss:
+            terms["z_loss"] = torch.cat(out.log_partitions).square().mean()
+            loss = loss + settings.z_loss * terms["z_loss"]
+        if settings.vf_weight:
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+                terms["vf"] = self.trained["alignment"](x, out.z)
+            loss = loss + settings.vf_weight * terms["vf"]
+        judged = hinge_loss(self.trained["discriminator"], x, x_hat) if settings.adversarial else None
+        if judged is not None:
+            terms["judged"] = judged
+        terms = {name: value.detach() for name, value in terms.items()}
+        return Outcome(loss, mse.detach(), bpp.detach(), out.stage_bits.detach(), judged, terms)
+
+    def _distortion(self, x: Tensor, x_hat: Tensor, squared: Tensor, terms: dict[str, Tensor]) -> Tensor:
+        """(B,), in units of 255² · MSE. x, x_hat: (B, 3, H, W) in -1..1. squared: (B,)."""
+        settings, result = self.settings, squared
+        if settings.similarity:
+            unlike = 1 - ms_ssim(x / 2 + 0.5, x_hat / 2 + 0.5)
+            result = squared.lerp(PER_SQUARED_ERROR * unlike, settings.similarity)
+        if settings.mae:
+            absolute = (x_hat - x).abs().mean((1, 2, 3)) / 2
+            result = result + settings.mae * (PER_ABSOLUTE_ERROR * absolute - squared)
+        if settings.lpips:
+            unlike = self.lpips(x_hat, x).reshape(-1)
+            terms["lpips"] = unlike.mean()
+            result = result + settings.lpips * (PER_LPIPS * unlike - squared)
+        return result
+
+    def _verdict(self, x_hat: Tensor) -> Tensor:
+        """How real each picture looks to the discriminator as it is, (B,)."""
+        discriminator = self.trained["discriminator"].requires_grad_(False)
+        verdict = discriminator(x_hat).mean((1, 2, 3))
+        discriminator.requires_grad_(True)
+        return verdict
+
+    def _contest(self, model: nn.Module, x: Tensor, quality: Tensor, out: Forward, lmbda: Tensor) -> Tensor:
+        bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        squared_weight = self.settings.squared_share * lmbda * 255**2 / 4
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            return contest_loss(bare, x.contiguous(memory_format=torch.channels_last), quality, out, squared_weight)
+
+
+def _given(weights: Path | None, setting: str, option: str) -> Path:
+    if weights is None:
+        raise ConfigError(f"a config with {setting} needs {option}")
+    return weights

@@ -1,0 +1,122 @@
+"""What each part of the recipe gives: one config, one change a row, at equal steps and seed.
+
+    python tools/ablate.py --data photos/ --out runs/ablation --vf-weights alexnet.safetensors --lpips-weights …
+
+Trains configs/twin.toml (or --config) once as it is and once with each change, one run after the other, and prints a
+Markdown table: score, bits a pixel, PSNR and MS-SSIM of the held-out crops at the last step (training/validation.py,
+means over its four qualities) and seconds a step (the median over stretches of 50 steps, from the run's log). Each
+finished row is kept: run again, it goes on where it stopped. A row whose weights are not given is left out, by name.
+--cores pins the process, so that rows trained beside other work are comparable in time.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from leechcodec.training.loop import train
+from leechcodec.training.settings import load_settings
+from tools.compare_bsq import config_of
+
+ROWS = {
+    "as it is": {},
+    "dion, full rank": {"optimizer": "dion"},
+    "dion, rank 1/4": {"optimizer": "dion", "dion_rank": 0.25},
+    "Z-loss": {"z_loss": 1e-4},
+    "sphere": {"quantizer": "leech"},
+    "sphere, Z-loss": {"quantizer": "leech", "z_loss": 1e-4},
+    "VF alignment": {"vf_weight": 0.1},
+    "MS-SSIM": {"similarity": 0.2},
+    "MAE": {"mae": 0.5},
+    "LPIPS": {"lpips": 0.2},
+    "MAE + LPIPS + GAN": {"mae": 0.5, "lpips": 0.5, "adversarial": 0.02},
+    "commitment": {"commitment": 8.0},
+    "contest": {"contest": 4.0},
+}
+"""Name -> what it changes. The sphere's Z-loss has a row without it to be compared with (docs/training.md)."""
+WEIGHTS = {"lpips": "lpips_weights", "vf_weight": "vf_weights"}
+"""Settings that need a file, and the option that names it."""
+
+
+def slug(name: str) -> str:
+    """A row's folder."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def log_of(run: Path) -> list[dict]:
+    """The rows of a run's log; none where it has not begun."""
+    path = run / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def result_of(run: Path, steps: int) -> dict | None:
+    """The validation at the last step, None where the run has not come there."""
+    return next(
+        (row["validation"] for row in reversed(log_of(run)) if row["step"] == steps and "validation" in row), None
+    )
+
+
+def seconds_a_step(run: Path) -> float | None:
+    """The median over stretches between two rows of the log; one that holds a validation is an outlier to it."""
+    rows = [row for row in log_of(run) if "seconds" in row]
+    stretches = [
+        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in zip(rows, rows[1:]) if b["step"] > a["step"]
+    ]
+    return statistics.median(stretches) if stretches else None
+
+
+def line_of(name: str, run: Path, steps: int) -> str:
+    """A row of the table."""
+    found, seconds = result_of(run, steps), seconds_a_step(run)
+    if found is None:
+        raise ValueError(f"{run}: no validation at step {steps}: the data must have images of 256 x 256 to hold out")
+    bpp, psnr, alike = (
+        statistics.mean(point[key] for point in found["points"]) for key in ("bpp", "psnr", "ms_ssim_db")
+    )
+    time = "–" if seconds is None else f"{seconds:.2f} s"
+    return f"| {name} | {steps} | {found['score']:.4f} | {bpp:.4f} | {psnr:.2f} dB | {alike:.2f} dB | {time} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=Path("configs/twin.toml"))
+    parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW", help=", ".join(ROWS)
+    )
+    parser.add_argument("--steps", type=int, help="instead of the config's number")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--cores", type=int, nargs="+", help="CPU cores to stay on; as many threads, unless --threads")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--lpips-weights", type=Path)
+    parser.add_argument("--vf-weights", type=Path)
+    args = parser.parse_args()
+    if args.cores:
+        os.sched_setaffinity(0, args.cores)
+    threads = args.threads or (len(args.cores) if args.cores else None)
+    steps = args.steps or load_settings(args.config)[1].steps
+    lines = []
+    for name in args.rows:
+        if missing := [option for key, option in WEIGHTS.items() if key in ROWS[name] and not getattr(args, option)]:
+            print(f"{name}: left out, needs --{missing[0].replace('_', '-')}", file=sys.stderr)
+            continue
+        run = args.out / f"{slug(name)}-{args.seed}"
+        if result_of(run, steps) is None:
+            config = config_of(args.config, ROWS[name] | {"steps": steps}, args.seed, run / "config.toml")
+            resume = (run / "checkpoint.safetensors").is_file()
+            weights = {option: getattr(args, option) for option in WEIGHTS.values()}
+            train(config, args.data, run, resume=resume, threads=threads, device=args.device, **weights)
+        lines.append(line_of(name, run, steps))
+        print(lines[-1], flush=True)
+    print("\n| change | steps | score | bpp | PSNR | MS-SSIM | s/step |\n|---|---|---|---|---|---|---|")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
