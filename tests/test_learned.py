@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from leechcodec.quantizers.learned import GRID
+from leechcodec.quantizers.lgq import logits
 from tests.families import LEARNED, quantizer_of
 
 
@@ -65,9 +66,9 @@ def test_the_temperature_of_lgq_falls_and_its_assignments_harden():
     assert quantizer.temperature.item() == pytest.approx(0.55)
     quantizer.after_step(1.0)
     assert quantizer.temperature.item() == pytest.approx(0.1)
-    p = torch.softmax(quantizer._logits(z, quantizer.centres), -1)
-    assert 1 - p.square().sum(1).mean() < 0.5 * (1 - torch.softmax(0.1 * quantizer._logits(z, quantizer.centres), -1)
-                                                 .square().sum(1).mean())  # fmt: skip
+    p = torch.softmax(logits(z, quantizer.centres, quantizer.temperature), -1)
+    warm = torch.softmax(logits(z, quantizer.centres, torch.tensor(1.0)), -1)
+    assert 1 - p.square().sum(1).mean() < 0.5 * (1 - warm.square().sum(1).mean())
     assert soft.isfinite()
     # the responsibilities' winner is the nearest codeword, whatever the temperature
     rows = torch.cdist(z, quantizer.centres).argmin(1)
@@ -78,11 +79,24 @@ def test_the_gradient_of_the_free_energy_is_that_of_the_expected_distance():
     quantizer = quantizer_of("lgq-6-6")
     z = torch.randn(50, 6)
     (found,) = torch.autograd.grad(quantizer.codebook_loss(z), quantizer.centres)
-    logits = quantizer._logits(z, quantizer.centres)
-    p = torch.softmax(logits, -1).detach()
-    expected = (p * -logits * quantizer.temperature).sum(1).mean() / 6
+    energies = logits(z, quantizer.centres, quantizer.temperature)
+    p = torch.softmax(energies, -1).detach()
+    expected = (p * -energies * quantizer.temperature).sum(1).mean() / 6
     (wanted,) = torch.autograd.grad(expected, quantizer.centres)
     assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_the_gradient_of_lgq_is_that_of_the_soft_assignment():
+    quantizer = quantizer_of("lgq-6-6").train()
+    quantizer.after_step(0.6)
+    z, weight = torch.randn(40, 6, requires_grad=True), torch.randn(40, 6)
+    codes, value = quantizer.quantize(z)
+    assert torch.equal(value.detach(), codes.float())
+    found = torch.autograd.grad((value * weight).sum(), [z, quantizer.centres])
+    soft = torch.softmax(logits(z, quantizer.centres, quantizer.temperature), -1) @ quantizer.centres
+    wanted = torch.autograd.grad((soft * GRID * weight).sum(), [z, quantizer.centres])
+    for mine, plain in zip(found, wanted):
+        assert torch.allclose(mine, plain, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", LEARNED)

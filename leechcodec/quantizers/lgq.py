@@ -10,9 +10,11 @@ that of Σ p_k |z - c_k|²; the authors' code has |z - c|² of the value instead
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from leechcodec.quantizers.learned import GRID, LearnedQuantizer, sampled
@@ -20,6 +22,8 @@ from leechcodec.quantizers.table import full_precision
 
 FIRST, LAST = 1.0, 0.1
 """Temperature at the beginning and at the end of a run."""
+AT_ONCE = 1 << 19
+"""Responsibilities in memory at a time: as many as stay in a core's cache."""
 
 
 class LGQ(LearnedQuantizer):
@@ -42,42 +46,73 @@ class LGQ(LearnedQuantizer):
         if not (self.training and torch.is_grad_enabled()):
             return super().quantize(z)
         u = self.project(z)
-        codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
-        soft = self._light(self._mean, u.reshape(-1, self.dim)).reshape(u.shape) * GRID
-        return codes, soft + (codes - soft).detach()
-
-    def _light(self, function: Callable[[Tensor, Tensor], Tensor], u: Tensor) -> Tensor:
-        """function(z, centres), whose responsibilities, as large as tokens times codewords, are computed again on the
-        way back instead of kept."""
-        return checkpoint(function, u / GRID, self.centres, use_reentrant=False)
-
-    def _mean(self, z: Tensor, centres: Tensor) -> Tensor:
-        with full_precision(z):
-            return torch.softmax(self._logits(z, centres), -1) @ centres
-
-    def _logits(self, z: Tensor, centres: Tensor) -> Tensor:
-        """-|z - c_k|² / τ: (N, dim), (K, dim) -> (N, K)."""
-        with full_precision(z):
-            distances = z.square().sum(1, keepdim=True) + centres.square().sum(1) - 2 * z @ centres.T
-        return distances / -self.temperature
+        codes = self.nearest(u.detach().reshape(-1, self.dim))
+        value = _Hardened.apply(u.reshape(-1, self.dim) / GRID, self.centres, self.temperature, codes / GRID)
+        return codes.reshape(u.shape), value.reshape(u.shape) * GRID
 
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Peakedness and usage, over at most 1,024 of the tokens. (N, dim) -> scalar."""
-        return self._light(self._penalty, self.project(sampled(z)))
 
-    def _penalty(self, z: Tensor, centres: Tensor) -> Tensor:
-        p = torch.softmax(self._logits(z, centres), -1)
-        peak = 1 - p.square().sum(1).mean()
-        return peak + self.size * p.mean(0).square().sum()
+        def sums(z: Tensor, centres: Tensor) -> Tensor:
+            p = torch.softmax(logits(z, centres, self.temperature), -1)
+            return torch.cat([p.sum(0), p.square().sum()[None]])
+
+        z = self.project(sampled(z)) / GRID
+        used, peaks = (self._summed(sums, z) / len(z)).split([self.size, 1])
+        return 1 - peaks[0] + self.size * used.square().sum()
 
     def codebook_loss(self, z: Tensor) -> Tensor:
         """The free energy a coordinate, over at most 1,024 of the tokens."""
-        return self._light(self._free_energy, self.project(sampled(z)))
 
-    def _free_energy(self, z: Tensor, centres: Tensor) -> Tensor:
-        mean = torch.logsumexp(self._logits(z, centres), -1) - math.log(self.size)
-        return -self.temperature * mean.mean() / self.dim
+        def energy(z: Tensor, centres: Tensor) -> Tensor:
+            mean = torch.logsumexp(logits(z, centres, self.temperature), -1) - math.log(self.size)
+            return -self.temperature * mean.sum()
+
+        z = self.project(sampled(z)) / GRID
+        return self._summed(energy, z) / (len(z) * self.dim)
+
+    def _summed(self, function: Callable[[Tensor, Tensor], Tensor], z: Tensor) -> Tensor:
+        """function(z, centres) of a few rows after the other, added up. Its responsibilities, as large as tokens times
+        codewords, are computed again on the way back instead of kept."""
+        parts = z.split(max(1, AT_ONCE // self.size))
+        return torch.stack([checkpoint(function, part, self.centres, use_reentrant=False) for part in parts]).sum(0)
 
     def after_step(self, fraction: float) -> None:
         self.temperature.fill_(FIRST + (LAST - FIRST) * min(max(fraction, 0.0), 1.0))
         self.refresh()
+
+
+def logits(z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
+    """-|z - c_k|² / τ: (N, dim), (K, dim) -> (N, K)."""
+    with full_precision(z):
+        distances = z.square().sum(1, keepdim=True) + centres.square().sum(1) - 2 * z @ centres.T
+    return distances / -temperature
+
+
+class _Hardened(torch.autograd.Function):
+    """The nearest codewords forward, the gradient of Σ p_k c_k backward, without ever computing that sum.
+
+    Of a gradient g of the value, with s_k = g·c_k and t_k = p_k (s_k - Σ p s): Σ 2/τ t_k c_k for z (Σ t = 0, so that
+    z itself drops out), and p_k g + 2/τ t_k (z - c_k) for c_k.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, centres: Tensor, temperature: Tensor, words: Tensor) -> Tensor:
+        ctx.save_for_backward(z, centres, temperature)
+        return words
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        z, centres, temperature = ctx.saved_tensors
+        of_z, of_centres = torch.empty_like(z), torch.zeros_like(centres)
+        rows = max(1, AT_ONCE // len(centres))
+        with full_precision(z):
+            for part, g, out in zip(z.split(rows), grad.float().split(rows), of_z.split(rows)):
+                p = torch.softmax(logits(part, centres, temperature), -1)
+                of_centres += p.T @ g
+                s = g @ centres.T
+                t = p.mul_(s - (p * s).sum(1, keepdim=True)).mul_(2 / temperature)
+                out.copy_(t @ centres)
+                of_centres += t.T @ part - t.sum(0)[:, None] * centres
+        return of_z, of_centres, None, None
