@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.training.loop import train
 from leechcodec.training.settings import load_settings
-from tools.compare_bsq import config_of
+from tools.twins import config_of
 
 ROWS = {
     "as it is": {},
