@@ -4,6 +4,7 @@ settings ─▶ images in memory ─▶ crops ─▶ CodecModel ─▶ objective
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -143,9 +144,11 @@ def train(
         outcome.backward()
         objective.average_gradients(world)
         norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-        value = _mean_over_ranks(outcome.loss.detach(), world)  # one decision for all: to step or to skip
+        # Means over all processes, so that they decide alike: to step or to skip.
+        loss = _mean_over_ranks(outcome.loss.detach(), world)
+        value = _mean_over_ranks(outcome.codec_loss, world)
         step += 1
-        usable = value == value and bool(torch.isfinite(norm))
+        usable = math.isfinite(loss) and bool(torch.isfinite(norm))
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
             for optimizer in optimizers.values():
                 optimizer.step()
@@ -168,7 +171,7 @@ def train(
             row = {
                 "step": step,
                 "seconds": round(elapsed, 1),
-                "loss": round(value, 4),
+                "loss": round(loss, 4),
                 "mean_loss": round(mean_loss or 0.0, 4),
                 "psnr": round(-10 * torch.log10(outcome.mse).mean().item(), 2),
                 "bpp": round(outcome.bpp.mean().item(), 4),

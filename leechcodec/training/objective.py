@@ -38,6 +38,8 @@ class Outcome:
 
     loss: Tensor
     """Scalar, of the model."""
+    codec_loss: Tensor
+    """Scalar, squared error and rate alone: never negative, which penalties, contests and a discriminator may be."""
     mse: Tensor
     """(B,), values 0..1."""
     bpp: Tensor
@@ -117,6 +119,7 @@ class Objective:
         if settings.contest:
             losses = losses + settings.contest * self._contest(model, x, quality, out, lmbda) / pixels
         loss = (weight * losses).mean()
+        codec_loss = (weight * (lmbda * 255**2 * mse + settings.rate_weight(step) * bpp)).mean().detach()
         loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
         if settings.z_loss:
             terms["z_loss"] = torch.cat(out.log_partitions).square().mean()
@@ -129,7 +132,7 @@ class Objective:
         if judged is not None:
             terms["judged"] = judged
         terms = {name: value.detach() for name, value in terms.items()}
-        return Outcome(loss, mse.detach(), bpp.detach(), out.stage_bits.detach(), judged, terms)
+        return Outcome(loss, codec_loss, mse.detach(), bpp.detach(), out.stage_bits.detach(), judged, terms)
 
     def _distortion(self, x: Tensor, x_hat: Tensor, squared: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """(B,), in units of 255² · MSE. x, x_hat: (B, 3, H, W) in -1..1. squared: (B,)."""

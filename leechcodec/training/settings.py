@@ -70,7 +70,7 @@ class TrainingConfig:
     ema: float = 0.998
     precision: str = "bf16"
     spike_factor: float = 2.0
-    """A step whose loss is that many times the running mean is skipped."""
+    """A step whose squared error and rate are that many times their running mean is skipped."""
     validation_share: float = 0.02
     validation_every: int = 1000
     checkpoint_minutes: float = 3.0

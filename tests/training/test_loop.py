@@ -83,6 +83,14 @@ def test_a_run_with_every_option_goes_on_where_it_stopped(tmp_path, photographs)
         train(settings, [photographs], tmp_path / "plain", resume=True, **options)
 
 
+def test_a_penalty_below_zero_skips_no_step(tmp_path, photographs, capsys):
+    """The entropy penalty rewards codes in use: it is negative, and may outweigh all else."""
+    settings = settings_file(tmp_path, 5, "entropy_weight = 1000.0\nspike_factor = 100.0\n")
+    settings.write_text(settings.read_text().replace("[model]", "[model]\nquantizer = 'bsq-12'"))
+    train(settings, [photographs], tmp_path / "run", threads=1)
+    assert "skipped" not in capsys.readouterr().out
+
+
 def test_two_processes_train_one_model(tmp_path, photographs):
     extra = "spike_factor = 100.0\nvf_weight = 0.1\nadversarial = 0.01\nz_loss = 1e-4\n"
     settings = settings_file(tmp_path, 2, extra)
