@@ -57,18 +57,19 @@ class CodecModel(nn.Module):
         self.prior = Prior(config, self.quantizer)
         self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
 
-    def forward(self, x: Tensor, quality: Tensor, rate_tokens: int | None = None) -> Forward:
+    def forward(self, x: Tensor, quality: Tensor, rate_tokens: int | None = None, penalties: bool = True) -> Forward:
         """Code and reconstruct a batch with gradients for every part.
 
         x: (B, 3, H, W) in -1..1, H and W multiples of 64. quality: (B,) dial values 1..100, none above the one before
         it, so that a stage concerns the batch's first images and no work is done for the others.
-        rate_tokens: at most so many tokens a stage pass enter the rate term, sampled (None: all).
+        rate_tokens: at most so many tokens a stage pass enter the rate term, sampled (None: all). penalties: whether
+        the quantizer's entropy penalty is wanted, which LGQ computes over all codewords.
         Raises ValueError where quality rises.
         """
         if (quality.diff() > 0).any():
             raise ValueError("the qualities of a batch must not rise")
         images = [sum(value >= least for value in quality.tolist()) for least in self.config.min_quality]
-        codes, penalties, codebook_losses, distances, projected = [], [], [], [], []
+        codes, entropy_losses, codebook_losses, distances, projected = [], [], [], [], []
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             count = images[index]
@@ -76,7 +77,8 @@ class CodecModel(nn.Module):
                 return None
             feature = features[self.config.stage_scales[index]][:count]
             z = stage.encode(feature, state[:count], weights[:count]).permute(0, 2, 3, 1)
-            penalties.append(self.quantizer.entropy_loss(z.reshape(-1, self.quantizer.dim)))
+            if penalties:
+                entropy_losses.append(self.quantizer.entropy_loss(z.reshape(-1, self.quantizer.dim)))
             codebook_losses.append(self.quantizer.codebook_loss(z.reshape(-1, self.quantizer.dim)))
             _, code = self.quantizer.quantize(z)
             projected.append(self.quantizer.project(z))
@@ -92,7 +94,7 @@ class CodecModel(nn.Module):
         return Forward(
             x_hat=x_hat,
             stage_bits=bits,
-            entropy_loss=torch.stack(penalties).mean(),
+            entropy_loss=torch.stack(entropy_losses).mean() if penalties else x.new_zeros(()),
             codebook_loss=torch.stack(codebook_losses).mean(),
             commitment=torch.stack(distances).sum(0),
             z=projected,

@@ -105,7 +105,12 @@ class Objective:
         settings = self.settings
         x = batch.float() / 127.5 - 1
         with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            out = model(x.contiguous(memory_format=torch.channels_last), quality, settings.rate_tokens)
+            out = model(
+                x.contiguous(memory_format=torch.channels_last),
+                quality,
+                settings.rate_tokens,
+                settings.entropy_weight > 0,
+            )
         x_hat, terms = out.x_hat.float(), {}
         mse = (x_hat - x).square().mean((1, 2, 3)) / 4
         pixels = x.shape[2] * x.shape[3]
