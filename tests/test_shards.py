@@ -247,6 +247,13 @@ def test_transient_errors_are_tried_again_within_the_run(photos, settings, tmp_p
     assert not write_shards(plan_of(photos, tmp_path / "out"), settings, shaky).failed
     assert rounds == [9, 2, 2] and written(tmp_path / "out") == undisturbed
 
+    def forgetful(tasks):
+        return here(settings, tasks[1:])
+
+    plan = plan_of(photos, tmp_path / "forgotten")
+    report = write_shards(plan, settings, forgetful)
+    assert report.failed == ((plan.sources[0], f"{plan.sources[0]}: its worker died"),) and report.done == 8
+
     def hopeless(tasks):
         return [Outcome(task.number, error="the disk is away", transient=True) for task in tasks]
 

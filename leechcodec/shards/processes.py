@@ -74,9 +74,10 @@ def run_processes(settings: Settings, jobs: int, tasks: Sequence[Task], worker: 
                         f"{deaths} workers died in a row, of too little memory perhaps; run again to go on"
                     )
     finally:
-        for connection, worker_at in busy.items():
-            worker_at.process.terminate()
-            _end(connection, worker_at.process)
+        for left in busy.values():
+            left.process.terminate()
+        for connection, left in busy.items():
+            _end(connection, left.process)
 
 
 def _end(connection: Connection, process: BaseProcess) -> None:

@@ -22,7 +22,7 @@ from leechcodec.shards.worker import Outcome, Settings, Task
 from leechcodec.token_files import LAYOUT, vocabulary
 
 Executor = Callable[[Sequence[Task]], Iterable[Outcome]]
-"""Does tasks, in any order, somewhere. An outcome for every task; one that comes twice is dropped."""
+"""Does tasks, in any order, somewhere. An outcome that comes twice is dropped, one that does not come is a death."""
 Progress = Callable[[int, int], None]
 """Called with the images done, those of earlier runs included, and the images in all."""
 ATTEMPTS = 3
@@ -78,20 +78,21 @@ def _networks_digest(loaded: LoadedModel) -> str:
 
 
 def _attempts(execute: Executor, tasks: Sequence[Task]) -> Iterator[Outcome]:
-    """One outcome for every task; transient ones are tried again after the others."""
-    known = set()
-    for attempt in range(1, ATTEMPTS + 1):
-        again = {}
-        by_number = {task.number: task for task in tasks if task.number not in known}
-        for outcome in execute(list(by_number.values())) if by_number else ():
-            if outcome.number in known:
+    """One outcome for every task; those that fail transiently, or get none, are tried again after the others."""
+    for _ in range(ATTEMPTS):
+        waiting = {task.number: task for task in tasks}
+        again: dict[int, Outcome] = {}
+        for outcome in execute(tasks) if tasks else ():
+            if outcome.number not in waiting:
                 continue
-            if outcome.transient and attempt < ATTEMPTS:
-                again[outcome.number] = by_number[outcome.number]
+            if outcome.transient:
+                again[outcome.number] = outcome
             else:
-                known.add(outcome.number)
+                del waiting[outcome.number]
                 yield outcome
-        tasks = list(again.values())
+        tasks = list(waiting.values())
+    for task in tasks:
+        yield again.get(task.number) or Outcome.death(task)
 
 
 class _Run:
@@ -125,8 +126,8 @@ class _Run:
         done, failed = 0, {}
         if progress:
             progress(len(there), len(plan.sources))
-        with open(plan.failed, "w") as failures:
-            for outcome in _attempts(execute, tasks):
+        with open(plan.failed, "w") as failures, contextlib.closing(_attempts(execute, tasks)) as outcomes:
+            for outcome in outcomes:
                 number = outcome.number
                 if outcome.error:
                     failed[number] = outcome.error
