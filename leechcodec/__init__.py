@@ -18,6 +18,7 @@ from leechcodec.errors import (
     ModelError,
     NotLqError,
     TargetError,
+    TokensError,
     TooLargeError,
     TruncatedError,
     UnknownModelError,
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from leechcodec.many import compress_many, decompress_many
     from leechcodec.sampling import sample
     from leechcodec.token_coding import Tokens
+    from leechcodec.token_files import (
+        deserialize_tokens,
+        indices_to_tokens,
+        serialize_tokens,
+        tokens_to_indices,
+        vocabulary,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "NotLqError",
     "TargetError",
     "Tokens",
+    "TokensError",
     "TooLargeError",
     "TruncatedError",
     "UnknownModelError",
@@ -51,9 +60,14 @@ __all__ = [
     "decompress",
     "decompress_many",
     "decompress_partial",
+    "deserialize_tokens",
     "detokenize",
+    "indices_to_tokens",
     "sample",
+    "serialize_tokens",
     "tokenize",
+    "tokens_to_indices",
+    "vocabulary",
 ]
 _LAZY = {
     "Tokens": "leechcodec.token_coding",
@@ -63,9 +77,14 @@ _LAZY = {
     "decompress": "leechcodec.codec",
     "decompress_many": "leechcodec.many",
     "decompress_partial": "leechcodec.codec",
+    "deserialize_tokens": "leechcodec.token_files",
     "detokenize": "leechcodec.codec",
+    "indices_to_tokens": "leechcodec.token_files",
     "sample": "leechcodec.sampling",
+    "serialize_tokens": "leechcodec.token_files",
     "tokenize": "leechcodec.codec",
+    "tokens_to_indices": "leechcodec.token_files",
+    "vocabulary": "leechcodec.token_files",
 }
 
 

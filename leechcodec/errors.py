@@ -25,6 +25,10 @@ class CorruptError(LqError):
     """The file contradicts itself or fails a checksum."""
 
 
+class TokensError(LqError):
+    """Token indices, or a file or a shard of them, that are not what their image, quality and model ask for."""
+
+
 class TooLargeError(LqError):
     """The image is beyond the size limits."""
 

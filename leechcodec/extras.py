@@ -12,7 +12,7 @@ from PIL import Image
 
 from leechcodec.bitstream import Chunk, ChunkKind
 from leechcodec.errors import CorruptError
-from leechcodec.image import to_rgba
+from leechcodec.image import to_rgb, to_rgba
 
 METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKind.XMP}
 """Pillow's names in ``Image.info``, and the chunks they live in."""
@@ -66,6 +66,16 @@ def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image,
     return image, Extras(
         alpha, {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
     )
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """An image as what tokens alone can hold: RGB, transparency laid on white with a warning, profiles used up."""
+    if image.has_transparency_data:
+        profile = image.info.get("icc_profile")
+        image = to_rgb(image)
+        if profile:
+            image.info["icc_profile"] = profile
+    return to_rgb(separate(image, metadata=False)[0])
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

@@ -7,7 +7,7 @@ from PIL import Image, ImageCms
 from leechcodec import codec
 from leechcodec.bitstream import Chunk, ChunkKind
 from leechcodec.errors import CorruptError, ImageError
-from leechcodec.extras import Extras, separate
+from leechcodec.extras import Extras, flattened, separate
 from leechcodec.image import encode_image, load_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -85,6 +85,19 @@ def test_a_profile_of_another_colour_space_is_used_up():
     with pytest.warns(UserWarning, match="profile"):
         colours, extras = separate(grey)
     assert not extras.metadata and colours.size == grey.size
+
+
+def test_what_tokens_alone_can_hold_is_flat_and_srgb():
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    image.info["icc_profile"] = SRGB
+    with pytest.warns(UserWarning, match="white"):
+        flat = flattened(image)
+    assert flat.mode == "RGB" and flat.getpixel((0, 0)) == (255, 255, 255)
+    grey = picture("L")
+    assert flattened(grey).size == grey.size and flattened(grey).mode == "RGB"
+    coloured = picture("RGB")
+    coloured.info["icc_profile"] = SRGB
+    assert np.abs(np.asarray(flattened(coloured)).astype(int) - np.asarray(picture("RGB"))).max() <= 1
 
 
 def test_damaged_alpha_is_a_typed_error():

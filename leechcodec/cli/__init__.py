@@ -11,6 +11,7 @@ from leechcodec.cli.group import Commands
 from leechcodec.cli.inspecting import bench, completion, info, models
 from leechcodec.cli.sampling import sample
 from leechcodec.cli.serving import serve
+from leechcodec.cli.tokenizing import detokenize, tokenize
 from leechcodec.cli.viewing import view
 
 
@@ -58,5 +59,5 @@ def train(config, data, out, resume, init, steps, threads, lpips_weights, vf_wei
     train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)
 
 
-for command in (encode, decode, info, view, serve, sample, models, bench, completion, train):
+for command in (encode, decode, info, view, serve, sample, tokenize, detokenize, models, bench, completion, train):
     main.add_command(command)

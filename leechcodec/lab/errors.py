@@ -20,7 +20,7 @@ class PeerError(LqError):
 
 
 class WorkerError(LqError):
-    """A worker process of an evaluation died. What was measured is kept."""
+    """Worker processes died, or could not be had. What was finished is kept."""
 
 
 class ResultsError(LqError):

@@ -1,0 +1,94 @@
+"""What a worker does, wherever it runs: one image file to its tokens."""
+
+import hashlib
+import io
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from leechcodec import codec
+from leechcodec.checkpoint import load_model
+from leechcodec.errors import LqError
+from leechcodec.extras import flattened
+from leechcodec.image import load_image
+from leechcodec.token_files import describe, serialize_tokens
+
+
+@dataclass(frozen=True)
+class Settings:
+    """folder: of the images. model: a name, a folder, or None for the default. form: of the samples' tokens,
+    safetensors, npz or npy. threads: that an image is computed with; another number may round otherwise, so it is not
+    left to the machine."""
+
+    folder: Path
+    quality: float = 50.0
+    effort: int = 1
+    form: str = "safetensors"
+    model: str | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """An image: its place in the list, and its path below the folder."""
+
+    number: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: the two files of a sample, or an error.
+
+    tokens: bytes of the file of tokens. about: of the JSON beside it. error: one line, empty where all went well.
+    transient: the error may be the worker's or the disk's, not the image's: try again.
+    """
+
+    number: int
+    tokens: bytes = b""
+    about: bytes = b""
+    error: str = ""
+    transient: bool = False
+
+    @classmethod
+    def death(cls, task: Task) -> "Outcome":
+        """The worker that had a task died."""
+        return cls(task.number, error=f"{task.source}: its worker died", transient=True)
+
+
+class Worker:
+    """Tokenizes images; the model is loaded once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        torch.set_num_threads(settings.threads)
+        load_model(settings.model)  # cached in the process
+
+    def __call__(self, task: Task) -> Outcome:
+        """Never raises: one image must not end the work on the others."""
+        try:
+            return self._tokenized(task)
+        except LqError as error:
+            return Outcome(task.number, error=str(error))
+        except (MemoryError, OSError) as error:
+            return Outcome(task.number, error=f"{task.source}: {error or 'out of memory'}", transient=True)
+        except Exception as error:  # torch reports a lack of memory as a RuntimeError
+            message = f"{task.source}: {type(error).__name__}: {error}"
+            return Outcome(task.number, error=message, transient="memory" in message)
+
+    def _tokenized(self, task: Task) -> Outcome:
+        settings = self._settings
+        data = (settings.folder / task.source).read_bytes()
+        file = io.BytesIO(data)
+        file.name = task.source  # for messages
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # transparency on white, damaged EXIF: docs/tokens.md
+            image = flattened(load_image(file))
+        tokens = codec.tokenize(image, quality=settings.quality, effort=settings.effort, model=settings.model)
+        about = describe(tokens, model=settings.model)
+        about |= {"source": task.source, "source_sha256": hashlib.sha256(data).hexdigest()}
+        serialized = serialize_tokens(tokens, settings.form, model=settings.model)
+        return Outcome(task.number, serialized, json.dumps(about).encode())
