@@ -12,7 +12,7 @@ from leechcodec.quantizers import make_quantizer
 from leechcodec.training.settings import load_settings
 from tools import compare_quantizers, quantizer_runs
 from tools.quantizer_runs import Run
-from tools.twins import config_of
+from tools.twins import config_of, seconds_a_step
 
 CONFIG = Path(__file__).parent.parent / "configs" / "twin.toml"
 RUN = Run(
@@ -82,7 +82,6 @@ def test_every_variant_is_a_config(tmp_path):
 
 
 def test_pace_is_a_median(tmp_path):
-    log = tmp_path / "log.jsonl"
     rows = [{"step": 50 * i, "seconds": 25.0 * i + (100 if i > 3 else 0)} for i in range(1, 8)]
-    log.write_text("\n".join(map(json.dumps, [*rows, {"step": 350, "validation": {}}])))
-    assert compare_quantizers.seconds_a_step(log) == 0.5
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"step": 350, "validation": {}}])))
+    assert seconds_a_step(tmp_path) == 0.5

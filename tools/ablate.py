@@ -10,7 +10,6 @@ finished row is kept: run again, it goes on where it stopped. A row whose weight
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.training.loop import train
 from leechcodec.training.settings import load_settings
-from tools.twins import config_of
+from tools.twins import config_of, log_of, seconds_a_step
 
 ROWS = {
     "as it is": {},
@@ -47,26 +46,11 @@ def slug(name: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
-def log_of(run: Path) -> list[dict]:
-    """The rows of a run's log; none where it has not begun."""
-    path = run / "log.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-
-
 def result_of(run: Path, steps: int) -> dict | None:
     """The validation at the last step, None where the run has not come there."""
     return next(
         (row["validation"] for row in reversed(log_of(run)) if row["step"] == steps and "validation" in row), None
     )
-
-
-def seconds_a_step(run: Path) -> float | None:
-    """The median over stretches between two rows of the log; one that holds a validation is an outlier to it."""
-    rows = [row for row in log_of(run) if "seconds" in row]
-    stretches = [
-        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in zip(rows, rows[1:]) if b["step"] > a["step"]
-    ]
-    return statistics.median(stretches) if stretches else None
 
 
 def line_of(name: str, run: Path, steps: int) -> str:

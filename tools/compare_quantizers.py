@@ -32,7 +32,7 @@ from leechcodec.lab.measure import start_worker
 from leechcodec.machine import available_cores
 from leechcodec.training.settings import load_settings
 from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
-from tools.twins import arguments, config_of, curve_of, trained
+from tools.twins import arguments, config_of, curve_of, seconds_a_step, trained
 
 LARGE = {
     "leech-ball": {"quantizer": "leech-ball"},
@@ -84,7 +84,7 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
         quantizer=quantizer.name,
         bits=round(quantizer.bits, 4),
         steps=load_settings(config_path)[1].steps,
-        seconds_a_step=seconds_a_step(folder / "log.jsonl"),
+        seconds_a_step=round(seconds_a_step(folder) or math.nan, 3),
         quality=DIAL,
         bpp=_rounded(curve.bpp),
         fixed_bpp=None if math.log2(quantizer.size) > 63 else _rounded(fixed_rates(model, args.images)),
@@ -126,15 +126,6 @@ def fixed_rates(model: Path, folder: Path) -> list[float]:
             each.append(tokens * loaded.networks.quantizer.bits / (width * height))
         rates.append(statistics.mean(each))
     return rates
-
-
-def seconds_a_step(log: Path) -> float:
-    """Median over the intervals of the log, which a moment of other work does not move."""
-    rows = [row for row in map(json.loads, log.read_text().splitlines()) if "seconds" in row]
-    paces = [
-        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in zip(rows, rows[1:]) if b["step"] > a["step"]
-    ]
-    return round(statistics.median(paces), 3) if paces else math.nan
 
 
 def train_all(args: argparse.Namespace) -> list[Run]:

@@ -1,6 +1,8 @@
 """What comparisons of models trained alike have in common: a changed config, a run, its curve through real files."""
 
 import argparse
+import json
+import statistics
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -51,6 +53,22 @@ def curve_of(run: Path, model: Path, images: Path, dial: tuple[float, ...], lpip
     options = PeerOptions(model=str(model))
     config = EvalConfig(images, ("leech",), run / "results", options, {"leech": dial}, lpips=lpips)
     return curves.measured(results.load(evaluate(config).written["leech"]))
+
+
+def log_of(run: Path) -> list[dict]:
+    """The rows of a run's log; none where it has not begun."""
+    path = run / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def seconds_a_step(run: Path) -> float | None:
+    """The median over stretches between two rows of the log, which a validation or a moment of other work does not
+    move; None where there is no stretch."""
+    rows = [row for row in log_of(run) if "seconds" in row]
+    stretches = [
+        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in zip(rows, rows[1:]) if b["step"] > a["step"]
+    ]
+    return statistics.median(stretches) if stretches else None
 
 
 def arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
