@@ -264,10 +264,11 @@ def _write_safetensors(arrays: Mapping[str, np.ndarray], described: Mapping) -> 
 def _read_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
     try:
         arrays = load(data)  # checks all of the header, and that every byte belongs to one tensor
-        header = {"__metadata__": {}} | json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise TokensError(f"not a safetensors file of integers: {error}") from None
-    return arrays, {name: value if name in TEXTS else _json(value) for name, value in header["__metadata__"].items()}
+    metadata = header.get("__metadata__") or {}
+    return arrays, {name: value if name in TEXTS else _json(value) for name, value in metadata.items()}
 
 
 def _json(text: str) -> object:
@@ -302,7 +303,15 @@ def _read_npz(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
         raise
     except KeyError:
         raise TokensError("not a file of tokens: the .npz has no metadata") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        OverflowError,
+        ValueError,
+    ) as error:
         raise TokensError(f"a damaged .npz: {error}") from None
     if not isinstance(described, dict):
         raise TokensError("not a file of tokens: its metadata do not say so")

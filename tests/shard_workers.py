@@ -21,6 +21,13 @@ class Killer:
         return Outcome(task.number, tokens=b"%d" % task.number, about=task.source.encode())
 
 
+class Victim(Killer):
+    """Is killed by every task."""
+
+    def __call__(self, task: Task) -> Outcome:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Stillborn:
     """Dies before its first task."""
 

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("bjontegaard")
 
+from leechcodec.errors import ConfigError
 from leechcodec.lab import curves
 from leechcodec.quantizers import make_quantizer
 from leechcodec.training.settings import load_settings
@@ -40,7 +41,7 @@ def at_rate(factor: float, **changes) -> Run:
 
 def test_interval_is_students():
     found = quantizer_runs.interval([1.0, 2.0, 3.0])
-    assert found.mean == 2.0 and found.deviation == 1.0
+    assert found.mean == 2.0 and found.count == 3
     assert found.half == pytest.approx(4.303 / 3**0.5, abs=1e-3)
     assert quantizer_runs.interval([5.0]).half is None and quantizer_runs.interval([]) is None
 
@@ -75,10 +76,17 @@ def test_collected_runs_come_back(tmp_path):
 
 def test_every_variant_is_a_config(tmp_path):
     for changes in compare_quantizers.VARIANTS.values():
-        path = config_of(CONFIG, changes, 7, tmp_path / "config.toml")
+        path = config_of(CONFIG, changes, 7, tmp_path / str(changes) / "config.toml")
         config, settings = load_settings(path)
         assert config.quantizer == changes["quantizer"] == make_quantizer(config.quantizer).name
         assert settings.seed == 7 and settings.entropy_weight == changes.get("entropy_weight", 0.0)
+
+
+def test_a_run_begun_with_another_config_is_refused(tmp_path):
+    path = config_of(CONFIG, {"steps": 10}, 1, tmp_path / "config.toml")
+    assert config_of(CONFIG, {"steps": 10}, 1, path) == path
+    with pytest.raises(ConfigError, match="begun with another config"):
+        config_of(CONFIG, {"steps": 20}, 1, path)
 
 
 def test_pace_is_a_median(tmp_path):

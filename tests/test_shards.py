@@ -24,7 +24,7 @@ from leechcodec.shards.run import ATTEMPTS, write_shards
 from leechcodec.shards.worker import Outcome, Settings, Task, Worker
 from leechcodec.token_files import deserialize_tokens
 from tests.lab.lab_files import picture
-from tests.shard_workers import POISON, Killer, Stillborn
+from tests.shard_workers import POISON, Killer, Stillborn, Victim
 from tests.tiny import tiny_model
 
 SUFFIXES = {".png", ".jpg"}
@@ -298,10 +298,11 @@ def test_another_output_for_another_thing(photos, settings, tmp_path, undisturbe
     save_model(tmp_path / "other", tiny_model(seed=1))
     refused("token_model", model=str(tmp_path / "other"))
     assert written(out) == undisturbed
-    for damage in ("", "[]", "{"):
+    for damage in ("[]", "{"):
         (out / "tokens-manifest.json").write_text(damage)
         refused("tokens-manifest.json: damaged")
-    (out / "tokens-manifest.json").unlink()
+    (out / "tokens-manifest.json").write_text("")
+    refused("is there without its tokens-manifest.json")
     refused("tokens-000000.tar: is there without its tokens-manifest.json")
 
 
@@ -382,6 +383,11 @@ def check_killed(outcomes):
     assert by_number[POISON].transient and by_number[POISON].error == "3.png: its worker died"
     for number, outcome in by_number.items():
         assert number == POISON or outcome.tokens == b"%d" % number
+
+
+def test_images_that_all_kill_their_workers_are_told_apart_from_workers_that_cannot_start():
+    outcomes = list(run_processes(no_settings(), 1, some_tasks(6), Victim))
+    assert [outcome.error for outcome in outcomes] == [f"{number}.png: its worker died" for number in range(6)]
 
 
 def test_processes_that_only_die_end_the_run():

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from leechcodec import codec
 from leechcodec.files import write_atomic
 from leechcodec.lab import curves, plot
+from leechcodec.lab.datasets import photographs
 from leechcodec.lab.measure import start_worker
 from leechcodec.machine import available_cores
 from leechcodec.training.settings import load_settings
@@ -77,17 +78,19 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
     model = trained(folder, config_path, args.data, threads=1)
     curve = curve_of(folder, model, args.images, DIAL, args.lpips_weights)
     quantizer = codec.load_model(model).networks.quantizer
-    entropy, used, tokens = usage(model, sorted(args.images.glob("*.png")))
+    images = [photograph.path for photograph in photographs(args.images)[0]]
+    entropy, used, tokens = usage(model, images)
+    pace = seconds_a_step(folder)
     run = Run(
         variant=variant,
         seed=seed,
         quantizer=quantizer.name,
         bits=round(quantizer.bits, 4),
         steps=load_settings(config_path)[1].steps,
-        seconds_a_step=round(seconds_a_step(folder) or math.nan, 3),
+        seconds_a_step=None if pace is None else round(pace, 3),
         quality=DIAL,
         bpp=_rounded(curve.bpp),
-        fixed_bpp=None if math.log2(quantizer.size) > 63 else _rounded(fixed_rates(model, args.images)),
+        fixed_bpp=None if math.log2(quantizer.size) > 63 else _rounded(fixed_rates(model, images)),
         psnr=_rounded(curve.metrics[curves.PSNR]),
         ms_ssim=_rounded(curve.metrics[curves.MS_SSIM]),
         lpips=_rounded(curve.metrics[curves.LPIPS]),
@@ -95,7 +98,7 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
         used=used,
         tokens=tokens,
     )
-    kept.write_text(json.dumps(asdict(run), indent=1))
+    write_atomic(kept, json.dumps(asdict(run), indent=1).encode(), force=True)
     return run
 
 
@@ -112,10 +115,10 @@ def usage(model: Path, images: Sequence[Path]) -> tuple[float, int, int]:
     return float(-(share * np.log2(share)).sum()), len(counts), len(rows)
 
 
-def fixed_rates(model: Path, folder: Path) -> list[float]:
+def fixed_rates(model: Path, images: Sequence[Path]) -> list[float]:
     """Bits a pixel of every quality without a prior: tokens sent times the bits of one, a mean over the images."""
     loaded = codec.load_model(model)
-    sizes = [Image.open(path).size for path in sorted(folder.glob("*.png"))]
+    sizes = [Image.open(path).size for path in images]
     rates = []
     for quality in DIAL:
         scales = loaded.config.stage_scales[: loaded.config.stages_sent(quality)]
@@ -133,6 +136,7 @@ def train_all(args: argparse.Namespace) -> list[Run]:
     and what is new is added to it at once."""
     runs = collected(args.collect) if args.collect and args.collect.is_file() else []
     known = {(run.variant, run.seed) for run in runs}
+    order = {variant: place for place, variant in enumerate(VARIANTS)}
     wanted = [(variant, seed) for seed in args.seeds for variant in args.variants if (variant, seed) not in known]
     context = multiprocessing.get_context("spawn")
     start = (available_cores(), context.Value("i", 0), 1)
@@ -146,7 +150,7 @@ def train_all(args: argparse.Namespace) -> list[Run]:
                 print(f"{variant}, seed {seed}: {type(error).__name__}: {error}", flush=True)
                 continue
             runs.append(run)
-            runs.sort(key=lambda run: (list(VARIANTS).index(run.variant), run.seed))
+            runs.sort(key=lambda run: (order.get(run.variant, len(order)), run.seed))
             if args.collect:
                 text = json.dumps([asdict(run) for run in runs], indent=1)
                 write_atomic(args.collect, (text + "\n").encode(), force=True)
@@ -167,7 +171,7 @@ def main() -> None:
     showing.add_argument("collected", type=Path)
     for command in (making, showing):
         command.add_argument("--anchor", default="bsq-18")
-        command.add_argument("--figure", type=Path, help="draw the BD-rates, .png or .svg")
+        command.add_argument("--figure", type=Path, help="draw the BD-rates against the anchor, .png or .svg")
         command.add_argument("--curves", type=Path, help="draw the rate-distortion curves, means over the seeds")
         command.add_argument("--turned", action="store_true", help="BD-rates of the anchor against each other one")
         command.add_argument("--only", nargs="+", metavar="NAME", help="show these variants")
@@ -178,7 +182,7 @@ def main() -> None:
     else:
         runs = train_all(args)
     if args.only:
-        runs = [run for run in runs if run.variant in args.only]
+        runs = [run for run in runs if run.variant in {*args.only, args.anchor}]
     show(runs, args.anchor, args.turned, args.format)
     if args.curves:
         plot.draw(mean_curves(runs), args.curves)

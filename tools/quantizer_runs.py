@@ -27,7 +27,7 @@ class Run:
     quantizer: str
     bits: float
     steps: int
-    seconds_a_step: float
+    seconds_a_step: float | None
     quality: tuple[float, ...]
     bpp: tuple[float, ...]
     fixed_bpp: tuple[float, ...] | None
@@ -53,10 +53,9 @@ def collected(path: Path) -> list[Run]:
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean over the seeds, sample standard deviation, and half width of the 95 % interval; None with one seed."""
+    """Mean over the seeds, and half width of the 95 % interval; None with one seed."""
 
     mean: float
-    deviation: float | None
     half: float | None
     count: int
 
@@ -69,10 +68,10 @@ def interval(values: Sequence[float]) -> Interval | None:
     if not values:
         return None
     if len(values) == 1:
-        return Interval(values[0], None, None, 1)
+        return Interval(values[0], None, 1)
     deviation = statistics.stdev(values)
     quantile = float(require("scipy.stats").t.ppf(0.975, len(values) - 1))
-    return Interval(statistics.mean(values), deviation, quantile * deviation / len(values) ** 0.5, len(values))
+    return Interval(statistics.mean(values), quantile * deviation / len(values) ** 0.5, len(values))
 
 
 def rates_against(anchor: Sequence[Run], runs: Sequence[Run], metric: str) -> list[float]:
@@ -88,7 +87,7 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 HEADER = (
     "quantizer", "bits", "BD-rate: PSNR", "MS-SSIM", "LPIPS", "bpp", "fixed-length", "PSNR", "entropy", "in use",
-    "s a step", "seeds",
+    "s a step, best", "seeds",
 )  # fmt: skip
 
 
@@ -107,17 +106,24 @@ def table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[tuple[
             (
                 name,
                 f"{group[0].bits:.2f}" if fixed else "–",
-                *("" if name == anchor else str(rate or "–") for rate in found),
+                *("" if name == anchor else _rate(rate, len(group)) for rate in found),
                 _mean([run.bpp[middle] for run in group], ".3f"),
                 f"{fixed[middle]:.3f}" if fixed else "–",
                 _mean([run.psnr[middle] for run in group], ".2f"),
                 _mean([run.entropy for run in group], ".2f"),
-                f"{used:,.0f}" + (f" ({100 * used / 2 ** group[0].bits:.2g} %)" if fixed else ""),
-                f"{min(run.seconds_a_step for run in group):.2f}",
+                f"{used:,.0f}" + (f" ({100 * used / 2 ** group[0].bits:.3g} %)" if fixed else ""),
+                f"{min(paces):.2f}" if (paces := [run.seconds_a_step for run in group if run.seconds_a_step]) else "–",
                 str(len(group)),
             )
         )
     return rows
+
+
+def _rate(found: Interval | None, seeds: int) -> str:
+    """With the number of pairs where it is not that of the seeds: curves that cannot be compared must not vanish."""
+    if found is None:
+        return "–"
+    return str(found) + ("" if found.count == seeds else f" (n = {found.count})")
 
 
 def _mean(values: Sequence[float], form: str) -> str:

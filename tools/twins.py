@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from leechcodec.checkpoint import save_model
+from leechcodec.errors import ConfigError
 from leechcodec.lab import curves, results
 from leechcodec.lab.evaluate import EvalConfig, evaluate
 from leechcodec.lab.peers import PeerOptions
@@ -18,15 +19,21 @@ from leechcodec.training.state import load_weights
 
 
 def config_of(base: Path, changes: dict, seed: int, target: Path) -> Path:
-    """The base config with some values changed, written beside the run."""
+    """The base config with some values changed, written beside the run.
+
+    Raises ConfigError where the run was begun with another one: what it left would pass for this one's.
+    """
     tables = tomllib.loads(base.read_text())
     for key, value in (changes | {"seed": seed}).items():
         tables["model" if key == "quantizer" else "training"][key] = value
     lines = []
     for name, table in tables.items():
         lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items()), ""]
+    text = "\n".join(lines)
+    if target.is_file() and target.read_text() != text:
+        raise ConfigError(f"{target.parent}: begun with another config; delete it, or name another --out")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(lines))
+    target.write_text(text)
     return target
 
 

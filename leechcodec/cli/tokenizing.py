@@ -207,7 +207,7 @@ def detokenize(source, output, size, quality, model, threads, force) -> None:
     FILE is what tokenize writes, or a language model in its place: .safetensors, .npz or .npy, - for standard input.
 
     \b
-    leechcodec detokenize photo.safetensors                       photo.png
+    leechcodec detokenize photo.safetensors -o back.png          a picture
     leechcodec detokenize photo.safetensors -o photo.jpg          another format
     leechcodec detokenize photo.npy --size 768x512 -q 50          what a .npy does not hold
     leechcodec detokenize photo.safetensors -o photo.lq           the tokens as an .lq file

@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 
 from leechcodec.errors import ConfigError, TokensError
-from leechcodec.files import write_atomic
 
 SHARD_SIZE = 1000
 NUMBER = re.compile(r"%0?\d*d")
+PART = re.compile(r"\d{9,}\.tar")
+"""Name of a file in the folder of parts."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,20 @@ def claimed(plan: Plan, settings: dict[str, str | int | float]) -> Iterator[None
     """
     wanted = {**settings, "shards": plan.pattern.name, "shard_size": plan.shard_size, "images": len(plan.sources)}
     wanted["sources_sha256"] = plan.digest
-    if not plan.manifest.exists():
-        if stray := next(filter(Path.exists, [plan.parts, *map(plan.shard_path, range(plan.shards))]), None):
-            raise TokensError(f"{stray}: is there without its {plan.manifest.name}; delete it, or name another output")
-        write_atomic(plan.manifest, (json.dumps(wanted, indent=2) + "\n").encode())
-    with open(plan.manifest, "rb") as file:
+    with open(plan.manifest, "a+b") as file:  # never replaced: the lock is on this very file
         _lock(file.fileno(), plan)
+        file.seek(0)
+        text = file.read()
+        if not text:  # it is new, or a run was killed before it did anything
+            if stray := next(filter(Path.exists, [plan.parts, *map(plan.shard_path, range(plan.shards))]), None):
+                plan.manifest.unlink()
+                name = plan.manifest.name
+                raise TokensError(f"{stray}: is there without its {name}; delete it, or name another output")
+            text = (json.dumps(wanted, indent=2) + "\n").encode()
+            file.write(text)
+            file.flush()
         try:
-            found = json.loads(file.read())
+            found = json.loads(text)
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):

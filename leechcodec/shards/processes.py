@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -17,7 +17,9 @@ from leechcodec.lab.errors import WorkerError
 from leechcodec.shards.worker import Outcome, Settings, Task, Worker
 
 MAX_DEATHS = 5
-"""So many deaths with no image done between them, and the fault is not the images'."""
+"""So many workers in a row that die before they are ready, and the fault is not the images'."""
+READY = "ready"
+"""What a worker sends first."""
 PATIENCE = 5.0
 """Seconds that a worker gets to end by itself."""
 
@@ -26,13 +28,14 @@ PATIENCE = 5.0
 class _Busy:
     process: BaseProcess
     task: Task
+    ready: bool
 
 
 def run_processes(settings: Settings, jobs: int, tasks: Sequence[Task], worker: type = Worker) -> Iterator[Outcome]:
     """The outcome of every task, as they come; that of a worker's death is transient.
 
     jobs: worker processes. worker: made of the settings in each of them, makes outcomes of tasks. Raises WorkerError
-    where they die and die.
+    where they die before they have begun.
     """
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
     todo = deque(tasks)
@@ -46,26 +49,30 @@ def run_processes(settings: Settings, jobs: int, tasks: Sequence[Task], worker: 
         theirs.close()
         return ours, process
 
-    def give(connection: Connection, process: BaseProcess) -> None:
-        busy[connection] = _Busy(process, todo.popleft())
+    def give(connection: Connection, process: BaseProcess, ready: bool) -> None:
+        busy[connection] = _Busy(process, todo.popleft(), ready)
         with contextlib.suppress(OSError):  # it died: reading says so
             connection.send(busy[connection].task)
 
     try:
         while todo or busy:
             while todo and len(busy) < jobs:
-                give(*start())
+                give(*start(), ready=False)
             for connection in wait(list(busy)):
                 done = busy.pop(connection)
                 try:
                     outcome = connection.recv()
                 except (EOFError, OSError):
-                    outcome, deaths = Outcome.death(done.task), deaths + 1
+                    outcome = Outcome.death(done.task)
+                    deaths += not done.ready
                     _end(connection, done.process)
                 else:
                     deaths = 0
+                    if outcome == READY:
+                        busy[connection] = replace(done, ready=True)
+                        continue
                     if todo:
-                        give(connection, done.process)
+                        give(connection, done.process, ready=True)
                     else:
                         _end(connection, done.process)
                 yield outcome
@@ -89,9 +96,10 @@ def _end(connection: Connection, process: BaseProcess) -> None:
 
 
 def _serve(connection: Connection, worker: type, settings: Settings) -> None:
-    """A worker process: tasks in, outcomes out, until the pipe ends."""
+    """A worker process: tasks in, a word that it is ready and outcomes out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends the others
     work = worker(settings)
     with contextlib.suppress(EOFError, OSError):
+        connection.send(READY)
         while True:
             connection.send(work(connection.recv()))

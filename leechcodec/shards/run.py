@@ -17,7 +17,7 @@ from leechcodec.config import check_quality
 from leechcodec.errors import TokensError
 from leechcodec.files import write_atomic
 from leechcodec.shards.archive import fragment, read_index, write_archive
-from leechcodec.shards.plan import Plan, claimed, key_of
+from leechcodec.shards.plan import PART, Plan, claimed, key_of
 from leechcodec.shards.worker import Outcome, Settings, Task
 from leechcodec.token_files import LAYOUT, vocabulary
 
@@ -64,6 +64,7 @@ def _identity(settings: Settings) -> dict[str, str | int | float]:
         "format": settings.form,
         "quality": round(settings.quality * 100) / 100,
         "effort": settings.effort,
+        "threads": settings.threads,
         "token_model": loaded.token_model.hex(),
         "networks_sha256": _networks_digest(loaded),
     }
@@ -103,7 +104,7 @@ class _Run:
         self._in_shard = [self._index(shard) for shard in range(plan.shards)]
         plan.parts.mkdir(exist_ok=True)
         for path in plan.parts.iterdir():
-            if path.suffix != ".tar":  # what a killed run was writing
+            if not PART.fullmatch(path.name):  # what a killed run was writing, or a file system left
                 path.unlink()
         self._parts = {int(path.stem) for path in plan.parts.iterdir()}
 
@@ -184,4 +185,5 @@ class _Run:
             write_atomic(plan.failed, lines.encode(), force=True)
         else:
             plan.failed.unlink()
-        plan.parts.rmdir()
+        with contextlib.suppress(OSError):  # a network's file system may keep something there for a while
+            plan.parts.rmdir()

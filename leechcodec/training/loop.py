@@ -148,7 +148,7 @@ def train(
         loss = _mean_over_ranks(outcome.loss.detach(), world)
         value = _mean_over_ranks(outcome.codec_loss, world)
         step += 1
-        usable = math.isfinite(loss) and bool(torch.isfinite(norm))
+        usable = math.isfinite(loss) and bool(torch.isfinite(norm)) and objective.gradients_are_finite()
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
             for optimizer in optimizers.values():
                 optimizer.step()
@@ -159,7 +159,11 @@ def train(
         else:
             skips += 1
             model.quantizer.skip_step()
-            print(f"step {step}: loss {value:.3f} against {mean_loss}, gradient norm {norm:.3g}: skipped", flush=True)
+            print(
+                f"step {step}: squared error and rate {value:.3f} against {mean_loss}, loss {loss:.3f}, "
+                f"gradient norm {norm:.3g}: skipped",
+                flush=True,
+            )
             if skips > MAX_SKIPS:
                 raise TrainingError(f"diverged: {skips} steps skipped in a row at step {step}")
         for optimizer in optimizers.values():

@@ -33,7 +33,7 @@ DISCRIMINATOR_LR = 3e-4
 
 
 @dataclass
-class Outcome:
+class BatchLoss:
     """A batch's loss, and what is worth logging."""
 
     loss: Tensor
@@ -99,7 +99,11 @@ class Objective:
             dist.all_reduce(parameter.grad)
             parameter.grad /= world
 
-    def __call__(self, model: nn.Module, batch: Tensor, quality: Tensor, step: int) -> Outcome:
+    def gradients_are_finite(self) -> bool:
+        """Of the networks beside the model."""
+        return all(bool(torch.isfinite(parameter.grad).all()) for parameter in self.trained.parameters())
+
+    def __call__(self, model: nn.Module, batch: Tensor, quality: Tensor, step: int) -> BatchLoss:
         """model: a CodecModel, or one wrapped for several devices. batch: uint8 (B, 3, H, W). quality: (B,), not
         rising. step: of the run, 0 for the first."""
         settings = self.settings
@@ -137,7 +141,7 @@ class Objective:
         if judged is not None:
             terms["judged"] = judged
         terms = {name: value.detach() for name, value in terms.items()}
-        return Outcome(loss, codec_loss, mse.detach(), bpp.detach(), out.stage_bits.detach(), judged, terms)
+        return BatchLoss(loss, codec_loss, mse.detach(), bpp.detach(), out.stage_bits.detach(), judged, terms)
 
     def _distortion(self, x: Tensor, x_hat: Tensor, squared: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """(B,), in units of 255² · MSE. x, x_hat: (B, 3, H, W) in -1..1. squared: (B,)."""

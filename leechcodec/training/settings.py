@@ -8,6 +8,12 @@ from pathlib import Path
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
 
+_WEIGHTS = (
+    "entropy_weight", "commitment", "contest", "similarity", "mae", "lpips", "adversarial", "adversarial_start",
+    "z_loss", "vf_weight", "dion_rank",
+)  # fmt: skip
+"""Numbers that are never negative."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -84,7 +90,7 @@ class TrainingConfig:
             raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
         if self.optimizer not in ("muon", "dion"):
             raise ConfigError(f"optimizer must be 'muon' or 'dion', got {self.optimizer!r}")
-        for name in ("similarity", "mae", "lpips", "adversarial", "z_loss", "vf_weight", "dion_rank"):
+        for name in _WEIGHTS:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ConfigError(f"{name} must be a number, 0 or more, got {value!r}")

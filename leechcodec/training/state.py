@@ -55,7 +55,7 @@ def save_checkpoint(
     metadata = {
         "step": str(step),
         "seconds": str(seconds),
-        "mean_loss": json.dumps(mean_loss),
+        "mean_codec_loss": json.dumps(mean_loss),
         "config": json.dumps(asdict(config)),
     }
     temporary = path.with_suffix(".tmp")
@@ -99,7 +99,7 @@ def load_checkpoint(
                     optimizer.state[parameter][key] = on_device
     generator.set_state(tensors["random.crops"])
     torch.set_rng_state(tensors["random.torch"])
-    return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata.get("mean_loss", "null"))
+    return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata.get("mean_codec_loss", "null"))
 
 
 def _parameters(model: nn.Module, trained: nn.Module) -> dict[str, nn.Parameter]:
