@@ -19,6 +19,7 @@ CONFIG = Path(__file__).parent.parent / "configs" / "twin.toml"
 RUN = Run(
     variant="bsq-18",
     seed=1,
+    config="",
     quantizer="bsq-18",
     bits=18.0,
     steps=10,

@@ -10,6 +10,7 @@ over pairs of the same seed), and how the tokens are used.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import multiprocessing
@@ -33,7 +34,7 @@ from leechcodec.lab.measure import start_worker
 from leechcodec.machine import available_cores
 from leechcodec.training.settings import load_settings
 from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
-from tools.twins import arguments, config_of, curve_of, seconds_a_step, trained
+from tools.twins import arguments, config_of, config_text, curve_of, seconds_a_step, trained
 
 LARGE = {
     "leech-ball": {"quantizer": "leech-ball"},
@@ -84,6 +85,7 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
     run = Run(
         variant=variant,
         seed=seed,
+        config=digest(args.config, variant, seed),
         quantizer=quantizer.name,
         bits=round(quantizer.bits, 4),
         steps=load_settings(config_path)[1].steps,
@@ -100,6 +102,11 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
     )
     write_atomic(kept, json.dumps(asdict(run), indent=1).encode(), force=True)
     return run
+
+
+def digest(base: Path, variant: str, seed: int) -> str:
+    """Of a run's config."""
+    return hashlib.sha256(config_text(base, VARIANTS[variant], seed).encode()).hexdigest()[:16]
 
 
 def _rounded(values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -135,6 +142,9 @@ def train_all(args: argparse.Namespace) -> list[Run]:
     """All runs, those of the first seed first, as many processes as cores. What was collected before is not run again,
     and what is new is added to it at once."""
     runs = collected(args.collect) if args.collect and args.collect.is_file() else []
+    for run in runs:
+        if run.variant in VARIANTS and run.config != digest(args.config, run.variant, run.seed):
+            raise SystemExit(f"{args.collect}: {run.variant}, seed {run.seed} is of another config; collect elsewhere")
     known = {(run.variant, run.seed) for run in runs}
     order = {variant: place for place, variant in enumerate(VARIANTS)}
     wanted = [(variant, seed) for seed in args.seeds for variant in args.variants if (variant, seed) not in known]

@@ -18,18 +18,23 @@ from leechcodec.training.settings import load_settings
 from leechcodec.training.state import load_weights
 
 
-def config_of(base: Path, changes: dict, seed: int, target: Path) -> Path:
-    """The base config with some values changed, written beside the run.
-
-    Raises ConfigError where the run was begun with another one: what it left would pass for this one's.
-    """
+def config_text(base: Path, changes: dict, seed: int) -> str:
+    """The base config with some values changed."""
     tables = tomllib.loads(base.read_text())
     for key, value in (changes | {"seed": seed}).items():
         tables["model" if key == "quantizer" else "training"][key] = value
     lines = []
     for name, table in tables.items():
         lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items()), ""]
-    text = "\n".join(lines)
+    return "\n".join(lines)
+
+
+def config_of(base: Path, changes: dict, seed: int, target: Path) -> Path:
+    """The changed config, written beside the run.
+
+    Raises ConfigError where the run was begun with another one: what it left would pass for this one's.
+    """
+    text = config_text(base, changes, seed)
     if target.is_file() and target.read_text() != text:
         raise ConfigError(f"{target.parent}: begun with another config; delete it, or name another --out")
     target.parent.mkdir(parents=True, exist_ok=True)
