@@ -59,9 +59,9 @@ def code_table_tokens(
 ) -> np.ndarray:
     """Code tokens made of one or more codewords of a table; the counterpart of :func:`code_grid_tokens`.
 
-    params: integers (N, factors · d, 3) within int32. table: int8 (K, d). tokens: int8 (N, factors · d), each factor a
-    row of the table, or None for a decoder. Raises as its counterpart, and ConfigError for a table whose scores would
-    not be exact.
+    params: integers (N, factors · d, 3) within int32. table: int8 (K, d). tokens: integers (N, factors), rows of the
+    table, or None for a decoder. Returns them, int64. Raises as its counterpart, and ConfigError for a table
+    whose scores would not be exact.
     """
     size, dim = table.shape
     params = np.asarray(params)
@@ -70,8 +70,9 @@ def code_table_tokens(
     check_exact_scores(table, shift)
     indices = np.zeros((len(params), factors), dtype=np.int64)
     if tokens is not None:
-        tokens = _int8_rows(tokens, len(params), factors * dim)
-        indices[:] = rows_to_indices(table, tokens.reshape(-1, dim)).reshape(-1, factors)
+        indices[:] = token_rows(tokens, len(params), factors)
+        if indices.size and (indices.min() < 0 or indices.max() >= size):
+            raise ValueError("a token is not in the codebook")
     width = symbol_width(size)
     features = table_features(table, shift)
     for start in range(0, len(params), GROUP):
@@ -86,7 +87,7 @@ def code_table_tokens(
             first = coder.code(pmf, group[:, factor] // width, numbers)
             inner = masses.reshape(len(group), -1, width)[np.arange(len(group)), first]
             group[:, factor] = first * width + coder.code(integer_pmf(inner), group[:, factor] % width, numbers)
-    return table[indices].reshape(len(params), factors * dim)
+    return indices
 
 
 def scaled_scores(params: np.ndarray, values: np.ndarray, shift: int) -> np.ndarray:
@@ -116,19 +117,6 @@ def check_exact_scores(table: np.ndarray, shift: int) -> None:
 def symbol_width(size: int) -> int:
     """Alphabet of a codeword's second symbol: the largest divisor of the table's size up to its square root."""
     return next(width for width in range(int(size**0.5), 0, -1) if size % width == 0)
-
-
-def rows_to_indices(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """First index in the table, int8 (K, d), of each of the rows, int8 (N, d): int64 (N,).
-
-    Raises ValueError where a row is not in the table.
-    """
-    places = {row.tobytes(): index for index, row in reversed(list(enumerate(np.ascontiguousarray(table, np.int8))))}
-    try:
-        found = [places[row.tobytes()] for row in np.ascontiguousarray(rows, np.int8)]
-    except KeyError:
-        raise ValueError("a token is not in the codebook") from None
-    return np.array(found, dtype=np.int64)
 
 
 @njit(cache=True, nogil=True)

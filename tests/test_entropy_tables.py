@@ -11,7 +11,6 @@ from leechcodec.entropy_tables import (
     check_exact_scores,
     code_grid_tokens,
     code_table_tokens,
-    rows_to_indices,
     symbol_width,
 )
 from leechcodec.errors import ConfigError, CorruptError
@@ -137,14 +136,15 @@ def test_bad_tokens_and_tables_are_refused():
     params = np.zeros((1, 2, 3), dtype=np.int64)
     coder = entropy.TokenEncoder()
     with pytest.raises(ValueError, match="not in the codebook"):
-        code_table_tokens(coder, params, table, 0, np.array([[1, 1]]))
+        code_table_tokens(coder, params, table, 0, np.array([[4]]))
+    with pytest.raises(ValueError, match="shape"):
+        code_table_tokens(coder, params, table, 0, np.array([[1, 0]]))
     with pytest.raises(ValueError, match="out of range"):
         code_grid_tokens(coder, params, [0, 0], [3, 3], 0, np.array([[4, 0]]))
     with pytest.raises(ValueError, match="shape"):
         code_grid_tokens(coder, params, [0, 0], [3, 3], 0, np.array([4, 0]))
     with pytest.raises(TypeError):
-        code_table_tokens(coder, params.astype(float), table, 0, np.array([[1, 0]]))
+        code_table_tokens(coder, params.astype(float), table, 0, np.array([[1]]))
     with pytest.raises(ConfigError, match="too large to code"):
         check_exact_scores(np.full((2, 1000), 127, dtype=np.int8), 7)
-    assert rows_to_indices(table, table[[2, 0]]).tolist() == [2, 0]
     assert [symbol_width(size) for size in (2, 3, 24, 240, 4096, 4320)] == [1, 1, 4, 15, 64, 60]

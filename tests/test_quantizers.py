@@ -5,6 +5,7 @@ import torch
 from leechcodec.errors import ConfigError
 from leechcodec.lattice import leech
 from leechcodec.quantizers import make_quantizer
+from leechcodec.quantizers.table import rows_to_indices
 
 NAMES = ["leech", "leech-ball", "bsq-1", "bsq-18", "bsq-24"]
 
@@ -129,3 +130,11 @@ def test_entropy_penalty_spreads_a_collapsed_bit():
     make_quantizer("bsq-6").entropy_loss(z).backward()
     mean = torch.autograd.grad(torch.sigmoid(z * 400 / 6**0.5).mean(), z)[0]
     assert (z.grad * mean).sum() > 0  # a step down the gradient lowers the share of ones
+
+
+def test_rows_are_found_in_their_table():
+    table = np.array([[1, 0], [0, 1], [-1, 0], [1, 0]], dtype=np.int8)
+    assert rows_to_indices(table, table[[2, 0, 3]]).tolist() == [2, 0, 0]
+    for strange in ([[1, 1]], [[257, 0]]):
+        with pytest.raises(ValueError, match="not in the codebook"):
+            rows_to_indices(table, np.array(strange))

@@ -59,8 +59,6 @@ class TableQuantizer(Quantizer):
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """Rows of the codebook as digits, the first factor's the most significant."""
-        from leechcodec.entropy_tables import rows_to_indices  # numba and the coder, not needed to train
-
         self.check_countable()
         rows = codes.reshape(-1, self.factor_dim).cpu().numpy()
         digits = torch.from_numpy(rows_to_indices(self.codebook.cpu().numpy(), rows)).to(codes.device)
@@ -120,7 +118,11 @@ class TableQuantizer(Quantizer):
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         from leechcodec import entropy_tables  # the range coder is not needed to train
 
-        return entropy_tables.code_table_tokens(coder, params, self.codebook.cpu().numpy(), self.code_shift, codes)
+        book = self.codebook.cpu().numpy()
+        rows = None if codes is None else rows_to_indices(book, codes.reshape(-1, self.factor_dim))
+        rows = None if rows is None else rows.reshape(-1, self.factors)
+        coded = entropy_tables.code_table_tokens(coder, params, book, self.code_shift, rows)
+        return book[coded].reshape(len(coded), self.dim)
 
     # --- released models --------------------------------------------------------------------------------------
 
@@ -143,3 +145,19 @@ class TableQuantizer(Quantizer):
     def _places(self, like: Tensor) -> Tensor:
         places = [len(self.codebook) ** (self.factors - 1 - i) for i in range(self.factors)]
         return torch.tensor(places, dtype=torch.int64, device=like.device)
+
+
+def rows_to_indices(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """First index in the table, int8 (K, d), of each of the rows, integers (N, d): int64 (N,).
+
+    Raises ValueError where a row is not in the table.
+    """
+    places = {row.tobytes(): index for index, row in reversed(list(enumerate(np.ascontiguousarray(table, np.int8))))}
+    whole = np.ascontiguousarray(rows, np.int8)
+    if (whole != rows).any():
+        raise ValueError("a token is not in the codebook")
+    try:
+        found = [places[row.tobytes()] for row in whole]
+    except KeyError:
+        raise ValueError("a token is not in the codebook") from None
+    return np.array(found, dtype=np.int64)
