@@ -78,8 +78,7 @@ class VQ(LearnedQuantizer):
             smoothed = (self.counts + SMOOTHING) / (total + self.size * SMOOTHING) * total
             self.words.copy_(self.sums / smoothed[:, None])
             self._restart(self.counts < DEAD)
-            self.seen_counts.zero_()
-            self.seen_sums.zero_()
+            self.skip_step()
         self.refresh()
 
     def skip_step(self) -> None:
