@@ -16,7 +16,7 @@ from torch import Tensor
 from leechcodec import entropy, rdoq
 from leechcodec.bitstream import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
-from leechcodec.config import check_quality
+from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.extras import Extras, separate
 from leechcodec.image import from_array, to_array
@@ -258,7 +258,7 @@ def _input(image: Image.Image, quality: float) -> tuple[Tensor, float]:
     pixels = to_array(image)
     padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
     pixels = torch.from_numpy(np.pad(pixels, padding, mode="edge")).permute(2, 0, 1)[None]
-    return pixels, round(quality * 100) / 100
+    return pixels, header_quality(quality)
 
 
 def _tokens_of(codes: list[Tensor], image: Image.Image, quality: float, loaded: LoadedModel) -> Tokens:

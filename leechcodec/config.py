@@ -17,6 +17,11 @@ def check_quality(quality: float) -> None:
         raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
 
 
+def header_quality(quality: float) -> float:
+    """A quality as a file's header holds it, in hundredths."""
+    return round(quality * 100) / 100
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that fixes a model's shape and its token layout.

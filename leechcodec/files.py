@@ -1,9 +1,10 @@
-"""Files written whole or not at all."""
+"""Files found in folders, and files written whole or not at all."""
 
 import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from leechcodec.errors import LqError
@@ -11,6 +12,13 @@ from leechcodec.errors import LqError
 
 class OutputExistsError(LqError):
     """The output is there already and may not be overwritten."""
+
+
+def files_below(folder: Path, suffixes: Collection[str], recursive: bool) -> Iterator[Path]:
+    """Paths below a folder of the files of some suffixes (in lower case), in no order."""
+    for path in folder.rglob("*") if recursive else folder.glob("*"):
+        if path.suffix.lower() in suffixes and path.is_file():
+            yield path.relative_to(folder)
 
 
 def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:

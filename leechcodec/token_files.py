@@ -21,7 +21,7 @@ from safetensors.numpy import load
 
 from leechcodec.bitstream import check_size
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
-from leechcodec.config import STRIDES, check_quality
+from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
 from leechcodec.token_coding import Tokens, grid
 
@@ -105,7 +105,7 @@ def _tokens(
     if min(width, height) < 1:
         raise TokensError(f"an image needs pixels, got {width} x {height}")
     check_size(width, height)
-    size, quality = _vocabulary(loaded), round(quality * 100) / 100
+    size, quality = _vocabulary(loaded), header_quality(quality)
     shapes = [grid(loaded.config, stage, height, width) for stage in range(loaded.config.stages_sent(quality))]
     image = f"{width} x {height} pixels at quality {quality:g}"
     if isinstance(indices, np.ndarray):
@@ -160,7 +160,7 @@ def _describe(tokens: Tokens, loaded: LoadedModel) -> dict[str, str | int | floa
         "layout": LAYOUT,
         "width": tokens.width,
         "height": tokens.height,
-        "quality": round(tokens.quality * 100) / 100,
+        "quality": header_quality(tokens.quality),
         "token_model": tokens.token_model.hex(),
         "quantizer": loaded.config.quantizer,
         "vocabulary": _vocabulary(loaded),

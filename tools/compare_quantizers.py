@@ -32,6 +32,7 @@ from leechcodec.lab import curves, plot
 from leechcodec.lab.datasets import photographs
 from leechcodec.lab.measure import start_worker
 from leechcodec.machine import available_cores
+from leechcodec.token_coding import grid
 from leechcodec.training.settings import load_settings
 from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
 from tools.twins import arguments, config_of, config_text, curve_of, seconds_a_step, trained
@@ -92,7 +93,7 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
         seconds_a_step=None if pace is None else round(pace, 3),
         quality=DIAL,
         bpp=_rounded(curve.bpp),
-        fixed_bpp=None if math.log2(quantizer.size) > 63 else _rounded(fixed_rates(model, images)),
+        fixed_bpp=None if quantizer.bits > 63 else _rounded(fixed_rates(model, images)),
         psnr=_rounded(curve.metrics[curves.PSNR]),
         ms_ssim=_rounded(curve.metrics[curves.MS_SSIM]),
         lpips=_rounded(curve.metrics[curves.LPIPS]),
@@ -128,11 +129,10 @@ def fixed_rates(model: Path, images: Sequence[Path]) -> list[float]:
     sizes = [Image.open(path).size for path in images]
     rates = []
     for quality in DIAL:
-        scales = loaded.config.stage_scales[: loaded.config.stages_sent(quality)]
+        stages = range(loaded.config.stages_sent(quality))
         each = []
         for width, height in sizes:
-            padded = [(side + 63) // 64 * 64 for side in (width, height)]
-            tokens = sum((padded[0] >> 6 - scale) * (padded[1] >> 6 - scale) for scale in scales)
+            tokens = sum(math.prod(grid(loaded.config, stage, height, width)) for stage in stages)
             each.append(tokens * loaded.networks.quantizer.bits / (width * height))
         rates.append(statistics.mean(each))
     return rates

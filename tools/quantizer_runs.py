@@ -156,12 +156,12 @@ def mean_curves(runs: Sequence[Run]) -> list[curves.Curve]:
 
 def draw(runs: Sequence[Run], anchor: str, target: Path) -> None:
     groups = grouped(runs)
-    rates = {
-        metric: {name: rates_against(groups[anchor], group, metric) for name, group in groups.items() if name != anchor}
-        for metric in curves.METRICS
-    }
-    halves = {
-        metric: {name: found.half for name, values in row.items() if (found := interval(values))}
-        for metric, row in rates.items()
-    }
-    quantizer_figure.draw(rates, halves, anchor, target)
+
+    def spread(group: Sequence[Run], metric: str) -> quantizer_figure.Spread | None:
+        rates = rates_against(groups[anchor], group, metric)
+        found = interval(rates)
+        return found and quantizer_figure.Spread(rates, found.mean, found.half)
+
+    others = {name: group for name, group in groups.items() if name != anchor}
+    found = {metric: {name: spread(group, metric) for name, group in others.items()} for metric in curves.METRICS}
+    quantizer_figure.draw(found, anchor, target)

@@ -17,16 +17,22 @@ from leechcodec.model import CodecModel
 from leechcodec.training.state import load_weights
 
 
+def release(checkpoint: Path, folder: Path) -> dict[str, str]:
+    """Write the model of a checkpoint; returns the checkpoint's metadata."""
+    with safe_open(checkpoint, "pt") as file:
+        config = ModelConfig.from_dict(json.loads(file.metadata()["config"]))
+    model = CodecModel(config)
+    metadata = load_weights(checkpoint, config, model)
+    save_model(folder, model)
+    return metadata
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
-    with safe_open(args.checkpoint, "pt") as file:
-        config = ModelConfig.from_dict(json.loads(file.metadata()["config"]))
-    model = CodecModel(config)
-    metadata = load_weights(args.checkpoint, config, model)
-    save_model(args.folder, model)
+    metadata = release(args.checkpoint, args.folder)
     loaded = load_model(args.folder)
     size = (args.folder / "weights.safetensors").stat().st_size / 2**20
     print(

@@ -7,15 +7,12 @@ import tomllib
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from leechcodec.checkpoint import save_model
 from leechcodec.errors import ConfigError
 from leechcodec.lab import curves, results
 from leechcodec.lab.evaluate import EvalConfig, evaluate
 from leechcodec.lab.peers import PeerOptions
-from leechcodec.model import CodecModel
 from leechcodec.training.loop import train
-from leechcodec.training.settings import load_settings
-from leechcodec.training.state import load_weights
+from tools.release import release
 
 
 def config_text(base: Path, changes: dict, seed: int) -> str:
@@ -52,10 +49,7 @@ def trained(run: Path, config_path: Path, data: list[Path], threads: int | None)
     if not (model_folder / "weights.safetensors").is_file():
         with open(run / "train.log", "a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
             train(config_path, data, run, resume=(run / "checkpoint.safetensors").is_file(), threads=threads)
-        config, _ = load_settings(config_path)
-        model = CodecModel(config)
-        load_weights(run / "checkpoint.safetensors", config, model)
-        save_model(model_folder, model)
+        release(run / "checkpoint.safetensors", model_folder)
         (run / "checkpoint.previous.safetensors").unlink(missing_ok=True)
     return model_folder
 

@@ -5,7 +5,6 @@ A file that cannot be done is named at the end, and the rest is done.
 
 import glob
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from leechcodec.cli.group import note, reason
-from leechcodec.cli.streams import CURRENT, set_threads, target_of
+from leechcodec.cli.streams import CURRENT, count_bar, set_threads, target_of
 from leechcodec.errors import LqError
+from leechcodec.files import files_below
 from leechcodec.machine import available_cores
 
 PHOTOGRAPHS = frozenset(
@@ -73,8 +73,7 @@ def _files(sources: Sequence[str], taken: frozenset[str], recursive: bool) -> It
         matches = sorted(glob.glob(source, recursive=True)) if _magic(source) and not Path(source).exists() else []
         for path in map(Path, matches or [source]):
             if path.is_dir():
-                inside = sorted(path.rglob("*") if recursive else path.glob("*"))
-                found = [(p, p.relative_to(path)) for p in inside if p.is_file() and p.suffix.lower() in taken]
+                found = [(path / below, below) for below in sorted(files_below(path, taken, recursive))]
             else:
                 found = [(path, Path(path.name))]
             for file, below in found:
@@ -116,7 +115,10 @@ def run(
         return done
 
     share = threads or max(1, cores // workers)
-    with _bar(len(jobs)) as bar, ThreadPoolExecutor(workers, initializer=set_threads, initargs=(share,)) as pool:
+    with (
+        count_bar(len(jobs), "file") as bar,
+        ThreadPoolExecutor(workers, initializer=set_threads, initargs=(share,)) as pool,
+    ):
         futures = {pool.submit(copy_context().run, one, job): number for number, job in enumerate(jobs)}
         try:
             for future in as_completed(futures):
@@ -138,9 +140,3 @@ def run(
     if failures:
         note(f"{len(failures)} of {len(jobs)} files failed")
     return len(failures)
-
-
-def _bar(count: int):
-    from tqdm import tqdm
-
-    return tqdm(total=count, unit="file", leave=False, delay=0.5, disable=not sys.stderr.isatty())

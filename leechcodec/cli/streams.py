@@ -109,6 +109,13 @@ def progress_bar(label: str, pixels: int) -> Iterator[Callable[[int, int], None]
         yield update
 
 
+def count_bar(count: int, unit: str):
+    """A tqdm bar over so many things, on a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=count, unit=unit, leave=False, delay=0.5, disable=not sys.stderr.isatty())
+
+
 def set_threads(threads: int | None) -> None:
     """Threads that the calling thread computes with."""
     if threads is not None:

@@ -13,6 +13,7 @@ from leechcodec.cli.coding import DEFAULT_QUALITY, QUALITY
 from leechcodec.cli.group import note
 from leechcodec.cli.sampling import Size
 from leechcodec.cli.streams import (
+    count_bar,
     naming,
     progress_bar,
     read,
@@ -96,7 +97,8 @@ def tokenize(
             recursive=recursive,
             shard_size=shard_size,
             jobs=jobs,
-            ray=(ray_address,) if by_ray or ray_address else None,
+            by_ray=by_ray or bool(ray_address),
+            ray_address=ray_address,
         )
         return
     if given := next((name for name, value in sharding.items() if value), None):
@@ -150,9 +152,10 @@ def _tokens_of(source: str, quality: float | None, effort: int, model: str | Non
         return codec.tokenize(flattened(image), quality=quality, effort=effort, model=model, progress=progress)
 
 
-def _shards(folder, output, *, verbose, recursive, shard_size, jobs, ray, form, model, **settings) -> None:
-    """ray: None for processes of this machine, else the cluster's address in a tuple, None for one of our own."""
-    if ray:
+def _shards(
+    folder, output, *, verbose, recursive, shard_size, jobs, by_ray, ray_address, form, model, **settings
+) -> None:
+    if by_ray:
         from leechcodec.lab.errors import require
 
         require("ray.data", "ray")  # before anything is written
@@ -166,11 +169,11 @@ def _shards(folder, output, *, verbose, recursive, shard_size, jobs, ray, form, 
     plan = Plan(folder, find_images(folder, PHOTOGRAPHS, recursive), output, shard_size or SHARD_SIZE)
     model = str(Path(model).resolve()) if model and Path(model).is_dir() else model
     settings = Settings(folder.resolve(), form=form, model=model, **settings)
-    if ray:
-        execute = partial(run_ray, settings, jobs, *ray)
+    if by_ray:
+        execute = partial(run_ray, settings, jobs, ray_address)
     else:
         execute = partial(run_processes, settings, jobs or len(available_cores()))
-    with _bar(len(plan.sources)) as bar:
+    with count_bar(len(plan.sources), "image") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.update(done - bar.n)
@@ -185,12 +188,6 @@ def _shards(folder, output, *, verbose, recursive, shard_size, jobs, ray, form, 
     if report.failed:
         note(f"{len(report.failed)} of {len(plan.sources)} images failed; {plan.failed} lists them")
         sys.exit(1)
-
-
-def _bar(count: int):
-    from tqdm import tqdm
-
-    return tqdm(total=count, unit="image", leave=False, delay=0.5, disable=not sys.stderr.isatty())
 
 
 @click.command()

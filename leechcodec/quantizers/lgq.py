@@ -18,12 +18,10 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from leechcodec.quantizers.learned import GRID, LearnedQuantizer, sampled
-from leechcodec.quantizers.table import full_precision
+from leechcodec.quantizers.table import AT_ONCE, full_precision
 
 FIRST, LAST = 1.0, 0.1
 """Temperature at the beginning and at the end of a run."""
-AT_ONCE = 1 << 19
-"""Responsibilities in memory at a time: as many as stay in a core's cache."""
 
 
 class LGQ(LearnedQuantizer):

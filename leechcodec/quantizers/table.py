@@ -60,9 +60,8 @@ class TableQuantizer(Quantizer):
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """Rows of the codebook as digits, the first factor's the most significant."""
         self.check_countable()
-        rows = codes.reshape(-1, self.factor_dim).cpu().numpy()
-        digits = torch.from_numpy(rows_to_indices(self.codebook.cpu().numpy(), rows)).to(codes.device)
-        return (digits.reshape(*codes.shape[:-1], self.factors) * self._places(codes)).sum(-1)
+        digits = torch.from_numpy(self._rows(codes.cpu().numpy())).to(codes.device)
+        return (digits * self._places(codes)).sum(-1)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
         self.check_indices(indices)
@@ -119,8 +118,7 @@ class TableQuantizer(Quantizer):
         from leechcodec import entropy_tables  # the range coder is not needed to train
 
         book = self.codebook.cpu().numpy()
-        rows = None if codes is None else rows_to_indices(book, codes.reshape(-1, self.factor_dim))
-        rows = None if rows is None else rows.reshape(-1, self.factors)
+        rows = None if codes is None else self._rows(codes)
         coded = entropy_tables.code_table_tokens(coder, params, book, self.code_shift, rows)
         return book[coded].reshape(len(coded), self.dim)
 
@@ -141,6 +139,11 @@ class TableQuantizer(Quantizer):
         if np.abs(codebook.astype(np.int64)).max() > self.max_entry:
             raise ModelError(f"{self.name}: a codebook's entry is beyond ±{self.max_entry}")
         self.codebook.copy_(torch.from_numpy(codebook))
+
+    def _rows(self, codes: np.ndarray) -> np.ndarray:
+        """Rows of the codebook: integers (..., dim) -> int64 (..., factors)."""
+        rows = rows_to_indices(self.codebook.cpu().numpy(), codes.reshape(-1, self.factor_dim))
+        return rows.reshape(*codes.shape[:-1], self.factors)
 
     def _places(self, like: Tensor) -> Tensor:
         places = [len(self.codebook) ** (self.factors - 1 - i) for i in range(self.factors)]

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from leechcodec.errors import ConfigError, TokensError
+from leechcodec.files import files_below
 
 SHARD_SIZE = 1000
 NUMBER = re.compile(r"%0?\d*d")
@@ -87,9 +88,8 @@ def key_of(number: int) -> str:
 
 def find_images(folder: Path, suffixes: Collection[str], recursive: bool) -> tuple[str, ...]:
     """Paths below a folder, with forward slashes, of the files of some suffixes; in the order of their bytes."""
-    paths = folder.rglob("*") if recursive else folder.glob("*")
-    found = (path for path in paths if path.suffix.lower() in suffixes and path.is_file())
-    return tuple(sorted((path.relative_to(folder).as_posix() for path in found), key=os.fsencode))
+    found = files_below(folder, suffixes, recursive)
+    return tuple(sorted((path.as_posix() for path in found), key=os.fsencode))
 
 
 @contextlib.contextmanager

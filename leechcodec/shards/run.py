@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leechcodec.checkpoint import LoadedModel, load_model
-from leechcodec.config import check_quality
+from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import TokensError
 from leechcodec.files import write_atomic
 from leechcodec.shards.archive import fragment, read_index, write_archive
@@ -62,7 +62,7 @@ def _identity(settings: Settings) -> dict[str, str | int | float]:
     return {
         "layout": LAYOUT,
         "format": settings.form,
-        "quality": round(settings.quality * 100) / 100,
+        "quality": header_quality(settings.quality),
         "effort": settings.effort,
         "threads": settings.threads,
         "token_model": loaded.token_model.hex(),

@@ -121,14 +121,15 @@ class Objective:
         bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
         lmbda = torch.tensor([self.config.lmbda(q) for q in quality.tolist()], device=x.device)
         weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
-        distortion = self._distortion(x, x_hat, 255**2 * mse, terms)
+        squared, rate = 255**2 * mse, settings.rate_weight(step) * bpp
+        distortion = self._distortion(x, x_hat, squared, terms)
         if settings.adversarial and step >= settings.adversarial_start:
             distortion = distortion - settings.adversarial * PER_LPIPS * self._verdict(x_hat)
-        losses = lmbda * distortion + settings.rate_weight(step) * bpp + commitment
+        losses = lmbda * distortion + rate + commitment
         if settings.contest:
             losses = losses + settings.contest * self._contest(model, x, quality, out, lmbda) / pixels
         loss = (weight * losses).mean()
-        codec_loss = (weight * (lmbda * 255**2 * mse + settings.rate_weight(step) * bpp)).mean().detach()
+        codec_loss = (weight * (lmbda * squared + rate)).mean().detach()
         loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
         if settings.z_loss:
             terms["z_loss"] = torch.cat(out.log_partitions).square().mean()
