@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leechcodec import entropy, rdoq
+from leechcodec import entropy, refinement
 from leechcodec.bitstream import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import check_quality, header_quality
@@ -64,16 +64,16 @@ def compress(
     """
     loaded = load_model(model)
     colours, extras = separate(image, metadata=metadata)
-    searches = rdoq.stages_searched(effort, loaded.config.stages_sent(quality))
-    steps = 1 + searches + loaded.config.stages_sent(quality)
+    stages, before = loaded.config.stages_sent(quality), 1
 
-    def step(done: int, _: int) -> None:
+    def tokenizing(done: int, steps: int) -> None:
+        nonlocal before
+        before = steps
         if progress:
-            progress(done, steps)
+            progress(done, steps + stages)
 
-    tokens = tokenize(colours, quality=quality, effort=effort, model=model, progress=step)
-    step(1 + searches, steps)
-    data = _write(tokens, loaded, extras, lambda done, _: step(1 + searches + done, steps))
+    tokens = tokenize(colours, quality=quality, effort=effort, model=model, progress=tokenizing)
+    data = _write(tokens, loaded, extras, progress and (lambda done, _: progress(before + done, before + stages)))
     if verify:
         read = read_tokens(data, model=model)
         if not all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)):
@@ -219,20 +219,19 @@ def tokenize(
     """
     pixels, quality = _input(image, quality)
     loaded = load_model(model)
-    searches = rdoq.stages_searched(effort, loaded.config.stages_sent(quality))
+    steps = refinement.steps_in_all(effort, *pixels.shape[2:])
     codes = loaded.networks.encode(pixels, quality)
     if progress:
-        progress(1, 1 + searches)
-    if searches:
-        codes = rdoq.refine(
-            loaded.networks,
-            pixels.float() / 127.5 - 1,
-            quality,
-            codes,
-            effort=effort,
-            size=(image.height, image.width),
-            progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
-        )
+        progress(1, 1 + steps)
+    codes = refinement.refine(
+        loaded.networks,
+        pixels,
+        quality,
+        codes,
+        effort=effort,
+        size=(image.height, image.width),
+        progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
+    )
     return _tokens_of(codes, image, quality, loaded)
 
 

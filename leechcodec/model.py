@@ -90,7 +90,7 @@ class CodecModel(nn.Module):
         weights = knot_weights(quality, self.config.quality_knots)
         features = self.analysis(x, weights)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
-        bits, token_bits, log_partitions = self._rates(codes, quality, x.shape[2], x.shape[3], rate_tokens)
+        bits, token_bits, log_partitions = self.rates(codes, quality, x.shape[2], x.shape[3], rate_tokens)
         return Forward(
             x_hat=x_hat,
             stage_bits=bits,
@@ -115,7 +115,7 @@ class CodecModel(nn.Module):
             return codes[index] * self.code_scale if index < len(codes) else None
 
         x_hat = self.synthesis(height, width, knot_weights(quality, self.config.quality_knots), answer)
-        return x_hat, self._rates(codes, quality, height, width, None, first)[1]
+        return x_hat, self.rates(codes, quality, height, width, None, first)[1]
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, quality: Tensor) -> None:
@@ -139,17 +139,17 @@ class CodecModel(nn.Module):
 
         self.synthesis(x.shape[2], x.shape[3], weights, answer)
 
-    def _rates(
+    def rates(
         self,
         codes: list[Tensor],
         quality: Tensor,
         height: int,
         width: int,
-        rate_tokens: int | None,
+        rate_tokens: int | None = None,
         first: int = 0,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Bits of every stage of every image, (B, stages), and of every token, (n, h, w) a stage; log Z as in
-        :class:`Forward`."""
+        """Bits of every stage of every image, (B, stages), differentiable, and of every token, (n, h, w) a stage; log Z
+        as in :class:`Forward`. Arguments as for :meth:`reconstruct` and :meth:`forward`."""
         batch, stages = len(quality), len(self.prior.stages)
         images = [len(code) for code in codes] + [0] * (stages - len(codes))
         token_maps = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.model import CodecModel, Forward
-from leechcodec.rdoq import PITCH, around
 
 TEMPERATURE = 0.05
 """τ: a margin, as a share of a codeword's squared length, at which the second code would be taken with 27 %."""
 LIMIT = 16.0
 """Bits: larger differences are clipped."""
+PITCH = 2
+"""One token in PITCH² is replaced at a time, on a grid, so that their surroundings overlap little."""
 
 
 def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, squared_weight: Tensor) -> Tensor:
@@ -56,3 +57,21 @@ def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, sq
     loss = torch.sigmoid(-margin / TEMPERATURE) * change[chosen].clamp(-LIMIT, LIMIT)
     image = chosen.nonzero()[:, 0]
     return loss.new_zeros(len(x)).index_add(0, image, loss) * PITCH**2
+
+
+def around(pixels: Tensor, tokens: list[Tensor], height: int) -> Tensor:
+    """Bits in the 3 x 3 cells around each cell of a grid of that height: (B, 1, height, w).
+
+    pixels: (B, 1, H, W). tokens: (B, 1, h, w) a stage.
+    """
+    total = _resampled(pixels, height) + sum(_resampled(bits, height) for bits in tokens)
+    return F.avg_pool2d(F.pad(total, (1, 1, 1, 1)), 3, 1) * 9
+
+
+def _resampled(bits: Tensor, height: int) -> Tensor:
+    """Bits (B, 1, h, w) summed, or shared out, on a grid of another height."""
+    if bits.shape[2] >= height:
+        factor = bits.shape[2] // height
+        return F.avg_pool2d(bits, factor) * factor**2
+    factor = height // bits.shape[2]
+    return F.interpolate(bits, scale_factor=factor) / factor**2

@@ -1,0 +1,223 @@
+"""Refinement: better tokens for one image, by gradient steps at encoding.
+
+    e, state ─▶ z ─(+)─▶ quantize ─▶ codes ─▶ g_s, prior ─▶ λ·255²·(x - x̂)², bits ─┐
+                    ▲                                                               │
+                 offsets ◀─────────────── gradient, straight through ◀──────────────┘
+
+The analysis transform has learned to guess good tokens for all images; what a token costs and repairs in this one is
+known when the picture is made. Offsets added to every z, zero at first, go down the gradient of this image's loss. The
+networks stay as they are and so does the decoder: it cannot tell. Campos et al., "Content Adaptive Optimization for
+Neural Image Compression", 2019; Yang, Bamler and Mandt, "Improving Inference for Neural Image Compression", 2020.
+
+Large images are refined in windows: tokens of a tile move, those of a margin around it are as they are.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from leechcodec.config import STRIDES
+from leechcodec.errors import ConfigError
+from leechcodec.model import ALIGNMENT, CodecModel
+from leechcodec.transforms import TokenStage, knot_weights
+
+STEPS = {1: 0, 2: 2, 3: 4, 4: 7, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
+"""Gradient steps of an effort 1..9."""
+STEP_SIZE = 0.04
+"""Of the first step, in integer units a bit; it falls linearly to zero."""
+MOMENTUM = 0.8
+COMMITMENT = 20.0
+"""Bits for a z one codeword's length away from its code: without it z drifts to where codes flicker."""
+MAX_GRADIENT = 10.0
+"""Bits an integer unit: larger entries of a gradient are clipped."""
+TILE_AREA = 768 * 512
+"""Pixels of a tile, at most: a step takes some 5 kB of memory a pixel."""
+MARGIN = ALIGNMENT
+"""Pixels around a tile that are computed with it."""
+Progress = Callable[[int, int], None]
+
+
+def steps_in_all(effort: int, height: int, width: int) -> int:
+    """Gradient steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
+    none."""
+    if effort not in STEPS:
+        raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
+    return STEPS[effort] * len(list(_tiles(_Box(0, height, 0, width))))
+
+
+def refine(
+    networks: CodecModel,
+    x: Tensor,
+    quality: float,
+    codes: list[Tensor],
+    *,
+    effort: int,
+    size: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> list[Tensor]:
+    """Better codes for one image.
+
+    x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. codes: of ``CodecModel.encode``, int8
+    (1, dim, h, w) a stage. effort: 1 (nothing) to 9. size: (height, width) of the image proper, where errors count.
+    progress: called with (steps done, steps in all). Returns codes like those given: of all those tried those of the
+    least loss, lambda·255²·MSE + bits, tile by tile, with the prior in floating point.
+    """
+    height, width = x.shape[2:]
+    steps, done = steps_in_all(effort, height, width), 0
+    if not steps:
+        return codes
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, steps)
+
+    with torch.inference_mode(False):
+        codes = [code.clone() for code in codes]  # not the caller's, and not made in inference mode
+        for tile in _tiles(_Box(0, height, 0, width)):
+            window = _Window(networks, x, quality, codes, tile, size or (height, width))
+            better = window.descend(STEPS[effort], step)
+            for code, found, scale in zip(codes, better, networks.config.stage_scales):
+                rows, columns = tile.at(STRIDES[scale])
+                code[:, :, rows, columns] = found[:, :, *tile.inside(window.box).at(STRIDES[scale])]
+    return codes
+
+
+class _Box(NamedTuple):
+    """A rectangle of pixels, its sides multiples of 64."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def at(self, stride: int) -> tuple[slice, slice]:
+        """Rows and columns of a map at a stride."""
+        return slice(self.top // stride, self.bottom // stride), slice(self.left // stride, self.right // stride)
+
+    def inside(self, other: "_Box") -> "_Box":
+        """The same rectangle, counted from another's corner."""
+        return _Box(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
+
+    def widened(self, height: int, width: int) -> "_Box":
+        """With the margin around it, as far as the image goes."""
+        return _Box(
+            max(0, self.top - MARGIN),
+            min(height, self.bottom + MARGIN),
+            max(0, self.left - MARGIN),
+            min(width, self.right + MARGIN),
+        )
+
+
+def _tiles(box: _Box) -> Iterator[_Box]:
+    """A box halved, the longer side first, until its parts are small enough."""
+    height, width = box.bottom - box.top, box.right - box.left
+    if height * width <= TILE_AREA:
+        yield box
+    elif height > width:
+        middle = box.top + _half(height)
+        yield from _tiles(box._replace(bottom=middle))
+        yield from _tiles(box._replace(top=middle))
+    else:
+        middle = box.left + _half(width)
+        yield from _tiles(box._replace(right=middle))
+        yield from _tiles(box._replace(left=middle))
+
+
+def _half(side: int) -> int:
+    return math.ceil(side / 2 / ALIGNMENT) * ALIGNMENT
+
+
+class _Window:
+    """A tile and its margin, cut out of the image: codes go in, better ones come out."""
+
+    def __init__(
+        self,
+        networks: CodecModel,
+        x: Tensor,
+        quality: float,
+        codes: list[Tensor],
+        tile: _Box,
+        size: tuple[int, int],
+    ) -> None:
+        self.networks = networks
+        self.box = tile.widened(*x.shape[2:])
+        rows, columns = self.box.at(1)
+        part = x[:, :, rows, columns].clone()
+        self.x = part if part.is_floating_point() else part.float() / 127.5 - 1
+        self.quality = self.x.new_tensor([quality])
+        self.weights = knot_weights(self.quality, networks.config.quality_knots)
+        with torch.no_grad():
+            self.features = networks.analysis(self.x, self.weights)
+        counted = torch.zeros(x.shape[2:])
+        counted[: size[0], : size[1]] = networks.config.lmbda(quality) * 255**2 / 4
+        self.counted = counted[rows, columns]
+        """Bits for a squared error of 1 in a pixel's mean over channels."""
+        self.codes, self.moves, self.offsets = [], [], []
+        for code, scale in zip(codes, networks.config.stage_scales):
+            code = code[:, :, *self.box.at(STRIDES[scale])].float()
+            moves = torch.zeros(code.shape[2:], dtype=torch.bool)
+            moves[tile.inside(self.box).at(STRIDES[scale])] = True
+            self.codes.append(code)
+            self.moves.append(moves)
+            self.offsets.append(torch.zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
+
+    def descend(self, steps: int, after_step: Callable[[], None]) -> list[Tensor]:
+        """The best codes on the way, int8 (1, dim, h, w) a stage."""
+        with torch.no_grad():
+            least, _, best = self._measure(given=True)
+        velocities = [torch.zeros_like(offset) for offset in self.offsets]
+        for step in range(steps):
+            with torch.enable_grad():
+                loss, commitment, codes = self._measure()
+                gradients = torch.autograd.grad(loss + COMMITMENT * commitment, self.offsets)
+            if loss < least:
+                least, best = loss.detach(), codes
+            rate = STEP_SIZE * (1 - step / steps)
+            with torch.no_grad():
+                for offset, velocity, gradient in zip(self.offsets, velocities, gradients, strict=True):
+                    velocity.mul_(MOMENTUM).add_(gradient.clamp(-MAX_GRADIENT, MAX_GRADIENT))
+                    offset.sub_(rate * velocity)
+            after_step()
+        with torch.no_grad():
+            loss, _, codes = self._measure()
+        return codes if loss < least else best
+
+    def _measure(self, given: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The loss in bits, the squared distances of z from its codes in squared lengths of a codeword, summed, and the
+        codes, int8. given: of the codes given, in place of those that the offsets lead to."""
+        networks, distances, chosen, codes = self.networks, [], [], []
+
+        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
+            if index >= len(self.codes):
+                return None
+            code = self.codes[index]
+            if not given:
+                feature = self.features[networks.config.stage_scales[index]]
+                z = stage.encode(feature, state, self.weights).permute(0, 2, 3, 1) + self.offsets[index]
+                integers, straight = networks.quantizer.quantize(z)
+                moves = self.moves[index]
+                distances.append(((networks.quantizer.project(z) - integers).square().sum(-1) * moves).sum())
+                code = torch.where(moves, straight.permute(0, 3, 1, 2), code)
+                chosen.append(torch.where(moves, integers.permute(0, 3, 1, 2), self.codes[index].to(torch.int8)))
+            codes.append(code)
+            return code * networks.code_scale
+
+        height, width = self.x.shape[2:]
+        with torch.autocast("cpu", torch.bfloat16, enabled=_bf16_is_fast()):
+            x_hat = networks.synthesis(height, width, self.weights, answer)
+            stage_bits, *_ = networks.rates(codes, self.quality, height, width)
+        errors = (x_hat.float().clamp(-1, 1) - self.x).square().mean(1)[0]
+        loss = (errors * self.counted).sum() + stage_bits.sum()
+        commitment = sum(distances) / networks.quantizer.norm_squared if distances else loss.new_zeros(())
+        return loss, commitment, chosen or [code.to(torch.int8) for code in self.codes]
+
+
+def _bf16_is_fast() -> bool:
+    """Whether this processor multiplies bf16 itself. (torch before 2.9 cannot tell: then it is taken not to.)"""
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

@@ -1,0 +1,155 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from leechcodec import compress, decompress, refinement
+from leechcodec.checkpoint import load_model
+from leechcodec.errors import ConfigError
+from leechcodec.refinement import _Box, _tiles, refine, steps_in_all
+from tests.families import SMALL
+from tests.tiny import tiny_model
+
+
+@pytest.fixture
+def exactly(monkeypatch):
+    """float32 on every processor."""
+    monkeypatch.setattr(refinement, "_bf16_is_fast", lambda: False)
+
+
+def loss(model, x, quality, codes, size=None):
+    """The plain way, in bits."""
+    height, width = size or x.shape[2:]
+    with torch.no_grad():
+        x_hat, bits = model.reconstruct([code.float() for code in codes], torch.tensor([quality]), *x.shape[2:])
+    squares = (x_hat.clamp(-1, 1) - x)[:, :, :height, :width].square().mean(1).sum() / 4
+    return (model.config.lmbda(quality) * 255**2 * squares + sum(b.sum() for b in bits)).item()
+
+
+@pytest.mark.parametrize("quantizer", SMALL)
+def test_it_only_improves(quantizer, exactly):
+    model = tiny_model(quantizer)
+    x = torch.rand(1, 3, 128, 64) * 2 - 1
+    codes = model.encode(x, 70.0)
+    before = loss(model, x, 70.0, codes)
+    for effort in (1, 3, 5):
+        found = refine(model, x, 70.0, codes, effort=effort)
+        assert [code.shape for code in found] == [code.shape for code in codes]
+        assert all(code.dtype == torch.int8 for code in found)
+        assert loss(model, x, 70.0, found) <= before * (1 + 1e-5)
+        for code in found:  # codes of the quantizer, each its own nearest
+            flat = code.permute(0, 2, 3, 1)
+            assert torch.equal(model.quantizer.vectors_to_codes(model.quantizer.codes_to_vectors(flat)), flat)
+    assert refine(model, x, 70.0, codes, effort=1) is codes
+
+
+@pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])
+def test_it_improves_more_with_more_steps(quantizer, exactly):
+    model = tiny_model(quantizer)
+    x = torch.rand(1, 3, 128, 128) * 2 - 1
+    codes = model.encode(x, 90.0)
+    losses = [loss(model, x, 90.0, refine(model, x, 90.0, codes, effort=effort)) for effort in (1, 4, 7)]
+    assert losses[2] < losses[1] < losses[0]
+
+
+def test_what_it_was_given_stays_as_it_is(exactly):
+    model = tiny_model()
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    codes = model.encode(x, 90.0)
+    copies, weights = [code.clone() for code in codes], {k: v.clone() for k, v in model.state_dict().items()}
+    found = refine(model, x, 90.0, codes, effort=4)
+    assert any(not torch.equal(a, b) for a, b in zip(found, codes, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(codes, copies, strict=True))
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_it_works_in_inference_mode_and_on_bytes(exactly):
+    model = tiny_model()
+    pixels = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        inside = refine(model, pixels, 90.0, model.encode(pixels, 90.0), effort=4)
+    x = pixels.float() / 127.5 - 1
+    outside = refine(model, x, 90.0, model.encode(x, 90.0), effort=4)
+    assert all(torch.equal(a, b) for a, b in zip(inside, outside, strict=True))
+
+
+def test_errors_outside_the_image_do_not_count(exactly):
+    model = tiny_model()
+    x = torch.rand(1, 3, 64, 128) * 2 - 1
+    other = x.clone()
+    other[:, :, 40:] = 0.5
+    codes = model.encode(x, 90.0)
+    window = [refinement._Window(model, y, 90.0, codes, _Box(0, 64, 0, 128), (40, 128)) for y in (x, other)]
+    with torch.no_grad():
+        (first, _, _), (second, _, _) = (each._measure(given=True) for each in window)
+    assert first == second and first.item() == pytest.approx(loss(model, x, 90.0, codes, (40, 128)), rel=1e-4)
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (512, 768), (768, 512), (1088, 1920), (64, 65536), (3072, 4096)])
+def test_tiles_cover_an_image_once(height, width):
+    tiles = list(_tiles(_Box(0, height, 0, width)))
+    covered = np.zeros((height // 64, width // 64), dtype=int)
+    for tile in tiles:
+        covered[tile.at(64)] += 1
+        assert (tile.bottom - tile.top) * (tile.right - tile.left) <= refinement.TILE_AREA
+    assert (covered == 1).all()
+    assert len(tiles) <= 2.5 * -(-height * width // refinement.TILE_AREA)
+
+
+def test_an_image_of_several_tiles(exactly, monkeypatch):
+    monkeypatch.setattr(refinement, "TILE_AREA", 64 * 128)
+    model = tiny_model("leech-ball")
+    x = torch.rand(1, 3, 192, 256) * 2 - 1
+    codes, steps = model.encode(x, 90.0), []
+    found = refine(model, x, 90.0, codes, effort=5, progress=lambda *step: steps.append(step))
+    tiles = list(_tiles(_Box(0, 192, 0, 256)))
+    assert len(tiles) > 4
+    assert steps == [(n + 1, 12 * len(tiles)) for n in range(12 * len(tiles))]
+    assert loss(model, x, 90.0, found) < loss(model, x, 90.0, codes)
+    for tile in tiles:  # none is left out
+        assert any(
+            not torch.equal(a[:, :, *tile.at(stride)], b[:, :, *tile.at(stride)])
+            for a, b, stride in zip(found, codes, (64, 32, 16, 16, 8), strict=True)
+        )
+
+
+def test_the_margin_does_not_move(exactly, monkeypatch):
+    monkeypatch.setattr(refinement, "TILE_AREA", 64 * 64)
+    model = tiny_model()
+    x = torch.rand(1, 3, 64, 192) * 2 - 1
+    codes = model.encode(x, 90.0)
+    window = refinement._Window(model, x, 90.0, codes, _Box(0, 64, 64, 128), (64, 192))
+    assert window.box == _Box(0, 64, 0, 192)
+    better = window.descend(4, lambda: None)
+    for code, found in zip(codes, better, strict=True):
+        third = code.shape[3] // 3
+        assert torch.equal(found[..., :third], code[..., :third])
+        assert torch.equal(found[..., 2 * third :], code[..., 2 * third :])
+
+
+def test_efforts():
+    assert [steps_in_all(effort, 512, 768) for effort in refinement.STEPS] == list(refinement.STEPS.values())
+    assert list(refinement.STEPS.values()) == sorted(refinement.STEPS.values())
+    assert steps_in_all(3, 1024, 1536) == 4 * refinement.STEPS[3]
+    for effort in (0, 10, 2.5):
+        with pytest.raises(ConfigError, match="effort must be"):
+            steps_in_all(effort, 64, 64)
+
+
+def test_a_photograph_gets_better():
+    image = Image.open(Path(__file__).parent.parent / "data" / "sample.png").convert("RGB").crop((100, 100, 227, 229))
+    for quality in (10, 80):
+        steps, plain = [], compress(image, quality=quality)
+        refined = compress(
+            image, quality=quality, effort=4, verify=True, progress=lambda *step, to=steps: to.append(step)
+        )
+        assert steps[-1][0] == steps[-1][1] and steps == sorted(steps) and len({of for _, of in steps}) == 1
+
+        def total(data, quality=quality):
+            error = np.asarray(decompress(data), dtype=float) - np.asarray(image)
+            return load_model().config.lmbda(quality) * np.mean(error**2) * 127 * 129 + 8 * len(data)
+
+        assert total(refined) < 0.99 * total(plain)
