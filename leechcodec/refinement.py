@@ -24,11 +24,11 @@ from leechcodec.errors import ConfigError
 from leechcodec.model import ALIGNMENT, CodecModel
 from leechcodec.transforms import TokenStage, knot_weights
 
-STEPS = {1: 0, 2: 2, 3: 4, 4: 7, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
+STEPS = {1: 0, 2: 1, 3: 3, 4: 6, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
 """Gradient steps of an effort 1..9."""
-STEP_SIZE = 0.04
-"""Of the first step, in integer units a bit; it falls linearly to zero."""
-MOMENTUM = 0.8
+STEP_SIZE = 0.15
+"""Of the first step, in integer units a bit; it falls linearly to zero. Plain descent: momentum, and Adam, carry z past
+codes that would have done (docs/training.md)."""
 COMMITMENT = 20.0
 """Bits for a z one codeword's length away from its code: without it z drifts to where codes flicker."""
 MAX_GRADIENT = 10.0
@@ -170,7 +170,6 @@ class _Window:
         """The best codes on the way, int8 (1, dim, h, w) a stage."""
         with torch.no_grad():
             least, _, best = self._measure(given=True)
-        velocities = [torch.zeros_like(offset) for offset in self.offsets]
         for step in range(steps):
             with torch.enable_grad():
                 loss, commitment, codes = self._measure()
@@ -179,9 +178,8 @@ class _Window:
                 least, best = loss.detach(), codes
             rate = STEP_SIZE * (1 - step / steps)
             with torch.no_grad():
-                for offset, velocity, gradient in zip(self.offsets, velocities, gradients, strict=True):
-                    velocity.mul_(MOMENTUM).add_(gradient.clamp(-MAX_GRADIENT, MAX_GRADIENT))
-                    offset.sub_(rate * velocity)
+                for offset, gradient in zip(self.offsets, gradients, strict=True):
+                    offset.sub_(rate * gradient.clamp(-MAX_GRADIENT, MAX_GRADIENT))
             after_step()
         with torch.no_grad():
             loss, _, codes = self._measure()
