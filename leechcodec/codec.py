@@ -55,9 +55,10 @@ def compress(
     image: of any Pillow mode but floating point, at most 100,000,000 pixels. Colours become RGB of 8 bits a channel
     (16-bit grey is scaled, what has a profile that is not RGB's becomes sRGB); transparency is kept, losslessly. Pixels
     are coded as they lie: ``ImageOps.exif_transpose`` turns a photograph upright. quality: the dial, 1..100, decimals
-    allowed (hundredths are kept). effort: 1..9, how long to search for better tokens; 1 takes the encoder's first
-    answer. metadata: keep ICC profile, EXIF and XMP of ``image.info``. verify: decode the file and compare its tokens.
-    model: a name, a folder, or None for the default. progress: called with (steps done, steps in all).
+    allowed (hundredths are kept). effort: 1..9, how long to refine the tokens; 1 takes the encoder's first answer. A
+    higher one makes a better picture of about the same size. metadata: keep ICC profile, EXIF and XMP of
+    ``image.info``. verify: decode the file and compare its tokens. model: a name, a folder, or None for the default.
+    progress: called with (steps done, steps in all).
 
     Raises ConfigError for a quality or effort out of range, ImageError for an empty image or a mode without colours,
     TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.

@@ -80,7 +80,7 @@ def _shared_options(command: Callable) -> Callable:
 @click.option("--bpp", type=POSITIVE, help="The best file of at most so many bits per pixel.")
 @click.option("--target-size", type=click.IntRange(1), help="The best file of at most so many bytes.")
 @click.option("--psnr", type=POSITIVE, help="The smallest file with at least this PSNR in dB.")
-@click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True, help="Search for better tokens.")
+@click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True, help="1 to 9: refine the tokens.")
 @click.option("--verify", is_flag=True, help="Decode the file again before it gets its name.")
 @click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile (colours become sRGB).")
 def encode(
@@ -89,15 +89,15 @@ def encode(
     """Compress images to .lq files.
 
     INPUT is an image, - for standard input, a folder, or a pattern. --bpp, --target-size and --psnr search the dial, in
-    place of -q: five to ten times the work. --effort above 1 tries other tokens and keeps those that help: a file a few
-    per cent smaller for its quality, in many times the time; decoding takes no longer. Several files share one model
-    and all cores; what fails is told at the end, the rest is done, and time stamps are kept.
+    place of -q: five to ten times the work. --effort above 1 refines the tokens for this image: a better picture in a
+    file of the same size, in many times the time; decoding takes no longer. Several files share one model and all
+    cores; what fails is told at the end, the rest is done, and time stamps are kept.
 
     \b
     leechcodec encode photo.png                      photo.lq at quality 50
     leechcodec encode -q 80 photo.png -o small.lq    another name, another quality
     leechcodec encode --target-size 20000 photo.png  the best in 20 kB
-    leechcodec encode --effort 8 photo.png           smaller, slower
+    leechcodec encode --effort 5 photo.png           better, slower
     leechcodec encode photos/ --recursive -o out/    a tree of folders
     """
     targets = {"size": target_size, "bpp": bpp, "psnr": psnr}

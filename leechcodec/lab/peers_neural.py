@@ -82,7 +82,7 @@ class Leech(Neural):
 
 @dataclass(frozen=True)
 class LeechEffort(Leech):
-    """The same, with codewords searched for at encoding: what an effort buys, and what it costs."""
+    """The same, with tokens refined at encoding: what an effort buys, and what it costs."""
 
     effort: str = "2"
     """2 to 9, as the key has it."""

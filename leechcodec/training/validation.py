@@ -28,7 +28,7 @@ def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) 
         totals = torch.zeros(4)
         lmbda = model.config.lmbda(quality)
         for start in range(0, len(large), 8):
-            batch = torch.stack([_centre(image) for image in large[start : start + 8]]).to(device)
+            batch = torch.stack([centre(image) for image in large[start : start + 8]]).to(device)
             x = batch.float() / 127.5 - 1
             with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 out = model(x, torch.full((len(x),), quality, device=device))
@@ -44,6 +44,7 @@ def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) 
     return {"score": round(score, 4), "points": rows}
 
 
-def _centre(image: Tensor) -> Tensor:
+def centre(image: Tensor) -> Tensor:
+    """The central 256 x 256 of (C, H, W)."""
     top, left = (image.shape[1] - CROP) // 2, (image.shape[2] - CROP) // 2
     return image[:, top : top + CROP, left : left + CROP]
