@@ -2,9 +2,10 @@
 
     python tools/compare_decoders.py KODAK models/leech-vbr-perceptual --lpips-weights FILE --quality 20 35 55 -o DIR
 
-Every image is coded once at each quality and decoded with both: mean bpp, PSNR, MS-SSIM and LPIPS, and with the package
-piq also GMSD (Xue et al., 2014) and HaarPSI (Reisenhofer et al., 2018), on which nothing here was trained. DIR gets a
-sheet an image and quality, its busiest part: original, own decoder, second decoder.
+Every image is coded once at each quality and decoded with both: mean bpp, PSNR, MS-SSIM and LPIPS, and two measures that
+nothing here was trained on: GMSD (Xue et al., 2014) where the package piq is installed and BRISQUE (Mittal et al., 2012),
+which sees no original, where brisque is; a dash where not. DIR gets a sheet an image and quality, its busiest part:
+original, own decoder, second decoder.
 """
 
 import argparse
@@ -24,18 +25,27 @@ from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
 from tools.demo import side_by_side
 
-try:
-    import piq
-except ImportError:
-    piq = None
-
 CROP = 160
 
 
-def unseen(original: Image.Image, decoded: Image.Image) -> list[float]:
-    """GMSD (0 is best) and HaarPSI (1 is best)."""
-    a, b = (torch.from_numpy(np.array(i)).permute(2, 0, 1)[None].float() / 255 for i in (original, decoded))
-    return [piq.gmsd(a, b).item(), piq.haarpsi(a, b).item()] if piq else []
+def gmsd(original: Image.Image, decoded: Image.Image) -> float:
+    """0 is best; NaN without piq."""
+    try:
+        import piq
+    except ImportError:
+        return float("nan")
+    a, b = (torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255 for image in (original, decoded))
+    return piq.gmsd(a, b).item()
+
+
+def brisque_of(images: list[Image.Image]) -> float:
+    """Mean, lower is better; NaN without brisque."""
+    try:
+        from brisque import BRISQUE
+    except ImportError:
+        return float("nan")
+    measure = BRISQUE(url=False)
+    return float(np.mean([measure.score(np.asarray(image)) for image in images]))
 
 
 def busiest(image: Image.Image) -> tuple[int, int, int, int]:
@@ -48,6 +58,10 @@ def busiest(image: Image.Image) -> tuple[int, int, int, int]:
         for x in range(0, image.width - CROP + 1, CROP // 2)
     ]
     return max(boxes, key=lambda box: strength[box[1] : box[3], box[0] : box[2]].mean())
+
+
+def _cell(value: float, digits: int = 4) -> str:
+    return "–" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def main() -> None:
@@ -66,8 +80,8 @@ def main() -> None:
     found, _ = photographs(args.images)
     originals = [(photograph.path.stem, Image.open(photograph.path).convert("RGB")) for photograph in found]
     names = {args.model: "own", args.decoder: load_model(args.decoder).name}
-    print("| bpp | decoder | PSNR | MS-SSIM | LPIPS |" + (" GMSD | HaarPSI |" if piq else ""))
-    print("|---|---|---|---|---|" + ("---|---|" if piq else ""))
+    print("| bpp | decoder | PSNR | MS-SSIM | LPIPS | GMSD | BRISQUE |\n|---|---|---|---|---|---|---|")
+    print(f"| | the originals | | | | | {_cell(brisque_of([image for _, image in originals]), 1)} |")
     for quality in args.quality:
         files = [codec.compress(image, quality=quality, model=args.model) for _, image in originals]
         rate = np.mean([8 * len(data) / i.width / i.height for data, (_, i) in zip(files, originals, strict=True)])
@@ -78,14 +92,10 @@ def main() -> None:
             rows = []
             for (_, original), picture in zip(originals, pictures, strict=True):
                 row = scores(original, picture, lpips)
-                rows.append([row.psnr, row.ms_ssim, row.lpips, *unseen(original, picture)])
+                rows.append([row.psnr, row.ms_ssim, row.lpips, gmsd(original, picture)])
             psnr, *rest = np.mean(rows, axis=0)
-            cells = [
-                f"{rate:.4f} (q = {quality:g})",
-                names[model],
-                f"{psnr:.2f} dB",
-                *(f"{value:.4f}" for value in rest),
-            ]
+            cells = [f"{rate:.4f} (q = {quality:g})", names[model], f"{psnr:.2f} dB", *(_cell(value) for value in rest)]
+            cells.append(_cell(brisque_of(pictures), 1))
             print(f"| {' | '.join(cells)} |", flush=True)
         for (stem, original), *pair in zip(originals, *decoded.values(), strict=True):
             sheet = zip(("original", *names.values()), (original, *pair), strict=True)
