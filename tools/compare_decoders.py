@@ -4,8 +4,8 @@
 
 Every image is coded once at each quality and decoded with both: mean bpp, PSNR, MS-SSIM and LPIPS, and two measures
 that nothing here was trained on: GMSD (Xue et al., 2014) where the package piq is installed, and BRISQUE (Mittal et
-al., 2012), which sees no original, where brisque is; a dash where not. DIR gets a sheet an image and quality, its busiest
-part: original, own decoder, second decoder.
+al., 2012), which sees no original, where brisque is; a dash where not. DIR gets a sheet an image and quality, its
+busiest part: original, own decoder, second decoder.
 """
 
 import argparse
