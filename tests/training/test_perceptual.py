@@ -26,10 +26,10 @@ def trained(tmp_path, tiny_folder, monkeypatch):
     for number in range(3):
         picture(96, 80, seed=number).save(tmp_path / "photographs" / f"{number}.png")
 
-    def run(out, steps, **options):
+    def run(out, steps, blend=1.0, **options):
         config = PerceptualConfig(
             base=str(tiny_folder), steps=steps, batch=2, crop=64, adversarial_start=1, precision="float32", lr=1e-2,
-            validation_share=0.0, first_scale=3, decay=1e-9,
+            validation_share=0.0, first_scale=3, decay=1e-9, blend=blend,
         )  # fmt: skip
         train_perceptual(config, [tmp_path / "photographs"], tmp_path / out, tmp_path, threads=1, **options)
         return tmp_path / out
@@ -61,6 +61,18 @@ def test_only_the_fine_scales_move(trained, tiny_folder):
         assert torch.equal(checkpoint[f"model.synthesis.{name}"], value) == (name not in names), name
 
 
+def test_the_decoder_written_lies_between_the_base_and_the_average(trained, tiny_folder):
+    from safetensors.torch import load_file
+
+    folder = trained("run", 3, blend=0.25)
+    written, average = load_file(folder / "model" / "weights.safetensors"), load_file(folder / "checkpoint.safetensors")
+    base = load_model(tiny_folder).networks
+    for name, value in written.items():
+        start, end = base.get_parameter(name), average[f"ema.{name}"].float()
+        assert torch.allclose(value.float(), start + (end - start) / 4, atol=1e-3), name
+    assert any(not torch.equal(value.float(), base.get_parameter(name)) for name, value in written.items())
+
+
 def test_a_run_goes_on_where_it_stopped(trained):
     from safetensors.torch import load_file
 
@@ -88,7 +100,13 @@ def test_settings(tmp_path):
     assert load_perceptual(path) is None
     path.write_text("[perceptual]\nsteps = 3\n")
     assert load_perceptual(path) == PerceptualConfig(steps=3)
-    for text in ("[perceptual]\nstep = 3\n", "[perceptual]\n[model]\n", "[perceptual]\ncrop = 65\n", "[perceptual"):
+    for text in (
+        "[perceptual]\nstep = 3\n",
+        "[perceptual]\n[model]\n",
+        "[perceptual]\ncrop = 65\n",
+        "[perceptual]\nblend = 0\n",
+        "[perceptual",
+    ):
         path.write_text(text)
         with pytest.raises(ConfigError):
             load_perceptual(path)
