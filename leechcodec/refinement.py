@@ -1,8 +1,8 @@
 """Refinement: better tokens for one image, by gradient steps at encoding.
 
-    e, state ─▶ z ─(+)─▶ quantize ─▶ codes ─▶ g_s, prior ─▶ λ·255²·(x - x̂)², bits ─┐
-                    ▲                                                               │
-                 offsets ◀─────────────── gradient, straight through ◀──────────────┘
+    e, state ─▶ z ─(+)─▶ quantize ─▶ codes ─▶ g_s, prior ─▶ λ·D(x, x̂), bits ─┐
+                    ▲                                                         │
+                 offsets ◀──────────── gradient, straight through ◀───────────┘
 
 The analysis transform has learned to guess good tokens for all images; what a token costs and repairs in this one is
 known when the picture is made. Offsets added to every z, zero at first, go down the gradient of this image's loss. The
@@ -22,6 +22,7 @@ from torch import Tensor
 from leechcodec.config import STRIDES
 from leechcodec.errors import ConfigError
 from leechcodec.model import ALIGNMENT, CodecModel
+from leechcodec.similarity import PER_SQUARED_ERROR, WINDOW, ms_ssim
 from leechcodec.transforms import TokenStage, knot_weights
 
 STEPS = {1: 0, 2: 1, 3: 3, 4: 6, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
@@ -31,6 +32,8 @@ STEP_SIZE = 0.15
 codes that would have done (docs/training.md)."""
 COMMITMENT = 20.0
 """Bits for a z one codeword's length away from its code: without it z drifts to where codes flicker."""
+SIMILARITY = 0.3
+"""Share of the distortion D that is MS-SSIM's: squared error alone would take its gains from faint texture."""
 MAX_GRADIENT = 10.0
 """Bits an integer unit: larger entries of a gradient are clipped."""
 TILE_AREA = 768 * 512
@@ -63,7 +66,8 @@ def refine(
     x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. codes: of ``CodecModel.encode``, int8
     (1, dim, h, w) a stage. effort: 1 (nothing) to 9. size: (height, width) of the image proper, where errors count.
     progress: called with (steps done, steps in all). Returns codes like those given: of all those tried those of the
-    least loss, lambda·255²·MSE + bits, tile by tile, with the prior in floating point.
+    least loss, lambda·D + bits, tile by tile, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the prior in
+    floating point.
     """
     height, width = x.shape[2:]
     steps, done = steps_in_all(effort, height, width), 0
@@ -153,10 +157,12 @@ class _Window:
         self.weights = knot_weights(self.quality, networks.config.quality_knots)
         with torch.no_grad():
             self.features = networks.analysis(self.x, self.weights)
-        counted = torch.zeros(x.shape[2:])
-        counted[: size[0], : size[1]] = networks.config.lmbda(quality) * 255**2 / 4
-        self.counted = counted[rows, columns]
-        """Bits for a squared error of 1 in a pixel's mean over channels."""
+        self.lmbda = networks.config.lmbda(quality)
+        self.shown = [
+            slice(0, max(WINDOW, min(end, image) - start))
+            for start, end, image in zip(self.box[::2], self.box[1::2], size, strict=True)
+        ]
+        """Rows and columns where errors count: those of the image proper, and no fewer than MS-SSIM needs."""
         self.codes, self.moves, self.offsets = [], [], []
         for code, scale in zip(codes, networks.config.stage_scales):
             code = code[:, :, *self.box.at(STRIDES[scale])].float()
@@ -209,8 +215,11 @@ class _Window:
         with torch.autocast("cpu", torch.bfloat16, enabled=_bf16_is_fast()):
             x_hat = networks.synthesis(height, width, self.weights, answer)
             stage_bits, *_ = networks.rates(codes, self.quality, height, width)
-        errors = (x_hat.float().clamp(-1, 1) - self.x).square().mean(1)[0]
-        loss = (errors * self.counted).sum() + stage_bits.sum()
+        x, x_hat = (image[:, :, *self.shown] for image in (self.x, x_hat.float().clamp(-1, 1)))
+        squared = 255**2 * (x_hat - x).square().mean() / 4
+        unlike = 1 - ms_ssim(x / 2 + 0.5, x_hat / 2 + 0.5).mean()
+        distortion = (1 - SIMILARITY) * squared + SIMILARITY * PER_SQUARED_ERROR * unlike
+        loss = self.lmbda * distortion * x[0, 0].numel() + stage_bits.sum()
         commitment = sum(distances) / networks.quantizer.norm_squared if distances else loss.new_zeros(())
         return loss, commitment, chosen or [code.to(torch.int8) for code in self.codes]
 

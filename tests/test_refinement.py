@@ -9,6 +9,7 @@ from leechcodec import compress, decompress, refinement
 from leechcodec.checkpoint import load_model
 from leechcodec.errors import ConfigError
 from leechcodec.refinement import _Box, _tiles, refine, steps_in_all
+from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
 from tests.families import SMALL
 from tests.tiny import tiny_model
 
@@ -24,8 +25,11 @@ def loss(model, x, quality, codes, size=None):
     height, width = size or x.shape[2:]
     with torch.no_grad():
         x_hat, bits = model.reconstruct([code.float() for code in codes], torch.tensor([quality]), *x.shape[2:])
-    squares = (x_hat.clamp(-1, 1) - x)[:, :, :height, :width].square().mean(1).sum() / 4
-    return (model.config.lmbda(quality) * 255**2 * squares + sum(b.sum() for b in bits)).item()
+    x, x_hat = x[:, :, :height, :width], x_hat.clamp(-1, 1)[:, :, :height, :width]
+    share = refinement.SIMILARITY
+    distortion = (1 - share) * 255**2 * (x_hat - x).square().mean() / 4
+    distortion += share * PER_SQUARED_ERROR * (1 - ms_ssim((x + 1) / 2, (x_hat + 1) / 2).mean())
+    return (model.config.lmbda(quality) * distortion * height * width + sum(b.sum() for b in bits)).item()
 
 
 @pytest.mark.parametrize("quantizer", SMALL)

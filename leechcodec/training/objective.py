@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
 from leechcodec.model import Forward
+from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.alignment import Alignment
 from leechcodec.training.contest import contest_loss
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.settings import TrainingConfig
-from leechcodec.training.similarity import PER_SQUARED_ERROR, ms_ssim
 
 PER_ABSOLUTE_ERROR = 3000.0
 """What MAE (values 0..1) weighs against 255² · MSE: they are equal at 30 dB (the released model's decoded sample has

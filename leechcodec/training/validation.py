@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from leechcodec.model import CodecModel
+from leechcodec.similarity import ms_ssim
 from leechcodec.training.settings import TrainingConfig
-from leechcodec.training.similarity import ms_ssim
 
 QUALITIES = (10.0, 35.0, 60.0, 85.0)
 CROP = 256

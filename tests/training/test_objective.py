@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from leechcodec.errors import ConfigError, ModelError
+from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.contest import contest_loss
 from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
 from leechcodec.training.settings import TrainingConfig
-from leechcodec.training.similarity import PER_SQUARED_ERROR, ms_ssim
 from tests.lab.lab_files import lpips_weights
 from tests.tiny import tiny_model
 
