@@ -119,16 +119,23 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
         return _load(folder.resolve())
 
 
-def model_for_file(token_model: bytes, model: str | Path | None = None) -> LoadedModel:
+def model_for_file(token_model: bytes, model: str | Path | None = None, synthesis: bytes | None = None) -> LoadedModel:
     """The model that decodes a file: the given one, or the installed one with this token model id.
 
-    Raises UnknownModelError where there is none.
+    synthesis: id of the synthesis transform to take where several go with these tokens; without it, or where it is not
+    installed, the model that they were made for and not a second decoder. Raises UnknownModelError where there is none.
     """
     candidates = [model] if model is not None else sorted(p.name for p in models_dir().glob("*/") if p.is_dir())
+    fitting = []
     for candidate in candidates:
         loaded = load_model(candidate)
         if loaded.token_model == token_model:
-            return loaded
+            own = loaded.decoder is loaded.networks
+            if loaded.synthesis == synthesis or (synthesis is None and own):
+                return loaded
+            fitting.append((not own, len(fitting), loaded))
+    if fitting:
+        return min(fitting)[2]
     where = f"the model {model}" if model is not None else "any installed model"
     raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}")
 

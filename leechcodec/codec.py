@@ -63,9 +63,10 @@ def compress(
     Raises ConfigError for a quality or effort out of range, ImageError for an empty image or a mode without colours,
     TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.
     """
+    check_quality(quality)
     loaded = load_model(model)
     colours, extras = separate(image, metadata=metadata)
-    stages, before = loaded.config.stages_sent(quality), 1
+    stages, before = loaded.config.stages_sent(header_quality(quality)), 1
 
     def tokenizing(done: int, steps: int) -> None:
         nonlocal before
@@ -281,10 +282,10 @@ def _picture(x_hat: Tensor, width: int, height: int) -> Image.Image:
 def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Image:
     """The image of tokens: the synthesis transform. Returns RGB of 8 bits, tokens.width x tokens.height pixels.
 
-    model: a name, a folder, or None for whichever installed model the tokens belong to. Raises UnknownModelError where
-    that is none, or not the model given.
+    model: a name, a folder, or None for whichever installed model the tokens belong to, the one whose synthesis
+    transform they name where there are several. Raises UnknownModelError where that is none, or not the model given.
     """
-    loaded = model_for_file(tokens.token_model, model)
+    loaded = model_for_file(tokens.token_model, model, tokens.synthesis)
     codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
     height, width = aligned(tokens.height), aligned(tokens.width)
     return _picture(loaded.decoder.decode(codes, height, width, tokens.quality), tokens.width, tokens.height)

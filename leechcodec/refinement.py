@@ -46,7 +46,7 @@ Progress = Callable[[int, int], None]
 def steps_in_all(effort: int, height: int, width: int) -> int:
     """Gradient steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
     none."""
-    if effort not in STEPS:
+    if not isinstance(effort, int) or effort not in STEPS:
         raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
     return STEPS[effort] * len(list(_tiles(_Box(0, height, 0, width))))
 
@@ -65,9 +65,9 @@ def refine(
 
     x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. codes: of ``CodecModel.encode``, int8
     (1, dim, h, w) a stage. effort: 1 (nothing) to 9. size: (height, width) of the image proper, where errors count.
-    progress: called with (steps done, steps in all). Returns codes like those given: of all those tried those of the
-    least loss, lambda·D + bits, tile by tile, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the prior in
-    floating point.
+    progress: called with (steps done, steps in all). Returns codes like those given: tile by tile, of all those tried
+    those of the least loss in its window, lambda·D + bits, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the
+    prior in floating point.
     """
     height, width = x.shape[2:]
     steps, done = steps_in_all(effort, height, width), 0
@@ -158,11 +158,9 @@ class _Window:
         with torch.no_grad():
             self.features = networks.analysis(self.x, self.weights)
         self.lmbda = networks.config.lmbda(quality)
-        self.shown = [
-            slice(0, max(WINDOW, min(end, image) - start))
-            for start, end, image in zip(self.box[::2], self.box[1::2], size, strict=True)
-        ]
-        """Rows and columns where errors count: those of the image proper, and no fewer than MS-SSIM needs."""
+        bottom, right = (min(end, image) for end, image in zip(self.box[1::2], size, strict=True))
+        self.shown = slice(0, bottom - self.box.top), slice(0, right - self.box.left)
+        """Rows and columns of the image proper, where errors count."""
         self.codes, self.moves, self.offsets = [], [], []
         for code, scale in zip(codes, networks.config.stage_scales):
             code = code[:, :, *self.box.at(STRIDES[scale])].float()
@@ -215,11 +213,13 @@ class _Window:
         with torch.autocast("cpu", torch.bfloat16, enabled=_bf16_is_fast()):
             x_hat = networks.synthesis(height, width, self.weights, answer)
             stage_bits, *_ = networks.rates(codes, self.quality, height, width)
-        x, x_hat = (image[:, :, *self.shown] for image in (self.x, x_hat.float().clamp(-1, 1)))
-        squared = 255**2 * (x_hat - x).square().mean() / 4
-        unlike = 1 - ms_ssim(x / 2 + 0.5, x_hat / 2 + 0.5).mean()
-        distortion = (1 - SIMILARITY) * squared + SIMILARITY * PER_SQUARED_ERROR * unlike
-        loss = self.lmbda * distortion * x[0, 0].numel() + stage_bits.sum()
+        x_hat = x_hat.float().clamp(-1, 1)
+        errors = (x_hat - self.x)[:, :, *self.shown]
+        squared = 255**2 * errors.square().mean() / 4
+        judged = [slice(0, max(WINDOW, part.stop)) for part in self.shown]  # MS-SSIM needs its window
+        x, x_hat = (image[:, :, *judged] / 2 + 0.5 for image in (self.x, x_hat))
+        distortion = (1 - SIMILARITY) * squared + SIMILARITY * PER_SQUARED_ERROR * (1 - ms_ssim(x, x_hat).mean())
+        loss = self.lmbda * distortion * errors[0, 0].numel() + stage_bits.sum()
         commitment = sum(distances) / networks.quantizer.norm_squared if distances else loss.new_zeros(())
         return loss, commitment, chosen or [code.to(torch.int8) for code in self.codes]
 

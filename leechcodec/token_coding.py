@@ -37,7 +37,8 @@ class Tokens:
     """An image as integers.
 
     codes: for each stage, coarse to fine, int8 (h, w, dim), the codewords in integer form. width, height: of the
-    image, in pixels. quality: the dial, 1..100. token_model: id of the model they belong to.
+    image, in pixels. quality: the dial, 1..100. token_model: id of the model they belong to. synthesis: id of the
+    synthesis transform that a file names, None for the model's own.
     """
 
     codes: tuple[np.ndarray, ...]
@@ -45,6 +46,7 @@ class Tokens:
     height: int
     quality: float
     token_model: bytes
+    synthesis: bytes | None = None
 
     def indices(self) -> list[np.ndarray]:
         """Codeword indices of each stage, int64 (h, w): 0..196,559, and 196,560 for the origin.
@@ -73,7 +75,7 @@ def decode_tokens(
     unread = chunk_of(loaded.config, stages) if stages < sent else len(coders)  # may have been begun
     for coder in coders[:unread]:
         coder.finish()
-    return Tokens(tuple(codes), header.width, header.height, header.quality / 100, header.token_model)
+    return Tokens(tuple(codes), header.width, header.height, header.quality / 100, header.token_model, header.synthesis)
 
 
 def code_stages(

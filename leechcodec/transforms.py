@@ -182,7 +182,6 @@ class SynthesisTransform(nn.Module):
         q: Tensor,
         answer,
         stages: int | None = None,
-        start: tuple[int, Tensor] | None = None,
         in_place: bool = False,
     ) -> Tensor | None:
         """Reconstruct images of height x width (multiples of 64).
@@ -190,34 +189,31 @@ class SynthesisTransform(nn.Module):
         q: knot weights (B, knots). answer(stage index, TokenStage, state) -> codes (B, dim, h, w) as float scaled
         to unit mean square, of the batch's first images alone where not all are sent the stage, None where none is.
         stages: leave after so many stages, without the picture: an encoder that only wants codes needs no more.
-        start: go in before that stage, with the state that its answer saw in an earlier walk. in_place: a state may be
-        overwritten once its answer is given. Returns (B, 3, height, width), about -1..1, or None.
+        in_place: a state may be overwritten once its answer is given. Returns (B, 3, height, width), about -1..1, or
+        None.
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
-        first, state = start or (0, constant.repeat(1, 1, height // STRIDES[0], width // STRIDES[0]))
-        entry = self.config.stage_scales[first] if start else 0
-        index = sum(self.config.stages[:entry])
+        state, index = constant.repeat(1, 1, height // STRIDES[0], width // STRIDES[0]), 0
         last = max(self.config.stage_scales)
-        for scale in range(entry, last + 1):
-            if scale > entry:
+        for scale in range(last + 1):
+            if scale:
                 state = in_bands(partial(self._finer, scale), state, up=2)
             done, stages_here = 0, self.config.stages[scale]
             for count in self.config.synthesis_blocks[scale]:
                 if stages_here:
-                    codes = answer(index, self.stages[index], state) if index >= first else None
+                    codes = answer(index, self.stages[index], state)
                     if codes is not None:
                         state = in_bands(partial(self._told, index, codes, q), state, in_place=in_place)
                     index += 1
                 if index == stages:
                     return None
-                if index > first or not stages_here:
-                    for block in self.blocks[scale][done : done + count]:
-                        state = in_bands(
-                            lambda part, _, block=block: block(part, q),
-                            state,
-                            halo=ResidualBlock.REACH,
-                            in_place=in_place,
-                        )
+                for block in self.blocks[scale][done : done + count]:
+                    state = in_bands(
+                        lambda part, _, block=block: block(part, q),
+                        state,
+                        halo=ResidualBlock.REACH,
+                        in_place=in_place,
+                    )
                 done += count
         return in_bands(partial(self._picture, last, q), state, halo=self._reach(last), up=STRIDES[last])
 

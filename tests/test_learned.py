@@ -115,3 +115,16 @@ def test_a_step_not_taken_leaves_no_trace_in_vq():
     quantizer.skip_step()
     quantizer.after_step(0.5)
     assert torch.equal(quantizer.words, words)
+
+
+def test_scores_computed_again_give_the_same_gradient(monkeypatch):
+    quantizer = quantizer_of("vq-6-6")
+    params = torch.randn(50, 6, 3, generator=torch.Generator().manual_seed(0))
+    results = []
+    for kept in (1 << 26, 64 * 7):
+        monkeypatch.setattr("leechcodec.quantizers.table.KEPT", kept)
+        wanted = params.clone().requires_grad_()
+        total = quantizer.log_partition(wanted)
+        total.square().sum().backward()
+        results.append((total.detach(), wanted.grad))
+    assert torch.allclose(results[0][0], results[1][0]) and torch.allclose(results[0][1], results[1][1])

@@ -23,7 +23,7 @@ def tiny_default(tiny_folder, monkeypatch):
     load, for_file = codec.load_model, codec.model_for_file
     monkeypatch.setattr(codec, "load_model", lambda model=None: load(model or tiny_folder))
     monkeypatch.setattr(
-        codec, "model_for_file", lambda token_model, model=None: for_file(token_model, model or tiny_folder)
+        codec, "model_for_file", lambda token_model, model=None, *_: for_file(token_model, model or tiny_folder)
     )
 
 

@@ -138,9 +138,24 @@ def test_efforts():
     assert [steps_in_all(effort, 512, 768) for effort in refinement.STEPS] == list(refinement.STEPS.values())
     assert list(refinement.STEPS.values()) == sorted(refinement.STEPS.values())
     assert steps_in_all(3, 1024, 1536) == 4 * refinement.STEPS[3]
-    for effort in (0, 10, 2.5):
+    for effort in (0, 10, 2.5, 2.0, [2]):
         with pytest.raises(ConfigError, match="effort must be"):
             steps_in_all(effort, 64, 64)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 70), (70, 3)])
+def test_small_images(size, tiny_folder):
+    image = Image.effect_noise(size, 60).convert("RGB")
+    data = compress(image, quality=90, effort=3, verify=True, model=tiny_folder)
+    assert decompress(data, model=tiny_folder).size == size
+
+
+@pytest.mark.parametrize("quality", [29.997, 30.004, 59.996])
+def test_progress_ends_where_it_said(quality, tiny_folder):
+    steps = []
+    image = Image.effect_noise((70, 64), 60).convert("RGB")
+    compress(image, quality=quality, effort=3, model=tiny_folder, progress=lambda *step: steps.append(step))
+    assert steps == sorted(steps) and sorted(set(steps)) == [(n + 1, steps[0][1]) for n in range(steps[0][1])]
 
 
 def test_a_photograph_gets_better():

@@ -52,10 +52,11 @@ def busiest(image: Image.Image) -> tuple[int, int, int, int]:
     """The crop of the strongest gradients, where decoders differ."""
     grey = np.asarray(image.convert("L"), dtype=float)
     strength = np.hypot(*np.gradient(grey))
+    width, height = min(CROP, image.width), min(CROP, image.height)
     boxes = [
-        (x, y, x + CROP, y + CROP)
-        for y in range(0, image.height - CROP + 1, CROP // 2)
-        for x in range(0, image.width - CROP + 1, CROP // 2)
+        (x, y, x + width, y + height)
+        for y in range(0, image.height - height + 1, CROP // 2)
+        for x in range(0, image.width - width + 1, CROP // 2)
     ]
     return max(boxes, key=lambda box: strength[box[1] : box[3], box[0] : box[2]].mean())
 

@@ -7,6 +7,7 @@ code. A product of k tables quantizes k parts of z independently, each part a ta
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.quantizers.base import Quantizer, check_dim
@@ -14,8 +15,14 @@ from leechcodec.quantizers.base import Quantizer, check_dim
 AT_ONCE, AT_ONCE_ON_GPU = 1 << 19, 1 << 26
 """Scores in memory at a time: as many as stay in a core's cache, or as keep a GPU busy."""
 
+KEPT = 1 << 26
+"""Scores kept for a gradient, at most."""
 MAX_DIM, MAX_BITS = 64, 16
 """Of a list of 2^k vectors without structure."""
+
+
+def _log_sum_exp(parts: Tensor, features: Tensor) -> Tensor:
+    return torch.logsumexp(parts @ features.T, -1)
 
 
 def full_precision(like: Tensor) -> torch.autocast:
@@ -109,9 +116,13 @@ class TableQuantizer(Quantizer):
     def log_partition(self, params: Tensor) -> Tensor:
         features = self.features(self.codebook.float()).reshape(len(self.codebook), -1)
         parts = self.expand(params.float()).reshape(-1, 3 * self.factor_dim)
-        # Without a gradient a whole image may be asked for at once.
-        rows = max(1, len(parts) if torch.is_grad_enabled() else AT_ONCE // len(features))
-        sums = [torch.logsumexp(part @ features.T, -1) for part in parts.split(rows)]
+        # A whole image may be asked for at once. Scores kept for a gradient are computed again where they are many.
+        kept = torch.is_grad_enabled() and parts.requires_grad
+        chunks = parts.split(max(1, (KEPT if kept else AT_ONCE) // len(features)))
+        if kept and len(chunks) > 1:
+            sums = [checkpoint(_log_sum_exp, part, features, use_reentrant=False) for part in chunks]
+        else:
+            sums = [_log_sum_exp(part, features) for part in chunks]
         return torch.cat(sums).reshape(-1, self.factors).sum(-1)
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from leechcodec.training.contest import contest_loss
+from leechcodec.training.contest import around, contest_loss
 from tests.tiny import tiny_model
 
 
@@ -57,3 +57,13 @@ def test_a_stage_that_no_image_is_sent_is_never_drawn():
     for seed in range(5):
         out, loss = contest(model, x, quality, seed)
         assert len(out.codes) == model.config.stages_sent(1.0) and loss.isfinite().all()
+
+
+def test_bits_around_a_cell():
+    pixels, tokens = torch.zeros(1, 1, 64, 64), [torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 8, 8)]
+    tokens[0][...] = 64.0
+    tokens[1][0, 0, 5, 5] = 2.0
+    pixels[0, 0, 45, 47] = 3.0  # the same cell of the 8 x 8 grid
+    cells = around(pixels, tokens, 8)[0, 0]
+    assert cells[4, 6] == pytest.approx(9 + 5) and cells[5, 5] == pytest.approx(9 + 5)
+    assert cells[2, 2] == pytest.approx(9) and cells[0, 0] == pytest.approx(4)

@@ -1,0 +1,45 @@
+"""The released second decoder beside the released model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leechcodec import compress, decompress
+from leechcodec.checkpoint import load_model, model_for_file
+
+NAME = "leech-vbr-perceptual"
+
+
+@pytest.fixture
+def photograph():
+    return Image.open(Path(__file__).parent.parent / "data" / "sample.png").convert("RGB").crop((100, 100, 228, 228))
+
+
+def test_it_goes_with_the_released_tokens(released):
+    base, second = load_model(released), load_model(NAME)
+    assert second.token_model == base.token_model and second.synthesis != base.synthesis
+    assert second.networks is base.networks and second.decoder is not base.networks
+
+
+def test_which_one_decodes(released):
+    base, second = load_model(released), load_model(NAME)
+    assert model_for_file(base.token_model).name == released
+    assert model_for_file(base.token_model, None, second.synthesis).name == NAME
+    assert model_for_file(base.token_model, None, base.synthesis).name == released
+    assert model_for_file(base.token_model, None, bytes(8)).name == released
+    assert model_for_file(base.token_model, NAME, base.synthesis).name == NAME
+
+
+def test_a_file_decodes_with_either(released, photograph):
+    pictures = {}
+    for model in (released, NAME):
+        data = compress(photograph, quality=30, effort=2, model=model)
+        for decoder in (None, released, NAME):
+            pictures[model, decoder] = np.asarray(decompress(data, model=decoder))
+    for model in (released, NAME):
+        assert np.array_equal(pictures[model, None], pictures[model, model])
+        for decoder in (released, NAME):
+            assert np.array_equal(pictures[model, decoder], pictures[decoder, decoder])
+    assert not np.array_equal(pictures[released, released], pictures[NAME, NAME])
