@@ -6,7 +6,7 @@ codes ◀─ code_stages(decoders) ◀─ payloads
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Tokens:
     height: int
     quality: float
     token_model: bytes
-    synthesis: bytes | None = None
+    synthesis: bytes | None = field(default=None, compare=False)
 
     def indices(self) -> list[np.ndarray]:
         """Codeword indices of each stage, int64 (h, w): 0..196,559, and 196,560 for the origin.
