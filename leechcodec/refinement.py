@@ -37,7 +37,7 @@ SIMILARITY = 0.3
 MAX_GRADIENT = 10.0
 """Bits an integer unit: larger entries of a gradient are clipped."""
 TILE_AREA = 768 * 512
-"""Pixels of a tile, at most: a step takes some 5 kB of memory a pixel."""
+"""Pixels of a tile, at most. A step takes 2 to 2.5 kB of memory a pixel (bf16, float32) of a tile and its margin."""
 MARGIN = ALIGNMENT
 """Pixels around a tile that are computed with it."""
 Progress = Callable[[int, int], None]
