@@ -43,7 +43,7 @@ def test_bench(tmp_path, tiny_folder):
     rows = json.loads(run("bench", tmp_path / "a.png", "--model", tiny_folder, "--json").stdout)
     assert [row["quality"] for row in rows] == [10, 50, 90]
     assert all(0 < row["encode_mp_per_s"] == pytest.approx(0.0006 / row["encode_seconds"]) for row in rows)
-    assert "30 x 20" in run("bench", tmp_path / "a.png", "--model", tiny_folder).stdout
+    assert "30 x 20" in run("bench", tmp_path / "a.png", "--model", tiny_folder, "--effort", "3").stdout
 
 
 def test_the_picture_of_the_benchmark_has_the_spectrum_of_a_photograph():
