@@ -50,6 +50,10 @@ class LoadedModel:
     token_model: bytes
     synthesis: bytes
 
+    @property
+    def is_second_decoder(self) -> bool:
+        return self.decoder is not self.networks
+
 
 def token_model_id(config: ModelConfig, integers: dict[str, np.ndarray]) -> bytes:
     """First 8 bytes of SHA-256 over the layout (canonical JSON) and integer tensors (names sorted, int32 LE).
@@ -130,12 +134,11 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
     for candidate in candidates:
         loaded = load_model(candidate)
         if loaded.token_model == token_model:
-            own = loaded.decoder is loaded.networks
-            if loaded.synthesis == synthesis or (synthesis is None and own):
+            if loaded.synthesis == synthesis or (synthesis is None and not loaded.is_second_decoder):
                 return loaded
-            fitting.append((not own, len(fitting), loaded))
+            fitting.append(loaded)
     if fitting:
-        return min(fitting)[2]
+        return min(fitting, key=lambda loaded: loaded.is_second_decoder)
     where = f"the model {model}" if model is not None else "any installed model"
     raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}")
 

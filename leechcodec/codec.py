@@ -66,16 +66,15 @@ def compress(
     check_quality(quality)
     loaded = load_model(model)
     colours, extras = separate(image, metadata=metadata)
-    stages, before = loaded.config.stages_sent(header_quality(quality)), 1
+    before = 1 + refinement.steps_in_all(effort, aligned(image.height), aligned(image.width))
+    steps = before + loaded.config.stages_sent(header_quality(quality))
 
-    def tokenizing(done: int, steps: int) -> None:
-        nonlocal before
-        before = steps
+    def step(done: int, _: int) -> None:
         if progress:
-            progress(done, steps + stages)
+            progress(done, steps)
 
-    tokens = tokenize(colours, quality=quality, effort=effort, model=model, progress=tokenizing)
-    data = _write(tokens, loaded, extras, progress and (lambda done, _: progress(before + done, before + stages)))
+    tokens = tokenize(colours, quality=quality, effort=effort, model=model, progress=step)
+    data = _write(tokens, loaded, extras, lambda done, _: step(before + done, steps))
     if verify:
         read = read_tokens(data, model=model)
         if not all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)):
@@ -244,7 +243,7 @@ def preview(
     """The image's tokens at effort 1 and the picture that they decode to: :func:`tokenize` and :func:`detokenize` in
     less time, because the synthesis transform is walked once."""
     loaded = load_model(model)
-    if loaded.decoder is not loaded.networks:
+    if loaded.is_second_decoder:
         tokens = tokenize(image, quality=quality, model=model)
         return tokens, detokenize(tokens, model=model)
     pixels, quality = _input(image, quality)

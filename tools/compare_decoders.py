@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec import codec
 from leechcodec.checkpoint import load_model
-from leechcodec.lab.datasets import photographs
+from leechcodec.lab.datasets import photographs, pixels_of
 from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
 from tools.demo import side_by_side
@@ -79,7 +79,7 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     lpips = Lpips(args.lpips_weights)
     found, _ = photographs(args.images)
-    originals = [(photograph.path.stem, Image.open(photograph.path).convert("RGB")) for photograph in found]
+    originals = [(photograph.path.stem, pixels_of(photograph.path)) for photograph in found]
     names = {args.model: "own", args.decoder: load_model(args.decoder).name}
     print("| bpp | decoder | PSNR | MS-SSIM | LPIPS | GMSD | BRISQUE |\n|---|---|---|---|---|---|---|")
     print(f"| | the originals | | | | | {_cell(brisque_of([image for _, image in originals]), 1)} |")
