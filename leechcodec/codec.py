@@ -6,6 +6,7 @@ image ◀─ crop ◀─── g_s ◀──────── Tokens ◀─ dec
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,40 +100,43 @@ def compress_to(
     Returns the file and how close it is. The file is the best that is no larger, or the smallest that is no worse:
     within 2 % or 0.05 dB where the dial reaches so far (:class:`leechcodec.search.Found` says which quality it is and
     whether it is that close). Sizes count every byte of the file; PSNR is that of the colours, transparency left out.
-    Takes some five to ten encodings. image, effort, metadata, verify, model: as for :func:`compress`. progress: called
-    after each encoding with (encodings done, 16).
+    Takes some five to ten encodings; with an effort above 1 as many at effort 1 and two or three with it. image,
+    effort, metadata, verify, model: as for :func:`compress`. progress: called after each encoding with (those with that
+    effort so far, 16).
 
     Raises TargetError for a target that no quality reaches, ConfigError for none or several, and what
     :func:`compress` raises.
     """
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
-    files: dict[float, bytes] = {}
+    files: dict[tuple[float, int], bytes] = {}
+    colours, _ = separate(image, metadata=metadata)
     trials = 0
 
-    def tried() -> None:
+    def tried(with_effort: int) -> None:
         nonlocal trials
-        trials += 1
+        trials += with_effort == effort
         if progress:
             progress(trials, MAX_TRIALS + 2)
 
-    def size_of(quality: float) -> int:
-        files[quality] = compress(image, quality=quality, effort=effort, metadata=metadata, model=model)
-        tried()
-        return len(files[quality])
+    def size_of(quality: float, effort: int = effort) -> int:
+        data = compress(image, quality=quality, effort=effort, metadata=metadata, model=model)
+        files[quality, effort] = data
+        tried(effort)
+        return len(data)
 
-    def psnr_of(quality: float) -> float:
+    def psnr_of(quality: float, effort: int = effort) -> float:
         decoded = detokenize(tokenize(colours, quality=quality, effort=effort, model=model), model=model)
         error = to_array(colours).astype(np.float64) - np.asarray(decoded, dtype=np.float64)
-        tried()
+        tried(effort)
         return float(-10 * np.log10(max(np.mean(error**2), 1e-9) / 255**2))
 
     if psnr is not None:
-        colours, _ = separate(image, metadata=metadata)
-        found = least_for_psnr(psnr_of, psnr)
+        found = least_for_psnr(psnr_of, psnr, partial(psnr_of, effort=1) if effort > 1 else None)
     else:
-        found = best_within_size(size_of, size if bpp is None else bpp * image.width * image.height / 8)
-    data = None if verify else files.get(found.quality)
+        target = size if bpp is None else bpp * image.width * image.height / 8
+        found = best_within_size(size_of, target, partial(size_of, effort=1) if effort > 1 else None)
+    data = None if verify else files.get((found.quality, effort))
     if data is None:
         data = compress(image, quality=found.quality, effort=effort, metadata=metadata, verify=verify, model=model)
     return data, found

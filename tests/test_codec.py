@@ -202,6 +202,16 @@ def test_released_model_on_the_sample_photograph(released):
     assert 10 * np.log10(255**2 / errors[1]) > 26
 
 
+def test_a_target_with_an_effort_takes_few_refined_encodings(released):
+    image = Image.open(SAMPLE).convert("RGB").crop((200, 100, 328, 228))
+    reported = []
+    data, found = codec.compress_to(
+        image, size=1000, effort=2, model=released, progress=lambda done, _: reported.append(done)
+    )
+    assert data == codec.compress(image, quality=found.quality, effort=2, model=released)
+    assert len(data) == found.value <= 1000 and reported[-1] <= 4 < len(reported)
+
+
 def test_smaller_pictures(tiny_folder):
     image = gradient(330, 201)
     data = codec.compress(image, quality=100, model=tiny_folder)

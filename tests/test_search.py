@@ -26,6 +26,40 @@ def test_size_is_met_from_below(target, wiggle):
     assert found.close and found.value >= 0.98 * target
 
 
+@given(st.floats(2500, 50_000), st.sampled_from([-0.03, 0.0, 0.05, 0.4]), st.sampled_from([0.0, 0.003]))
+def test_a_rough_measure_leads_to_the_size_in_a_few_steps(target, difference, wiggle):
+    calls = []
+
+    def measure(quality):
+        calls.append(quality)
+        return size_of(quality, wiggle)
+
+    found = best_within_size(measure, target, lambda quality: round(size_of(quality) * (1 + difference)))
+    assert found.close and 0.98 * target <= found.value == size_of(found.quality, wiggle) <= target
+    assert len(calls) <= 4 and len(set(calls)) == len(calls)
+
+
+@given(st.floats(22, 39), st.floats(-1, 1))
+def test_a_rough_measure_leads_to_the_psnr_in_a_few_steps(target, difference):
+    calls = []
+
+    def measure(quality):
+        calls.append(quality)
+        return 20 + 0.2 * quality
+
+    found = least_for_psnr(measure, target, lambda quality: 20 + 0.19 * quality + difference)
+    assert found.close and target <= found.value <= target + 0.05
+    assert len(calls) <= 4
+
+
+@pytest.mark.parametrize("rough", [lambda quality: 1, lambda quality: 10**9, lambda quality: size_of(101 - quality)])
+def test_a_rough_measure_that_leads_nowhere_does_no_harm(rough):
+    found = best_within_size(size_of, 9000, rough)
+    assert found.close and 0.98 * 9000 <= found.value <= 9000
+    with pytest.raises(TargetError, match="the lowest quality needs 2,068"):
+        best_within_size(size_of, 100, rough)
+
+
 def test_sizes_beyond_the_dial():
     with pytest.raises(TargetError, match="the lowest quality needs 2,068"):
         best_within_size(size_of, 100)
@@ -62,3 +96,19 @@ def test_a_target_must_be_a_number(target):
     for search in (best_within_size, least_for_psnr):
         with pytest.raises(TargetError, match="positive number"):
             search(size_of, target)
+
+
+@pytest.mark.parametrize("shift", [-60, 0, 60])
+def test_a_jump_is_found_from_a_rough_measure(shift):
+    def jumping(quality):
+        return (1000 if quality < 59 else 2000) + round(quality)
+
+    calls = []
+
+    def measure(quality):
+        calls.append(quality)
+        return jumping(quality)
+
+    found = best_within_size(measure, 1500, lambda quality: jumping(quality) + shift)
+    assert found.quality == 58.99 and found.value == 1059 and not found.close
+    assert calls == [58.99, 59.0]

@@ -89,9 +89,9 @@ def encode(
     """Compress images to .lq files.
 
     INPUT is an image, - for standard input, a folder, or a pattern. --bpp, --target-size and --psnr search the dial, in
-    place of -q: five to ten times the work. --effort above 1 refines the tokens for this image: a better picture in a
-    file of the same size, in many times the time; decoding takes no longer. Several files share one model and all
-    cores; what fails is told at the end, the rest is done, and time stamps are kept.
+    place of -q: five to ten times the work, two or three times with an effort. --effort above 1 refines the tokens for
+    this image: a better picture in a file of the same size, in many times the time; decoding takes no longer. Several
+    files share one model and all cores; what fails is told at the end, the rest is done, and time stamps are kept.
 
     \b
     leechcodec encode photo.png                      photo.lq at quality 50
