@@ -13,9 +13,9 @@ Two views of the same weights run through the same walk, :meth:`Prior.walk`:
 
 * :class:`FloatView` for training: ordinary convolutions, any device, bf16 under autocast;
 * :class:`IntegerView` for coding: weights and activations are integers, computed with in float64. Every partial sum
-  stays below 2^53, so every machine, thread count and order of summation gives the same integers (DESIGN: bit-exact
-  decoding). The bound is checked from the weights when a model is loaded. Maps are kept in int16 and worked on in
-  bands of rows, parameters are computed for as many positions as are coded at a time.
+  stays below 2^53, so every machine, thread count and order of summation gives the same integers. The bound is
+  checked from the weights when a model is loaded. Maps are kept in int16 and worked on in bands of rows, parameters
+  are computed for as many positions as are coded at a time.
 """
 
 from abc import ABC, abstractmethod
@@ -40,6 +40,8 @@ WEIGHT_BITS = 14
 """Weights are multiples of 2^-14."""
 REACH = 2
 """Positions that an update looks at on either side: two 3 x 3 convolutions."""
+BAND = 4096
+"""Positions of an integer convolution at a time: its sums stay in the cache while the taps are added to them."""
 QUALITY_UNIT = 99 * 100
 """The header's quality, in hundredths, takes the values 100..10,000: 9,900 steps."""
 
@@ -259,25 +261,33 @@ class IntegerView(View):
         return codes.double() * 2.0 ** (ACTIVATION_BITS - shift)
 
     def _accumulate(self, name: str, x: Tensor) -> Tensor:
-        """The convolution as one matrix product a row band: integers in, integers out, exact in any order."""
+        """The convolution: integers in, integers out, exact in any order.
+
+        A 3 x 3 kernel is nine matrix products a band of rows. Rows lie one behind the other with a zero between them,
+        so that what a tap sees is the same stretch of memory, shifted: nothing is gathered.
+        """
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
         out_channels, in_channels, size, _ = weight.shape
         _, _, height, width = x.shape
-        matrix = weight.reshape(out_channels, -1)
         if size == 1:
-            out = matrix @ x.reshape(in_channels, -1)
+            out = (weight.reshape(out_channels, -1) @ x.reshape(in_channels, -1)).reshape(-1, height, width)
         else:
-            padded = F.pad(x, (1, 1, 1, 1))
-            rows = max(1, 16384 // width)
-            bands = []
+            taps = weight.permute(2, 3, 0, 1).contiguous()
+            pitch = width + 1
+            flat = F.pad(x, (1, 0, 1, 2))[0].reshape(in_channels, -1)
+            out = x.new_empty(out_channels, height, width)
+            rows = max(1, BAND // pitch)
             for top in range(0, height, rows):
-                bottom = min(top + rows, height)
-                columns = F.unfold(padded[:, :, top : bottom + 2], 3)[0]
-                bands.append(matrix @ columns)
-            out = torch.cat(bands, 1)
+                count = min(rows, height - top)
+                shifts = [(top + dy) * pitch + dx for dy in range(3) for dx in range(3)]
+                seen = [flat[:, shift : shift + count * pitch] for shift in shifts]
+                band = taps[0, 0] @ seen[0]
+                for tap, part in zip(taps.flatten(0, 1)[1:], seen[1:], strict=True):
+                    band.addmm_(tap, part)
+                out[:, top : top + count] = band.reshape(-1, count, pitch)[:, :, :width]
         if bias is not None:
-            out += bias[:, None]
-        return out.reshape(1, out_channels, height, width)
+            out += bias[:, None, None]
+        return out[None]
 
 
 class IntegerParams:

@@ -43,12 +43,16 @@ def _toml(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def trained(run: Path, config_path: Path, data: list[Path], threads: int | None) -> Path:
-    """The released model of a run, trained first where it is not there yet; what training prints goes to train.log."""
+def trained(
+    run: Path, config_path: Path, data: list[Path], threads: int | None = None, init: Path | None = None
+) -> Path:
+    """The released model of a run, trained first where it is not there yet; what training prints goes to train.log.
+    init: a released model's folder, whose weights are the start."""
     model_folder = run / "model"
     if not (model_folder / "weights.safetensors").is_file():
         with open(run / "train.log", "a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
-            train(config_path, data, run, resume=(run / "checkpoint.safetensors").is_file(), threads=threads)
+            resume = (run / "checkpoint.safetensors").is_file()
+            train(config_path, data, run, resume=resume, threads=threads, init=None if resume else init)
         release(run / "checkpoint.safetensors", model_folder)
         (run / "checkpoint.previous.safetensors").unlink(missing_ok=True)
     return model_folder
