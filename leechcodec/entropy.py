@@ -11,6 +11,9 @@ docs/ENTROPY.md can define the code by q alone.
 
 import math
 from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import constriction
 import numpy as np
@@ -166,22 +169,28 @@ def _is_pmf(pmf: np.ndarray) -> bool:
 
 
 def code_leech_tokens(
-    coder: TokenCoder, params: np.ndarray, tokens: np.ndarray | None = None, *, origin: bool = False
+    coder: TokenCoder,
+    params: np.ndarray,
+    tokens: np.ndarray | None = None,
+    *,
+    origin: bool = False,
+    threads: int = 1,
 ) -> np.ndarray:
     """Code tokens of Λ24-SQ: the one loop of encoder, decoder and bit counter.
 
     params: integers (N, 24, 3) within int32, the prior's (a, b, d) of each coordinate in units of 1/64 nat; the score
     of an entry v is clamp((4·a·v + 4·b·|v| + d·v² + 4) >> 3, ±1600). tokens: int8 (N, 24), codewords in integer form,
-    or None for a decoder. origin: whether the code holds the origin too, as a class of its own.
-    Returns the codewords written or read, int8 (N, 24).
+    or None for a decoder. origin: whether the code holds the origin too, as a class of its own. threads: how many may
+    compute masses; the stream does not depend on it. Returns the codewords written or read, int8 (N, 24).
     Raises TypeError or ValueError for bad arguments, CorruptError where a decoder's data hold no such tokens.
     """
     params = integer_params(params, (DIM, 3))
     symbols = np.zeros((len(params), pmf_leech.SYMBOLS), dtype=np.int32)
     if tokens is not None:
         symbols[:] = pmf_leech.tokens_to_symbols(token_rows(tokens, len(params), DIM), origin)
-    for start in range(0, len(params), GROUP):
-        _LeechGroup(coder, symbols, start).code(params[start : start + GROUP], origin)
+    starts = range(0, len(params), GROUP)
+    for start, (e, sums) in zip(starts, _masses_ahead([params[n : n + GROUP] for n in starts], threads), strict=True):
+        _LeechGroup(coder, symbols, start).code(e, *sums, origin)
     return pmf_leech.symbols_to_tokens(symbols)
 
 
@@ -192,6 +201,27 @@ def leech_token_bits(params: np.ndarray, tokens: np.ndarray, *, origin: bool = F
     return counter.token_bits
 
 
+def _masses(params: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What coding a group needs: int64 (n, 24, 3) -> its coordinates' masses, the sums over the codebook."""
+    e = pmf_leech.coordinate_masses(params)
+    return e, pmf_leech.shell_masses(e)
+
+
+def _masses_ahead(groups: list[np.ndarray], threads: int) -> Iterator:
+    """The masses of each group, in order. They depend on nothing that is coded, so that with several threads those of
+    the groups to come are computed while one is coded: a few groups ahead, 10 MB each."""
+    if min(threads, len(groups)) < 2:
+        yield from map(_masses, groups)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        begun = deque(pool.submit(_masses, group) for group in groups[:threads])
+        for group in groups[threads:]:
+            yield begun.popleft().result()
+            begun.append(pool.submit(_masses, group))
+        while begun:
+            yield begun.popleft().result()
+
+
 class _LeechGroup:
     """One group: its rows of `symbols` are what the coder is given, and what it returns is put in their place."""
 
@@ -200,10 +230,8 @@ class _LeechGroup:
         self.start = start
         self.symbols = symbols[start : start + GROUP]
 
-    def code(self, params: np.ndarray, origin: bool) -> None:
-        """Code all symbols of the group in the order of docs/ENTROPY.md §5. params: int64 (n, 24, 3)."""
-        e = pmf_leech.coordinate_masses(params)
-        classes, octads, pairs = pmf_leech.shell_masses(e)
+    def code(self, e: np.ndarray, classes: np.ndarray, octads: np.ndarray, pairs: np.ndarray, origin: bool) -> None:
+        """Code all symbols of the group in the order of docs/ENTROPY.md §5, given its masses."""
         if origin:  # every score of the entry 0 is 0, so the origin's mass is 1
             classes = np.concatenate([classes, np.ones((len(e), 1))], axis=1)
         kind = self.step(np.arange(len(e)), 0, classes, FIRST_SYMBOL_CAP)

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_a_certain_token_costs_the_bound_and_no_more():
 @given(st.integers(0, 2**32), st.integers(0, 20), st.sampled_from([0, 5, 40, 300, 5000]))
 def test_any_leech_tokens_round_trip(seed: int, count: int, scale: int):
     assert_round_trip(code_leech_tokens, *random_case(seed, count, scale))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_masses_computed_ahead_do_not_change_the_stream(monkeypatch, threads):
+    monkeypatch.setattr(entropy, "GROUP", 37)
+    params, tokens = random_case(4, 300, 60)
+    ahead = partial(code_leech_tokens, threads=threads)
+    data = encoded(ahead, params, tokens)
+    assert data == encoded(code_leech_tokens, params, tokens)
+    assert np.array_equal(decoded(ahead, params, data), tokens)
+    with pytest.raises(CorruptError):
+        decoded(ahead, params, data[: len(data) // 8 * 4])
 
 
 @settings(max_examples=30)

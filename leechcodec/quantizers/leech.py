@@ -64,7 +64,7 @@ class LeechSQ(Quantizer):
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         from leechcodec import entropy  # the range coder is not needed to train
 
-        return entropy.code_leech_tokens(coder, params, codes, origin=self.origin)
+        return entropy.code_leech_tokens(coder, params, codes, origin=self.origin, threads=torch.get_num_threads())
 
 
 class LeechBallSQ(LeechSQ):
