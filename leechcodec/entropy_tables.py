@@ -43,7 +43,7 @@ def code_grid_tokens(
         for i in range(dim):
             values = np.arange(lowest[i], highest[i] + 1, dtype=np.int64)
             scores = scaled_scores(params[rows, i, :], values, shift)
-            masses, _ = score_masses(scores.astype(np.float64), exponentials(), 1)
+            masses, _ = score_masses(scores.astype(np.float64), 1)
             pmf = integer_pmf(masses, FIRST_SYMBOL_CAP if i == 0 else TOTAL)
             symbols = coder.code(pmf, coded[rows, i].astype(np.int64) - lowest[i], numbers)
             coded[rows, i] = symbols + lowest[i]
@@ -81,8 +81,10 @@ def code_table_tokens(
         numbers = np.arange(start, start + len(group))
         for factor in range(factors):
             part = params[rows, factor * dim : (factor + 1) * dim].reshape(len(group), -1)
-            scores = np.floor((part.astype(np.float64) @ features + 4.0**shift) * 2.0 ** -(2 * shift + 1))
-            masses, sums = score_masses(scores, exponentials(), width)
+            scores = part.astype(np.float64) @ features
+            scores += 4.0**shift
+            scores *= 2.0 ** -(2 * shift + 1)
+            masses, sums = score_masses(np.floor(scores, out=scores), width)
             pmf = integer_pmf(sums, FIRST_SYMBOL_CAP if factor == 0 else TOTAL)
             first = coder.code(pmf, group[:, factor] // width, numbers)
             inner = masses.reshape(len(group), -1, width)[np.arange(len(group)), first]
@@ -119,27 +121,27 @@ def symbol_width(size: int) -> int:
     return next(width for width in range(int(size**0.5), 0, -1) if size % width == 0)
 
 
-@njit(cache=True, nogil=True)
-def score_masses(scores: np.ndarray, table: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def score_masses(scores: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Masses relative to the best, and their sums over runs of `width`, from left to right.
 
-    scores: float64 (N, K), integers. table: of :func:`exponentials`. Returns float64 (N, K) and (N, K / width).
+    scores: float64 (N, K), integers; the masses take their place. Returns float64 (N, K) and (N, K / width).
     """
-    count, size = scores.shape
-    masses = np.empty((count, size))
-    sums = np.empty((count, size // width))
-    for row in range(count):
-        best = scores[row, 0]
-        for k in range(1, size):
-            best = max(best, scores[row, k])
-        for run in range(size // width):
+    sums = np.empty((len(scores), scores.shape[1] // width))
+    _score_masses(scores, scores.max(axis=1), exponentials(), sums)
+    return scores, sums
+
+
+@njit(cache=True, nogil=True)
+def _score_masses(scores: np.ndarray, best: np.ndarray, table: np.ndarray, sums: np.ndarray) -> None:
+    width = scores.shape[1] // sums.shape[1]
+    for row in range(len(scores)):
+        for run in range(sums.shape[1]):
             total = 0.0
             for k in range(run * width, (run + 1) * width):
-                below = max(scores[row, k] - best, -float(SCORE_LIMIT))
-                masses[row, k] = table[np.int64(below) + SCORE_LIMIT]
-                total += masses[row, k]
+                below = max(scores[row, k] - best[row], -float(SCORE_LIMIT))
+                scores[row, k] = table[np.int64(below) + SCORE_LIMIT]
+                total += scores[row, k]
             sums[row, run] = total
-    return masses, sums
 
 
 def _int8_rows(tokens: np.ndarray, count: int, dim: int) -> np.ndarray:

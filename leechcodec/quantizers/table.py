@@ -25,6 +25,13 @@ def _log_sum_exp(parts: Tensor, features: Tensor) -> Tensor:
     return torch.logsumexp(parts @ features.T, -1)
 
 
+def _first_largest(scores: Tensor) -> Tensor:
+    """float32 (N, K) -> int64 (N, 1). On the CPU by NumPy, whose argmax is vectorised: a search takes a third."""
+    if scores.device.type == "cpu":
+        return torch.from_numpy(scores.detach().numpy().argmax(1))[:, None]
+    return scores.argmax(1, keepdim=True)
+
+
 def full_precision(like: Tensor) -> torch.autocast:
     """A context without autocast: in bf16 the nearest of thousands of codewords is another one."""
     return torch.autocast(like.device.type, enabled=False)
@@ -107,8 +114,12 @@ class TableQuantizer(Quantizer):
         chunk = max(1, (AT_ONCE if parts.device.type == "cpu" else AT_ONCE_ON_GPU) // len(book))
         with full_precision(parts):
             for part in (slice(start, start + chunk) for start in range(0, len(parts), chunk)):
-                found = parts[part] @ book.T - half
-                scores[part], rows[part] = found.max(1, keepdim=True) if count == 1 else found.topk(count, dim=1)
+                found = torch.addmm(-half, parts[part], book.T)
+                if count > 1:
+                    scores[part], rows[part] = found.topk(count, dim=1)
+                else:
+                    rows[part] = _first_largest(found)
+                    scores[part] = found.gather(1, rows[part])
         return scores, rows
 
     # --- probability ------------------------------------------------------------------------------------------
