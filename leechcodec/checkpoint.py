@@ -61,6 +61,8 @@ def token_model_id(config: ModelConfig, integers: dict[str, np.ndarray]) -> byte
     integers: of the prior, and of the quantizer where it has any, as "quantizer." and its name.
     """
     layout = {key: value for key, value in asdict(config).items() if key in LAYOUT_KEYS}
+    if config.ramp:
+        layout["ramp"] = config.ramp
     return _digest(json.dumps(layout, sort_keys=True, separators=(",", ":")), integers, "<i4")
 
 

@@ -38,6 +38,9 @@ class ModelConfig:
     """How many of a scale's first stages the prior codes in two passes, even positions before odd ones."""
     min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 24, 36, 46, 59, 67, 78, 87)
     """The dial's value from which a stage is sent, one entry a stage, coarse to fine."""
+    ramp: float = 0.0
+    """Over so many qualities from there the share of its positions that are sent rises to all (sending.py); 0: at
+    once. Stages that every quality has are always whole."""
     channels: tuple[int, ...] = (128, 160, 160, 128, 64)
     """Channels of the transforms at each scale."""
     analysis_blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
@@ -67,6 +70,8 @@ class ModelConfig:
             raise ConfigError("a file of every quality needs its first token stage: min_quality must start at 1")
         if list(self.min_quality) != sorted(self.min_quality):
             raise ConfigError("min_quality must not fall from a coarser stage to a finer one")
+        if not isinstance(self.ramp, int | float) or not 0 <= self.ramp < 99:
+            raise ConfigError(f"ramp must be a number of qualities, 0 to 99, got {self.ramp!r}")
         if not 0 < self.lmbda_min < self.lmbda_max:
             raise ConfigError(f"need 0 < lmbda_min < lmbda_max, got {self.lmbda_min} and {self.lmbda_max}")
         if self.quality_knots < 2:
@@ -78,8 +83,8 @@ class ModelConfig:
         return tuple(scale for scale, count in enumerate(self.stages) for _ in range(count))
 
     def stages_sent(self, quality: float) -> int:
-        """How many stages a file of this quality holds."""
-        return sum(quality >= q for q in self.min_quality)
+        """How many stages a file of this quality holds, whole or in part."""
+        return sum(quality >= q if q <= 1 or not self.ramp else quality > q for q in self.min_quality)
 
     def lmbda(self, quality: float) -> float:
         """The trade-off of a quality 1..100."""

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.errors import ConfigError
 from leechcodec.prior import FloatView, Prior, drive
 from leechcodec.quantizers import make_quantizer
+from leechcodec.sending import positions_sent
 from leechcodec.transforms import AnalysisTransform, SynthesisTransform, TokenStage, knot_weights
 
 ALIGNMENT = STRIDES[0]
@@ -55,6 +57,8 @@ class CodecModel(nn.Module):
         self.analysis = AnalysisTransform(config)
         self.synthesis = SynthesisTransform(config, self.quantizer.dim)
         self.prior = Prior(config, self.quantizer)
+        if config.ramp and not getattr(self.quantizer, "origin", False):
+            raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
         self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
 
     def forward(self, x: Tensor, quality: Tensor, rate_tokens: int | None = None, penalties: bool = True) -> Forward:
@@ -104,18 +108,20 @@ class CodecModel(nn.Module):
         )
 
     def reconstruct(
-        self, codes: list[Tensor], quality: Tensor, height: int, width: int, first: int = 0
+        self, codes: list[Tensor], quality: Tensor, height: int, width: int, first: int = 0, partly: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
         """x̂ (B, 3, height, width) and the bits of every token, (n, h, w) a stage, of codes already chosen.
 
         codes: as in :class:`Forward`. quality: (B,), not rising. first: bits of earlier stages are left at zero.
+        partly: count the tokens that a file holds alone (sending.py), all images being of one quality; a training pass
+        sends every stage whole.
         """
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
             return codes[index] * self.code_scale if index < len(codes) else None
 
         x_hat = self.synthesis(height, width, knot_weights(quality, self.config.quality_knots), answer)
-        return x_hat, self.rates(codes, quality, height, width, None, first)[1]
+        return x_hat, self.rates(codes, quality, height, width, None, first, partly)[1]
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, quality: Tensor) -> None:
@@ -147,6 +153,7 @@ class CodecModel(nn.Module):
         width: int,
         rate_tokens: int | None = None,
         first: int = 0,
+        partly: bool = False,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Bits of every stage of every image, (B, stages), differentiable, and of every token, (n, h, w) a stage; log Z
         as in :class:`Forward`. Arguments as for :meth:`reconstruct` and :meth:`forward`."""
@@ -161,6 +168,8 @@ class CodecModel(nn.Module):
             if stage < first:
                 return code
             where = torch.ones(code.shape[0], *code.shape[2:], dtype=torch.bool, device=code.device)
+            if partly and (some := positions_sent(self.config, stage, quality[0].item(), *code.shape[2:])) is not None:
+                where &= some.to(code.device)
             (rows,) = (where if mask is None else where & mask).reshape(-1).nonzero(as_tuple=True)
             total = rows.numel()
             if rate_tokens is not None and total > rate_tokens:
@@ -210,6 +219,9 @@ class CodecModel(nn.Module):
                 return self.quantizer.quantize(z.permute(0, 2, 3, 1))[0].permute(0, 3, 1, 2)
 
             codes.append(in_bands(nearest, state))
+            some = positions_sent(self.config, index, quality, *state.shape[2:])
+            if some is not None:
+                codes[-1] *= some.to(x.device)
             return codes[-1].float() * self.code_scale
 
         stages = None if picture else sent

@@ -22,6 +22,7 @@ from torch import Tensor
 from leechcodec.config import STRIDES
 from leechcodec.errors import ConfigError
 from leechcodec.model import ALIGNMENT, CodecModel
+from leechcodec.sending import positions_sent
 from leechcodec.similarity import PER_SQUARED_ERROR, WINDOW, ms_ssim
 from leechcodec.transforms import TokenStage, knot_weights
 
@@ -162,10 +163,13 @@ class _Window:
         self.shown = slice(0, bottom - self.box.top), slice(0, right - self.box.left)
         """Rows and columns of the image proper, where errors count."""
         self.codes, self.moves, self.offsets = [], [], []
-        for code, scale in zip(codes, networks.config.stage_scales):
+        for stage, (code, scale) in enumerate(zip(codes, networks.config.stage_scales)):
             code = code[:, :, *self.box.at(STRIDES[scale])].float()
             moves = torch.zeros(code.shape[2:], dtype=torch.bool)
             moves[tile.inside(self.box).at(STRIDES[scale])] = True
+            sent = positions_sent(networks.config, stage, quality, *code.shape[2:])
+            if sent is not None:
+                moves &= sent
             self.codes.append(code)
             self.moves.append(moves)
             self.offsets.append(torch.zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
@@ -212,7 +216,7 @@ class _Window:
         height, width = self.x.shape[2:]
         with torch.autocast("cpu", torch.bfloat16, enabled=_bf16_is_fast()):
             x_hat = networks.synthesis(height, width, self.weights, answer)
-            stage_bits, *_ = networks.rates(codes, self.quality, height, width)
+            stage_bits, *_ = networks.rates(codes, self.quality, height, width, partly=True)
         x_hat = x_hat.float().clamp(-1, 1)
         errors = (x_hat - self.x)[:, :, *self.shown]
         squared = 255**2 * errors.square().mean() / 4

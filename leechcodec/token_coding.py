@@ -20,6 +20,7 @@ from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerParams, IntegerView, drive
 from leechcodec.quantizers import LeechBallSQ
+from leechcodec.sending import positions_sent
 
 Progress = Callable[[int, int], None]
 CodeRows = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
@@ -131,6 +132,9 @@ def walk_stages(
             return None
         h, w = params.h.shape[2:]
         positions = np.arange(h * w) if mask is None else np.flatnonzero(mask.reshape(-1).numpy())
+        sent = positions_sent(config, stage, quality / 100, h, w)
+        if sent is not None:
+            positions = positions[sent.reshape(-1).numpy()[positions]]
         passed = np.zeros((h * w, dim), dtype=np.int8)
         for first in range(0, len(positions), TOKENS_AT_ONCE):
             rows = positions[first : first + TOKENS_AT_ONCE]
@@ -162,6 +166,10 @@ def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None
             f"{len(tokens.codes)} stages of tokens that are not the {len(wanted)} of {tokens.width} x {tokens.height} "
             f"pixels at quality {tokens.quality:g}"
         )
+    for stage, codes in enumerate(tokens.codes):
+        sent = positions_sent(config, stage, quality / 100, *codes.shape[:2])
+        if sent is not None and codes[~sent.numpy()].any():
+            raise ConfigError(f"stage {stage + 1} has tokens where quality {tokens.quality:g} sends none")
     coders = [entropy.TokenEncoder() for _ in range(1 + chunk_of(loaded.config, len(tokens.codes) - 1))]
     code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, progress)
     header = Header(
@@ -181,11 +189,17 @@ def check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes], 
         raise CorruptError(f"{len(payloads)} token chunks where this quality needs {needed}")
     tokens = [0] * len(CHUNK_SCALES)
     for stage in range(count):
-        h, w = grid(config, stage, header.height, header.width)
-        tokens[chunk_of(config, stage)] += h * w
+        tokens[chunk_of(config, stage)] += tokens_sent(config, stage, header.quality, header.height, header.width)
     for payload, number in zip(payloads, tokens):
         if 8 * len(payload) < entropy.MIN_BITS_PER_TOKEN * number - 64:
             raise CorruptError(f"{len(payload)} bytes cannot hold {number} tokens")
+
+
+def tokens_sent(config: ModelConfig, stage: int, quality: int, height: int, width: int) -> int:
+    """How many tokens of a stage a file holds. quality: the header's. height, width: of the image."""
+    h, w = grid(config, stage, height, width)
+    sent = positions_sent(config, stage, quality / 100, h, w)
+    return h * w if sent is None else int(sent.sum())
 
 
 def chunk_of(config: ModelConfig, stage: int) -> int:

@@ -24,7 +24,8 @@ from leechcodec.training.validation import CROP, QUALITIES, centre
 @torch.inference_mode()
 def costs(model: CodecModel, x: Tensor, quality: float, codes: list[Tensor]) -> tuple[float, float]:
     """lambda·255²·MSE + bpp, and bpp, of one image's codes. x: uint8 (1, 3, H, W)."""
-    x_hat, bits = model.reconstruct([code.float() for code in codes], torch.tensor([quality]), *x.shape[2:])
+    chosen, dial = [code.float() for code in codes], torch.tensor([quality])
+    x_hat, bits = model.reconstruct(chosen, dial, *x.shape[2:], partly=True)
     mse = (x_hat.clamp(-1, 1) - (x.float() / 127.5 - 1)).square().mean().item() / 4
     bpp = sum(stage.sum().item() for stage in bits) / (x.shape[2] * x.shape[3])
     return model.config.lmbda(quality) * 255**2 * mse + bpp, bpp

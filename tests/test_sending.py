@@ -1,0 +1,117 @@
+"""The ramp: a stage enters the dial position by position, and files hold just those."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from leechcodec import codec
+from leechcodec.checkpoint import save_model
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ConfigError
+from leechcodec.lattice import leech
+from leechcodec.model import CodecModel
+from leechcodec.sending import positions_sent
+from leechcodec.token_coding import encode_tokens, tokens_sent
+from tests.tiny import LAYOUT, tiny_model
+
+RAMPED = ModelConfig(quantizer="leech-ball", ramp=8.0, **LAYOUT)
+
+
+def photograph(width: int = 150, height: int = 90) -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def ramped(tmp_path_factory):
+    model = CodecModel(RAMPED)
+    model.load_state_dict(tiny_model("leech-ball").state_dict())
+    folder = tmp_path_factory.mktemp("ramped")
+    save_model(folder, model.eval())
+    return folder
+
+
+@given(st.integers(0, 4), st.integers(100, 10_000))
+def test_the_share_rises_evenly_and_positions_stay(stage, hundredths):
+    quality, least = hundredths / 100, RAMPED.min_quality[stage]
+    if stage >= RAMPED.stages_sent(quality):
+        assert least > 1 and quality <= least
+        return
+    sent = positions_sent(RAMPED, stage, quality, 16, 24)
+    if least <= 1 or quality >= least + 8:
+        assert sent is None
+        return
+    wanted = (quality - least) / 8
+    side = 64 // (16, 8)[stage == 4]
+    for square in sent.reshape(16 // side, side, 24 // side, side).permute(0, 2, 1, 3).reshape(-1, side, side):
+        assert 0 <= square.float().mean().item() - wanted <= 1 / side**2
+    later = positions_sent(RAMPED, stage, min(quality + 0.37, 100), 16, 24)
+    assert later is None or (later | ~sent).all()
+
+
+def test_the_first_half_is_the_checkerboards_first_pass():
+    sent = positions_sent(RAMPED, 4, 64.0, 8, 16)
+    assert torch.equal(sent, (torch.arange(8)[:, None] + torch.arange(16)) % 2 == 0)
+
+
+def test_without_a_ramp_every_stage_is_whole():
+    config = replace(RAMPED, ramp=0.0)
+    assert all(positions_sent(config, stage, 60.0, 8, 8) is None for stage in range(5))
+    assert config.stages_sent(60) == 5 and RAMPED.stages_sent(60) == 4 and RAMPED.stages_sent(60.01) == 5
+
+
+@pytest.mark.parametrize("quality", [1, 30, 30.01, 33.3, 38, 60.5, 64, 67.99, 100])
+@pytest.mark.parametrize("effort", [1, 2])
+def test_files_hold_the_tokens_sent_and_no_more(ramped, quality, effort):
+    image = photograph()
+    tokens = codec.tokenize(image, quality=quality, effort=effort, model=ramped)
+    loaded = codec.load_model(ramped)
+    for stage, codes in enumerate(tokens.codes):
+        sent = positions_sent(loaded.config, stage, quality, *codes.shape[:2])
+        count = tokens_sent(loaded.config, stage, round(100 * quality), image.height, image.width)
+        assert count == (codes[..., 0].size if sent is None else int(sent.sum()))
+        assert sent is None or not codes[~sent.numpy()].any()
+    data = codec.write_tokens(tokens, model=ramped)
+    read = codec.read_tokens(data, model=ramped)
+    assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
+    bits = codec.token_bits(tokens, model=ramped)
+    for stage, (codes, cost) in enumerate(zip(tokens.codes, bits, strict=True)):
+        sent = positions_sent(loaded.config, stage, quality, *codes.shape[:2])
+        assert sent is None or not cost[~sent.numpy()].any()
+    assert abs(8 * len(data) - sum(cost.sum() for cost in bits)) < 8 * 120
+
+
+def test_sizes_rise_without_a_jump(ramped):
+    image = photograph()
+    sizes = [len(codec.compress(image, quality=quality, model=ramped)) for quality in np.arange(59, 70, 0.5)]
+    steps = np.diff(sizes) / sizes[0]
+    whole = sizes[-1] / sizes[0] - 1
+    assert whole > 0.1 and steps.max() < whole / 8
+
+
+def test_tokens_where_none_are_sent_are_refused(ramped):
+    loaded = codec.load_model(ramped)
+    tokens = codec.tokenize(photograph(), quality=62, model=ramped)
+    sent = positions_sent(loaded.config, 4, 62, *tokens.codes[4].shape[:2]).numpy()
+    row, column = np.argwhere(~sent)[5]
+    tokens.codes[4][row, column] = leech.index_to_vector(np.array([7]))[0]
+    with pytest.raises(ConfigError, match="stage 5 has tokens where quality 62 sends none"):
+        encode_tokens(tokens, loaded)
+
+
+def test_configs_that_cannot_have_a_ramp():
+    with pytest.raises(ConfigError, match="a code that says nothing"):
+        CodecModel(replace(RAMPED, quantizer="leech"))
+    for ramp in (-1, 99, float("nan"), "2"):
+        with pytest.raises(ConfigError, match="ramp must be"):
+            replace(RAMPED, ramp=ramp)
+
+
+def test_the_ramp_is_part_of_the_token_models_id(ramped, tmp_path):
+    save_model(tmp_path, tiny_model("leech-ball"))
+    assert codec.load_model(ramped).token_model != codec.load_model(tmp_path).token_model
