@@ -110,7 +110,6 @@ def compress_to(
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
     files: dict[tuple[float, int], bytes] = {}
-    colours, _ = separate(image, metadata=metadata)
     trials = 0
 
     def tried(with_effort: int) -> None:
@@ -132,6 +131,7 @@ def compress_to(
         return float(-10 * np.log10(max(np.mean(error**2), 1e-9) / 255**2))
 
     if psnr is not None:
+        colours, _ = separate(image, metadata=metadata)
         found = least_for_psnr(psnr_of, psnr, partial(psnr_of, effort=1) if effort > 1 else None)
     else:
         target = size if bpp is None else bpp * image.width * image.height / 8
