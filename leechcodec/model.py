@@ -57,7 +57,7 @@ class CodecModel(nn.Module):
         self.analysis = AnalysisTransform(config)
         self.synthesis = SynthesisTransform(config, self.quantizer.dim)
         self.prior = Prior(config, self.quantizer)
-        if config.ramp and not getattr(self.quantizer, "origin", False):
+        if config.ramp and not self.quantizer.origin:
             raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
         self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
 

@@ -12,7 +12,6 @@ over pairs of the same seed), and how the tokens are used.
 import argparse
 import hashlib
 import json
-import math
 import multiprocessing
 import statistics
 import sys
@@ -32,7 +31,7 @@ from leechcodec.lab import curves, plot
 from leechcodec.lab.datasets import photographs
 from leechcodec.lab.measure import start_worker
 from leechcodec.machine import available_cores
-from leechcodec.token_coding import grid
+from leechcodec.token_coding import tokens_sent
 from leechcodec.training.settings import load_settings
 from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
 from tools.twins import arguments, config_of, config_text, curve_of, seconds_a_step, trained
@@ -132,7 +131,7 @@ def fixed_rates(model: Path, images: Sequence[Path]) -> list[float]:
         stages = range(loaded.config.stages_sent(quality))
         each = []
         for width, height in sizes:
-            tokens = sum(math.prod(grid(loaded.config, stage, height, width)) for stage in stages)
+            tokens = sum(tokens_sent(loaded.config, stage, round(100 * quality), height, width) for stage in stages)
             each.append(tokens * loaded.networks.quantizer.bits / (width * height))
         rates.append(statistics.mean(each))
     return rates

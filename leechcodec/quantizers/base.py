@@ -55,6 +55,8 @@ class Quantizer(nn.Module, ABC):
     """Whether only z's direction matters."""
     learned: bool = False
     """Whether training moves the codewords."""
+    origin: bool = False
+    """Whether the zero vector is a codeword beside those of the sphere: a token that says nothing."""
 
     @property
     def bits(self) -> float:

@@ -25,7 +25,6 @@ class LeechSQ(Quantizer):
     norm_squared = leech.NORM_SQUARED
     max_entry = 4
     size = leech.SIZE
-    origin = False
     delta_min = 1.0
     """Neighbours meet at 60°. (sin 60° = 0.866 is what the paper prints.)"""
 
