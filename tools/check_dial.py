@@ -2,9 +2,9 @@
 
     python tools/check_dial.py IMAGE... --step 1
 
-Prints the worst fall of a file's size (per cent) and of its PSNR (dB) from one quality to the next, where they happen,
-and whether the means over the images rise all the way. Exit status 1 where a size falls by more than 1 %, a PSNR by
-more than 0.05 dB, or a mean falls at all.
+Prints the least and the greatest step of a file's size (per cent) from one quality to the next, the least of its PSNR
+(dB), where they happen, and whether the means over the images rise all the way. Exit status 1 where a
+size falls by more than 1 %, a PSNR by more than 0.05 dB, or a mean falls at all.
 """
 
 import argparse
@@ -38,9 +38,9 @@ def main() -> None:
         growth, gain = 100 * (size[1:] / size[:-1] - 1), np.diff(psnr)
         failed |= bool(growth.min() < -1 or gain.min() < -0.05)
         print(
-            f"{path.name}: size {size[0]:,.0f} to {size[-1]:,.0f} bytes, worst step {growth.min():+.2f} % at "
-            f"q = {dial[growth.argmin()]:g}; PSNR {psnr[0]:.2f} to {psnr[-1]:.2f} dB, worst step {gain.min():+.3f} dB "
-            f"at q = {dial[gain.argmin()]:g}",
+            f"{path.name}: size {size[0]:,.0f} to {size[-1]:,.0f} bytes, steps {growth.min():+.2f} % (from q = "
+            f"{dial[growth.argmin()]:g}) to {growth.max():+.2f} % (q = {dial[growth.argmax()]:g}); "
+            f"PSNR {psnr[0]:.2f} to {psnr[-1]:.2f} dB, least step {gain.min():+.3f} dB (q = {dial[gain.argmin()]:g})",
             flush=True,
         )
         sizes.append(8 * size / (image.width * image.height))
