@@ -46,6 +46,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt vector-quantize-pytorch
 	touch $@
 
 # About an hour and a half on one core.

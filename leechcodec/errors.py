@@ -29,6 +29,10 @@ class TokensError(LqError):
     """Token indices, or a file or a shard of them, that are not what their image, quality and model ask for."""
 
 
+class QuantizerError(LqError, ValueError):
+    """Vectors, codes or indices that are none of a quantizer's: of another dimension, not finite, out of range."""
+
+
 class TooLargeError(LqError):
     """The image is beyond the size limits."""
 

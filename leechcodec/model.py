@@ -84,7 +84,7 @@ class CodecModel(nn.Module):
             if penalties:
                 entropy_losses.append(self.quantizer.entropy_loss(z.reshape(-1, self.quantizer.dim)))
             codebook_losses.append(self.quantizer.codebook_loss(z.reshape(-1, self.quantizer.dim)))
-            _, code = self.quantizer.quantize(z)
+            _, code = self.quantizer.quantize(z, check=False)
             projected.append(self.quantizer.project(z))
             distance = (projected[-1] - code.detach()).square().sum((1, 2, 3))
             distances.append(F.pad(distance / self.quantizer.norm_squared, (0, len(x) - count)))
@@ -140,7 +140,7 @@ class CodecModel(nn.Module):
             stage.to_z.bias.sub_(mean).mul_(target / spread)
             stage.to_z.weight.mul_((target / spread)[:, None, None, None])
             z = (z - mean[:, None, None]) * (target / spread)[:, None, None]
-            _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1))
+            _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)
             return code.permute(0, 3, 1, 2) * self.code_scale
 
         self.synthesis(x.shape[2], x.shape[3], weights, answer)
@@ -216,7 +216,7 @@ class CodecModel(nn.Module):
 
             def nearest(part: Tensor, rows: slice) -> Tensor:
                 z = stage.encode(feature[:, :, rows], part, weights)
-                return self.quantizer.quantize(z.permute(0, 2, 3, 1))[0].permute(0, 3, 1, 2)
+                return self.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)[0].permute(0, 3, 1, 2)
 
             codes.append(in_bands(nearest, state))
             some = positions_sent(self.config, index, quality, *state.shape[2:])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec.errors import ConfigError, ModelError
+from leechcodec.errors import ConfigError, ModelError, QuantizerError
 from leechcodec.quantizers import FSQ, ShellSQ, make_quantizer
 from leechcodec.quantizers.directions import fibonacci_directions
 from tests.families import SMALL, all_codes, quantizer_of, some_codes
@@ -65,7 +65,7 @@ def test_quantize_is_straight_through_and_never_fails(name):
     z = torch.randn(30, quantizer.dim)
     z[3], z[4], z[5] = 0.0, float("nan"), float("inf")
     z.requires_grad_()
-    codes, value = quantizer.quantize(z)
+    codes, value = quantizer.quantize(z, check=False)
     assert codes.dtype == torch.int8 and torch.allclose(value.detach(), codes.float(), atol=1e-4)
     weight = torch.randn_like(value)
     (gradient,) = torch.autograd.grad((value * weight)[:3].sum(), z)
@@ -75,7 +75,43 @@ def test_quantize_is_straight_through_and_never_fails(name):
     assert gradient[:3].isfinite().all() and gradient[:3].abs().max() > 0
 
 
-@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("name", SMALL)
+def test_codes_are_quantized_to_themselves(name):
+    quantizer = quantizer_of(name)
+    codes = some_codes(quantizer, 50)
+    assert torch.equal(quantizer.nearest(codes[codes.any(1)].float()), codes[codes.any(1)])
+    if quantizer.spherical or name == "leech-ball":
+        assert torch.equal(quantizer.quantize(codes.float())[0], codes)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_is_not_of_the_quantizer_is_refused_by_name(name):
+    quantizer = quantizer_of(name)
+    z, codes = torch.randn(4, quantizer.dim), some_codes(quantizer, 4)
+    for wrong in (z[:, 1:], torch.cat([z, z], 1), z[0, 0]):
+        with pytest.raises(QuantizerError, match=f"{name} quantizes {quantizer.dim} dimensions, got shape"):
+            quantizer.quantize(wrong)
+        with pytest.raises(QuantizerError, match="dimensions"):
+            quantizer.vectors_to_codes(wrong)
+    for value in (math.nan, math.inf):
+        bad = torch.where(torch.arange(quantizer.dim) == 1, value, z)
+        for method in (quantizer.quantize, quantizer.vectors_to_codes):
+            with pytest.raises(QuantizerError, match=f"{name} was given a vector that is not finite"):
+                method(bad)
+    for method in (quantizer.codes_to_vectors, quantizer.codes_to_indices):
+        for wrong in (codes[:, 1:], torch.cat([codes, codes], 1), codes[0, 0]):
+            with pytest.raises(QuantizerError, match=f"{name} has codes of {quantizer.dim} dimensions"):
+                method(wrong)
+        with pytest.raises(QuantizerError, match=f"{name} has codes of integers within"):
+            method(codes.float())
+        with pytest.raises(QuantizerError, match=f"{name} has codes of integers within"):
+            method(torch.full_like(codes, -128))
+    for index in (-1, quantizer.size):
+        with pytest.raises(QuantizerError, match="index out of range"):
+            quantizer.indices_to_codes(torch.tensor([index]))
+
+
+@pytest.mark.parametrize("name", [*LISTED, "bw16", "round-2"])
 def test_the_nearest_code_is_the_nearest_and_the_runner_up_the_next(name):
     quantizer = quantizer_of(name)
     book = all_codes(quantizer).float()
@@ -91,7 +127,7 @@ def test_the_nearest_code_is_the_nearest_and_the_runner_up_the_next(name):
     assert torch.equal(quantizer.runner_up(u, book[order[:, 2]].to(torch.int8)), nearest)
 
 
-@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("name", [*LISTED, "bw16", "round-2"])
 def test_probabilities_sum_to_one(name):
     quantizer = quantizer_of(name)
     book = all_codes(quantizer).float()
@@ -191,8 +227,24 @@ def test_fsq_levels_are_all_attained_and_zero_is_the_middle_of_one():
 
 NO_NAMES = (
     "fsq-", "fsq-8x2", "d4x", "d4x0", "d5", "rpq-12", "vq-12-0", "vq-0-4", "lgq-4", "bsq-٣", "round-", "e8x17",
-    "vq-12-17", "fibonacci-1-4", "Leech", "vq-65-4",
+    "vq-12-17", "fibonacci-1-4", "Leech", "vq-65-4", "fsq-8x02",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("bsq-0", "BSQ needs a dimension of at least 1, got 0"),
+        ("fsq-8x1", r"FSQ needs 3 to 255 levels a coordinate .*\[8, 1\]"),
+        ("fsq-0", "FSQ needs 3 to 255 levels"),
+        ("d4x0", "no product of 0 shells"),
+        ("vq-12-0", "from 1 to 16 bits, got 12 and 0"),
+        ("bsc-18", "unknown quantizer 'bsc-18': expected leech"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(name, message):
+    with pytest.raises(ConfigError, match=message):
+        make_quantizer(name)
 
 
 @pytest.mark.parametrize("name", NO_NAMES)

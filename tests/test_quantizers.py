@@ -54,7 +54,7 @@ def test_zero_and_non_finite_vectors_map_to_a_fixed_code(name, bad):
     quantizer = make_quantizer(name)
     z = torch.randn(3, quantizer.dim)
     z[1] = bad
-    codes, value = quantizer.quantize(z)
+    codes, value = quantizer.quantize(z, check=False)
     assert value.isfinite().all()
     assert torch.equal(codes[1], quantizer.quantize(torch.zeros(1, quantizer.dim))[0][0])
 
@@ -109,7 +109,7 @@ def test_the_ball_chooses_the_origin_just_where_it_is_nearest():
     assert 0 < (codes == 0).all(1).sum() < 500
 
 
-@pytest.mark.parametrize("name", ["", "leach", "bsq-0", "bsq-x", "bsq"])
+@pytest.mark.parametrize("name", ["", "leach", "bsq-x", "bsq"])
 def test_unknown_names(name):
     with pytest.raises(ConfigError, match="unknown quantizer"):
         make_quantizer(name)

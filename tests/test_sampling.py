@@ -13,6 +13,7 @@ from leechcodec.errors import ConfigError, LqError, TooLargeError, UnknownModelE
 from leechcodec.lattice import leech
 from leechcodec.pmf import TOTAL, integer_pmf
 from leechcodec.sampling import TokenSampler, _least_integers, likeliest, sample, tempered, touched
+from tests.families import SMALL
 from tests.test_codec import gradient
 from tests.tiny import tiny_model
 
@@ -119,7 +120,7 @@ def test_drawn_signs_are_as_frequent_as_their_odds():
 # --- images ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])
+@pytest.mark.parametrize("quantizer", SMALL)
 def test_drawn_tokens_are_valid_files(tmp_path, quantizer):
     save_model(tmp_path / quantizer, tiny_model(quantizer))
     tokens = sample(150, 70, quality=99.75, seed=5, model=tmp_path / quantizer)

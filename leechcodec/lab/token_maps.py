@@ -1,7 +1,7 @@
 """Where the bits of an .lq file went: every stage's tokens as maps over the picture.
 
 The first row shows the picture and its bits per pixel, summed over the stages; then, stage by stage, the bits of each
-token and the class of its codeword.
+token and, of Λ24-SQ, the class of its codeword.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from PIL import Image
 from leechcodec import codec
 from leechcodec.checkpoint import model_for_file
 from leechcodec.config import STRIDES
-from leechcodec.errors import ModelError
 from leechcodec.lab.errors import ResultsError, require
 from leechcodec.quantizers.leech import LeechSQ
 
@@ -28,12 +27,13 @@ WIDTH = 13.0
 
 @dataclass(frozen=True)
 class StageMap:
-    """A stage's tokens on their grid. bits: float64 (h, w). classes: uint8 (h, w), 0..3 as in CLASSES."""
+    """A stage's tokens on their grid. bits: float64 (h, w). classes: uint8 (h, w), 0..3 as in CLASSES; None for another
+    quantizer."""
 
     number: int
     stride: int
     bits: np.ndarray
-    classes: np.ndarray
+    classes: np.ndarray | None
 
 
 def class_of(codes: np.ndarray) -> np.ndarray:
@@ -43,14 +43,13 @@ def class_of(codes: np.ndarray) -> np.ndarray:
 
 
 def stage_maps(tokens: codec.Tokens, model: str | Path | None = None) -> list[StageMap]:
-    """The maps of all stages of an image. Raises ModelError for a model that has no Leech tokens."""
+    """The maps of all stages of an image."""
     loaded = model_for_file(tokens.token_model, model)
-    if not isinstance(loaded.networks.quantizer, LeechSQ):
-        raise ModelError(f"the model {loaded.name} has no tokens of the Leech lattice")
+    classed = isinstance(loaded.networks.quantizer, LeechSQ)
     bits = codec.token_bits(tokens, model=model)
     scales = loaded.config.stage_scales
     return [
-        StageMap(number + 1, STRIDES[scales[number]], stage, class_of(codes))
+        StageMap(number + 1, STRIDES[scales[number]], stage, class_of(codes) if classed else None)
         for number, (stage, codes) in enumerate(zip(bits, tokens.codes))
     ]
 
@@ -71,7 +70,8 @@ def draw(image: Image.Image, maps: list[StageMap], target: Path) -> None:
         raise ResultsError(f"{target}: the figure's name ends in {', '.join(SUFFIXES)}")
     require("matplotlib")
     figures, colours = require("matplotlib.figure"), require("matplotlib.colors")
-    rows = 1 + -(-len(maps) // (COLUMNS // 2))
+    each = 1 if maps[0].classes is None else 2
+    rows = 1 + -(-len(maps) // (COLUMNS // each))
     height = WIDTH / COLUMNS * (image.height / image.width) * rows + 0.45 * rows + 0.6
     figure = figures.Figure(figsize=(WIDTH, min(height, 60)), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
@@ -83,10 +83,12 @@ def draw(image: Image.Image, maps: list[StageMap], target: Path) -> None:
     _heat(figure, axes[0, 1], image, bits_per_pixel(maps), maps, "all stages, bits per pixel")
     palette = colours.ListedColormap(CLASS_COLOURS)
     for index, stage in enumerate(maps):
-        row, column = 1 + index // (COLUMNS // 2), 2 * (index % (COLUMNS // 2))
-        total = stage.bits.sum()
-        title = f"{stage.number}: stride {stage.stride}, {total / 8000:.2f} kB, {stage.bits.mean():.1f} bits a token"
+        row, column = 1 + index // (COLUMNS // each), each * (index % (COLUMNS // each))
+        total, sent = stage.bits.sum(), max(1, np.count_nonzero(stage.bits))
+        title = f"{stage.number}: stride {stage.stride}, {total / 8000:.2f} kB, {total / sent:.1f} bits a token"
         _heat(figure, axes[row, column], image, stage.bits, maps, title)
+        if stage.classes is None:
+            continue
         axis = axes[row, column + 1]
         _map(axis, image, stage.classes, maps, cmap=palette, vmin=-0.5, vmax=3.5)
         shares = np.bincount(stage.classes.reshape(-1), minlength=4) / stage.classes.size

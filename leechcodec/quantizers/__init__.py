@@ -44,7 +44,7 @@ __all__ = [
     "make_quantizer",
 ]
 
-_NUMBER = "([1-9][0-9]{0,3})"
+_NUMBER = "(0|[1-9][0-9]{0,3})"
 _FORMS: tuple[tuple[str, Callable[..., Quantizer]], ...] = (
     ("leech", LeechSQ),
     ("leech-ball", LeechBallSQ),
@@ -68,7 +68,7 @@ def make_quantizer(name: str) -> Quantizer:
     for form, method in _FORMS:
         if found := re.fullmatch(form, name):
             return method(*map(int, found.groups()))
-    if found := re.fullmatch(r"fsq-([1-9][0-9]{0,2}(?:x[1-9][0-9]{0,2})*)", name):
+    if found := re.fullmatch(r"fsq-((?:0|[1-9][0-9]{0,2})(?:x(?:0|[1-9][0-9]{0,2}))*)", name):
         return FSQ([int(levels) for levels in found[1].split("x")])
     if found := re.fullmatch(f"(d4|e8|bw16)(?:x{_NUMBER})?", name):
         return ShellSQ(found[1], int(found[2] or 1))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leechcodec.errors import ConfigError, ModelError
+from leechcodec.errors import ConfigError, ModelError, QuantizerError
 
 SCORE_UNIT = 64
 """The integer prior's parameters are in units of 1/64 nat."""
@@ -90,7 +90,8 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def delta_min(self) -> float | None:
         """The smallest Euclidean distance between two codewords, at the scale at which their root mean square length
-        is 1 (on the unit sphere, for a spherical code). None where the code is unbounded. Always exact."""
+        is 1 (on the unit sphere, for a spherical code). None where it says nothing, of a code that is not meant to be
+        used evenly. Always exact."""
 
     @property
     def covering_cosine(self) -> float | None:
@@ -98,32 +99,52 @@ class Quantizer(nn.Module, ABC):
         return None
 
     def codes_to_vectors(self, codes: Tensor) -> Tensor:
-        """Codewords: int8 (..., dim) -> float32 (..., dim)."""
+        """Codewords: int8 (..., dim) -> float32 (..., dim). Raises QuantizerError for another dimension, or entries
+        out of range; whether a code is one of the codebook is :meth:`codes_to_indices`' to say."""
+        self.check_codes(codes)
         return codes.float() / torch.as_tensor(self.unit, device=codes.device)
 
     def vectors_to_codes(self, vectors: Tensor) -> Tensor:
-        """Codes of codewords, the inverse of :meth:`codes_to_vectors`: float (..., dim) -> int8 (..., dim)."""
+        """Codes of codewords, the inverse of :meth:`codes_to_vectors`: float (..., dim) -> int8 (..., dim). Of other
+        vectors the nearest. Raises QuantizerError for another dimension or what is not finite."""
+        self.check_vectors(vectors)
         scaled = (vectors.float() * torch.as_tensor(self.unit, device=vectors.device)).reshape(-1, self.dim)
         return self.nearest(scaled).reshape(vectors.shape)
 
     @abstractmethod
     def codes_to_indices(self, codes: Tensor) -> Tensor:
-        """Numbers 0 .. size - 1 of codes: int8 (..., dim) -> int64 (...). Raises ValueError for what is no code, and
-        where numbers of 64 bits are too small."""
+        """Numbers 0 .. size - 1 of codes: int8 (..., dim) -> int64 (...). Raises QuantizerError for what is no code,
+        and where numbers of 64 bits are too small."""
 
     @abstractmethod
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        """The inverse of :meth:`codes_to_indices`: int64 (...) -> int8 (..., dim)."""
+        """The inverse of :meth:`codes_to_indices`: int64 (...) -> int8 (..., dim). Raises QuantizerError for a number
+        out of range."""
 
     def check_indices(self, indices: Tensor) -> None:
-        """Raises ValueError for a number out of range, or where numbers of 64 bits are too small."""
+        """Raises QuantizerError for a number out of range, or where numbers of 64 bits are too small."""
         self.check_countable()
         if indices.numel() and (indices.min() < 0 or indices.max() >= self.size):
-            raise ValueError(f"index out of range [0, {self.size})")
+            raise QuantizerError(f"index out of range [0, {self.size}) of {self.name}")
 
     def check_countable(self) -> None:
         if self.size >= 2**63:
-            raise ValueError(f"{self.name} has more codes than 64 bits can number")
+            raise QuantizerError(f"{self.name} has more codes than 64 bits can number")
+
+    def check_codes(self, codes: Tensor) -> None:
+        """Raises QuantizerError for what cannot be codes: of another dimension, or with entries out of range."""
+        if codes.ndim == 0 or codes.shape[-1] != self.dim:
+            raise QuantizerError(f"{self.name} has codes of {self.dim} dimensions, got shape {tuple(codes.shape)}")
+        integers = not codes.is_floating_point()
+        if not integers or (codes.numel() and not -self.max_entry <= codes.min() <= codes.max() <= self.max_entry):
+            raise QuantizerError(f"{self.name} has codes of integers within ±{self.max_entry}")
+
+    def check_vectors(self, z: Tensor) -> None:
+        """Raises QuantizerError for vectors of another dimension, or such that are not finite."""
+        if z.ndim == 0 or z.shape[-1] != self.dim:
+            raise QuantizerError(f"{self.name} quantizes {self.dim} dimensions, got shape {tuple(z.shape)}")
+        if not z.isfinite().all():
+            raise QuantizerError(f"{self.name} was given a vector that is not finite")
 
     # --- quantization -----------------------------------------------------------------------------------------
 
@@ -146,12 +167,21 @@ class Quantizer(nn.Module, ABC):
     def runner_up(self, u: Tensor, codes: Tensor) -> Tensor:
         """Nearest codes other than given ones: float32 (N, dim), int8 (N, dim) -> int8 (N, dim)."""
 
-    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def quantize(self, z: Tensor, *, check: bool = True) -> tuple[Tensor, Tensor]:
         """Quantize with a straight-through gradient.
 
         z: float (..., dim). Returns (codes int8 (..., dim), the same as float32 (..., dim) whose gradient is that of
-        project(z)).
+        project(z)). Codes stay where they are: given as z, a spherical code comes back as itself. (A bounded one, FSQ's
+        or rounding's, is bent by its tanh once more; its :meth:`nearest` leaves codes alone.)
+
+        Raises QuantizerError for z of another dimension or not finite. check: networks do without, which for an
+        accelerator would be a wait; a row that is not finite is then given a fixed code.
         """
+        if check:
+            self.check_vectors(z)
+        return self._quantize(z)
+
+    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         u = self.project(z)
         codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
         return codes, u + (codes - u).detach()

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 
 INVERSE_TEMPERATURE = 100.0
@@ -40,8 +41,9 @@ class BSQ(Quantizer):
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """Bit dim - 1 - i is set where coordinate i is +1."""
         self.check_countable()
+        self.check_codes(codes)
         if (codes.abs() != 1).any():
-            raise ValueError("sign codes must be +1 or -1")
+            raise QuantizerError("sign codes must be +1 or -1")
         return ((codes > 0).long() << self._places(codes)).sum(-1)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import Quantizer
 
 
@@ -41,8 +42,9 @@ class GridQuantizer(Quantizer):
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """The number with digits c_i - lowest_i, the first the least significant."""
         self.check_countable()
+        self.check_codes(codes)
         if (self._clamped(codes.float()) != codes).any():
-            raise ValueError("a code's entry is out of range")
+            raise QuantizerError(f"a code's entry is out of the range of {self.name}")
         return ((codes.long() - codes.new_tensor(self.lowest).long()) * self._places(codes)).sum(-1)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leechcodec.errors import QuantizerError
 from leechcodec.lattice import leech, torch_kernels
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped
 
@@ -36,10 +37,14 @@ class LeechSQ(Quantizer):
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """The numbers of docs/lattice.md; the origin, where the code has it, is the last."""
+        self.check_codes(codes)
         rows = codes.reshape(-1, self.dim).cpu().numpy()
         silent = ~rows.any(axis=1) if self.origin else np.zeros(len(rows), dtype=bool)
         indices = np.full(len(rows), leech.SIZE, dtype=np.int64)
-        indices[~silent] = leech.vector_to_index(rows[~silent])
+        try:
+            indices[~silent] = leech.vector_to_index(rows[~silent])
+        except ValueError as error:
+            raise QuantizerError(str(error)) from error
         return torch.from_numpy(indices).reshape(codes.shape[:-1]).to(codes.device)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
@@ -79,7 +84,7 @@ class LeechBallSQ(LeechSQ):
     size = leech.SIZE + 1
     spherical = False
 
-    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         v = self.project(z)
         flat = v.detach().reshape(-1, self.dim)
         silent = flat.square().sum(-1) < 1e-6
@@ -90,6 +95,7 @@ class LeechBallSQ(LeechSQ):
         return codes, v + (codes - v).detach()
 
     def vectors_to_codes(self, vectors: Tensor) -> Tensor:
+        self.check_vectors(vectors)
         silent = vectors.square().sum(-1, keepdim=True) < 0.25
         return super().vectors_to_codes(torch.where(silent, torch.ones_like(vectors), vectors)) * ~silent
 

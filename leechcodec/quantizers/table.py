@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from leechcodec.errors import ConfigError, ModelError
+from leechcodec.errors import ConfigError, ModelError, QuantizerError
 from leechcodec.quantizers.base import Quantizer, check_dim
 
 AT_ONCE, AT_ONCE_ON_GPU = 1 << 19, 1 << 26
@@ -74,6 +74,7 @@ class TableQuantizer(Quantizer):
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """Rows of the codebook as digits, the first factor's the most significant."""
         self.check_countable()
+        self.check_codes(codes)
         digits = torch.from_numpy(self._rows(codes.cpu().numpy())).to(codes.device)
         return (digits * self._places(codes)).sum(-1)
 
@@ -175,14 +176,14 @@ class TableQuantizer(Quantizer):
 def rows_to_indices(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """First index in the table, int8 (K, d), of each of the rows, integers (N, d): int64 (N,).
 
-    Raises ValueError where a row is not in the table.
+    Raises QuantizerError where a row is not in the table.
     """
     places = {row.tobytes(): index for index, row in reversed(list(enumerate(np.ascontiguousarray(table, np.int8))))}
     whole = np.ascontiguousarray(rows, np.int8)
     if (whole != rows).any():
-        raise ValueError("a token is not in the codebook")
+        raise QuantizerError("a token is not in the codebook")
     try:
         found = [places[row.tobytes()] for row in whole]
     except KeyError:
-        raise ValueError("a token is not in the codebook") from None
+        raise QuantizerError("a token is not in the codebook") from None
     return np.array(found, dtype=np.int64)

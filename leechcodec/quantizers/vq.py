@@ -43,9 +43,9 @@ class VQ(LearnedQuantizer):
         self.candidates.copy_(codewords)
         self.counts.fill_(1.0)
 
-    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         if not (self.training and torch.is_grad_enabled()):
-            return super().quantize(z)
+            return super()._quantize(z)
         u = self.project(z)
         flat = u.detach().reshape(-1, self.dim)
         rows = self.nearest_rows(flat)[:, 0]

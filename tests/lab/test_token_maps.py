@@ -6,9 +6,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from leechcodec import codec
+from leechcodec.checkpoint import save_model
 from leechcodec.cli import main
-from leechcodec.lab.token_maps import bits_per_pixel, class_of, stage_maps
+from leechcodec.lab.token_maps import bits_per_pixel, class_of, draw, stage_maps
 from leechcodec.lattice import leech
+from tests.tiny import tiny_model
 
 
 @pytest.fixture
@@ -31,6 +33,15 @@ def test_bits_of_the_tokens_add_up_to_those_of_the_file(picture, tiny_folder):
     assert all(stage.bits.min() > 0 for stage in maps)
     assert bits_per_pixel(maps).shape == (16, 16)
     assert bits_per_pixel(maps).sum() * 64 == pytest.approx(total, rel=1e-9)
+
+
+def test_maps_of_another_quantizers_tokens(picture, tmp_path):
+    pytest.importorskip("matplotlib")
+    save_model(tmp_path / "model", tiny_model("vq-6-6"))
+    maps = stage_maps(codec.tokenize(picture, quality=70, model=tmp_path / "model"), tmp_path / "model")
+    assert all(stage.classes is None and stage.bits.min() > 0 for stage in maps)
+    draw(picture, maps, tmp_path / "maps.png")
+    assert Image.open(tmp_path / "maps.png").width > 1000
 
 
 def test_tokens_and_compare_commands(picture, tiny_folder, tmp_path):
