@@ -3,7 +3,7 @@
 import os
 import signal
 
-from leechcodec.shards.worker import Outcome, Settings, Task
+from leechcodec.shards.worker import Outcome, Settings, Task, Worker
 
 POISON = 3
 """The task that kills its worker."""
@@ -19,6 +19,20 @@ class Killer:
         if task.number == POISON:
             os.kill(os.getpid(), signal.SIGKILL)
         return Outcome(task.number, tokens=b"%d" % task.number, about=task.source.encode())
+
+
+class Mortal(Worker):
+    """A real worker, killed at one task the first time that anybody comes to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._marker = settings.folder.parent / "killed"
+
+    def __call__(self, task: Task) -> Outcome:
+        if task.number == POISON and not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(task)
 
 
 class Victim(Killer):

@@ -24,7 +24,7 @@ from leechcodec.shards.run import ATTEMPTS, write_shards
 from leechcodec.shards.worker import Outcome, Settings, Task, Worker
 from leechcodec.token_files import deserialize_tokens
 from tests.lab.lab_files import picture
-from tests.shard_workers import POISON, Killer, Stillborn, Victim
+from tests.shard_workers import POISON, Killer, Mortal, Stillborn, Victim
 from tests.tiny import tiny_model
 
 SUFFIXES = {".png", ".jpg"}
@@ -400,6 +400,14 @@ def test_processes_write_the_same_shards(photos, settings, tmp_path, undisturbed
     assert written(tmp_path / "out") == undisturbed
 
 
+def test_processes_write_the_same_shards_when_a_worker_is_killed(photos, settings, tmp_path, undisturbed):
+    report = write_shards(
+        plan_of(photos, tmp_path / "out"), settings, partial(run_processes, settings, 2, worker=Mortal)
+    )
+    assert (tmp_path / "killed").exists() and report.done == 9 and not report.failed
+    assert written(tmp_path / "out") == undisturbed
+
+
 def test_an_executor_given_up_ends_its_processes():
     outcomes = run_processes(no_settings(), 1, some_tasks(3), Killer)
     next(outcomes)
@@ -422,6 +430,14 @@ def ray():
 def test_ray_writes_the_same_shards(ray, photos, settings, tmp_path, undisturbed):
     write_shards(plan_of(photos, tmp_path / "out"), settings, partial(run_ray, settings, 2, None))
     assert written(tmp_path / "out") == undisturbed and not ray.is_initialized()
+
+
+def test_ray_writes_the_same_shards_when_a_worker_is_killed(ray, photos, settings, tmp_path, undisturbed):
+    report = write_shards(
+        plan_of(photos, tmp_path / "out"), settings, partial(run_ray, settings, 2, None, worker=Mortal)
+    )
+    assert (tmp_path / "killed").exists() and report.done == 9 and not report.failed
+    assert written(tmp_path / "out") == undisturbed
 
 
 def test_ray_loses_nothing_but_what_kills_its_workers(ray):
