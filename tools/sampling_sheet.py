@@ -41,7 +41,7 @@ def print_stages(photograph: Image.Image, start: leechcodec.Tokens) -> None:
         drawn = psnr(leechcodec.sample(start=start, keep_stages=kept))
         left_out = psnr(replace(start, codes=start.codes[:kept]))
         print(
-            f"stage {kept:>2}: {bits.size:>6,} tokens, {cost:>7,.0f} bytes, {total:>7,.0f} so far; "
+            f"stage {kept:>2}: {np.count_nonzero(bits):>6,} tokens, {cost:>7,.0f} bytes, {total:>7,.0f} so far; "
             f"the rest drawn {drawn:.1f} dB, left out {left_out:.1f} dB"
         )
 
