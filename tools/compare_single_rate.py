@@ -1,7 +1,7 @@
 """What one model for every quality costs: against models of the same size trained for a single quality each.
 
     python tools/compare_single_rate.py KODAK --data photos/ --out runs/family --qualities 20 50 80
-    python tools/compare_single_rate.py KODAK --data photos/ --out runs/narrowed --qualities 20 50 80 \\
+    python tools/compare_single_rate.py KODAK --data photos/ --out runs/narrowed --qualities 20 50 88 \\
         --config configs/narrowed.toml --init models/leech-vbr
 
 The first trains configs/twin.toml over the whole dial and again for each quality alone, at the same steps and seed; the
