@@ -32,7 +32,7 @@ SCALES = tuple(step / 20 for step in range(2, 41))
 
 @dataclass(frozen=True)
 class Row:
-    """A quantizer. None where a figure does not exist: δ_min and distortion of an unbounded code or of a codebook that
+    """A quantizer. None where a figure does not exist: δ_min and distortion of rounding or of a codebook that
     is still to be learned, a covering cosine that is not known, usage without latents of its dimension.
 
     distortion, bound: shares of the source's energy. used: different codes among so many latents (tokens).
