@@ -3,8 +3,8 @@
     python tools/profile_training.py configs/leech-vbr.toml --data photos/ --steps 50 --device cuda
 
 Trains for some steps under torch's profiler and prints the operators that take most time of their own, and their share
-of all operators': of the time that kernels ran on an accelerator, of the processor's on the CPU. There the search for the
-nearest codeword is no operator of torch and is not counted; use one thread.
+of all operators': of the time that kernels ran on an accelerator, of the processor's on the CPU. There the search for
+the nearest codeword is no operator of torch and is not counted; use one thread.
 """
 
 import argparse
