@@ -91,11 +91,11 @@ def latents_of(
     quantizer = loaded.networks.quantizer
     quantize = quantizer.quantize
 
-    def listening(z: Tensor, *, check: bool = True) -> tuple[Tensor, Tensor]:
+    def listening(z: Tensor, **options: bool) -> tuple[Tensor, Tensor]:
         flat = z.float().reshape(-1, quantizer.dim)
         picked = torch.randperm(len(flat), generator=torch.Generator().manual_seed(len(found)))[:A_STAGE]
         found.append(flat[picked].clone())
-        return quantize(z, check=check)
+        return quantize(z, **options)
 
     quantizer.quantize = listening  # of this object alone
     try:

@@ -95,7 +95,6 @@ class LeechBallSQ(LeechSQ):
         return codes, v + (codes - v).detach()
 
     def vectors_to_codes(self, vectors: Tensor) -> Tensor:
-        self.check_vectors(vectors)
         silent = vectors.square().sum(-1, keepdim=True) < 0.25
         return super().vectors_to_codes(torch.where(silent, torch.ones_like(vectors), vectors)) * ~silent
 
