@@ -65,7 +65,7 @@ def reference_symbols(quantizer, params, code):
                 found.append((index % width, integer_pmf(mass[run : run + width])))
     else:
         for i, (p, v) in enumerate(zip(params, code)):
-            a, b, d = p if len(p) == 3 else (p[0], 0, p[1] - 64)
+            a, b, d = p if len(p) == 3 else (0, 0, p[0] - 64)
             values = range(quantizer.lowest[i], quantizer.highest[i] + 1)
             mass = masses([rounded(terms(a, b, d, w)) for w in values])
             found.append((v - quantizer.lowest[i], integer_pmf(mass, CAP if i == 0 else TOTAL)))

@@ -228,6 +228,13 @@ def test_fsq_levels_are_all_attained_and_zero_is_the_middle_of_one():
         assert zeros.min() < 0 < zeros.max()
 
 
+def test_the_rate_of_rounding_pulls_to_zero_which_is_a_code_and_not_to_a_boundary():
+    quantizer = quantizer_of("round-6")
+    codes = torch.randint(-4, 5, (200, 6)).float().requires_grad_()
+    quantizer.bits_of(-3 * torch.rand(200, 6, 1), codes).sum().backward()
+    assert torch.equal(codes.grad.sign(), codes.detach().sign())
+
+
 # --- names -----------------------------------------------------------------------------------------------------
 
 

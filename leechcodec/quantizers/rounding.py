@@ -3,10 +3,13 @@
 Ballé et al., "Variational Image Compression with a Scale Hyperprior", arXiv 1802.01436; Minnen et al., "Joint
 Autoregressive and Hierarchical Priors", arXiv 1809.02736 (CompressAI); Duan et al., "QARV", arXiv 2302.08899.
 
-The Gaussian has a mean and a scale from the prior, so what is coded is the integer around the prior's mean. The grid
-itself is not shifted by that mean, as CompressAI shifts it (ŷ = round(y - μ) + μ): the decoder of pixels never sees the
-prior here, and z is made from the decoder's state, so the networks can subtract what they expect. The gradient is
-straight-through for the rate too, where CompressAI adds uniform noise.
+CompressAI codes round(y - μ) and gives its decoder round(y - μ) + μ, μ and the scale from the prior. Here z is what the
+decoder's state does not say yet: the encoder sees that state and the synthesis transform adds to it, so subtracting and
+adding a mean is what the transforms around the quantizer do, and the prior gives the scale of what is left. A mean of
+the prior beside the fixed grid was tried and is a trap: the straight-through gradient of the rate pulls z to the mean,
+and where that lies between two integers it keeps z on the boundary, a coin toss a coordinate that costs one bit.
+
+The gradient is straight-through for the rate too, where CompressAI adds uniform noise.
 """
 
 import numpy as np
@@ -24,11 +27,11 @@ grows with the state, the next question with what was added."""
 class Rounding(GridQuantizer):
     """Codes are the integer vectors within ±15.
 
-    Two prior parameters (a, d) a coordinate: f(v) = a·v + (d - 1)·v²/2. That is a Gaussian at the integers, of
-    variance 1 / (1 - d) and mean a / (1 - d): a standard one where the prior says nothing.
+    One prior parameter d a coordinate: f(v) = (d - 1)·v²/2. That is a Gaussian at the integers, of variance 1 / (1 - d)
+    and mean zero: a standard one where the prior says nothing.
     """
 
-    params_per_coordinate = 2
+    params_per_coordinate = 1
     delta_min = None
 
     def __init__(self, dim: int) -> None:
@@ -49,9 +52,9 @@ class Rounding(GridQuantizer):
         return LIMIT * torch.tanh(torch.nan_to_num(z.float(), 0.0, 0.0, 0.0) / LIMIT)
 
     def expand(self, params: Tensor) -> Tensor:
-        a, d = params.unbind(-1)
-        return torch.stack([a, torch.zeros_like(a), d - 1], -1)
+        zero = torch.zeros_like(params[..., 0])
+        return torch.stack([zero, zero, params[..., 0] - 1], -1)
 
     def integer_params(self, params: np.ndarray) -> np.ndarray:
-        a, d = params[..., 0], params[..., 1]
-        return np.stack([a, np.zeros_like(a), d - SCORE_UNIT], axis=-1)
+        zero = np.zeros_like(params[..., 0])
+        return np.stack([zero, zero, params[..., 0] - SCORE_UNIT], axis=-1)
