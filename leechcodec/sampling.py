@@ -169,7 +169,8 @@ def sample(
 
     count = loaded.config.stages_sent(hundredths / 100)
     codes = walk_stages(loaded, width, height, hundredths, count, code, progress)
-    return Tokens(tuple(codes), width, height, hundredths / 100, loaded.token_model)
+    synthesis = None if start is None else start.synthesis
+    return Tokens(tuple(codes), width, height, hundredths / 100, loaded.token_model, synthesis)
 
 
 def _check_odds(temperature: float, top_p: float, seed: int) -> None:

@@ -39,13 +39,27 @@ def test_runner_up_is_the_nearest_other_code(name):
         book = torch.from_numpy(np.stack(np.meshgrid(*[[-1, 1]] * 10), -1).reshape(-1, 10)).float()
     else:
         book = torch.from_numpy(leech.codebook().copy()).float()
-    z = torch.randn(6, quantizer.dim)
+    if quantizer.origin:
+        book = torch.cat([book, torch.zeros(1, 24)])
+    z = torch.randn(12, quantizer.dim)
+    z = z / z.norm(dim=1, keepdim=True) * torch.linspace(0.3, 1.0, 12)[:, None] * quantizer.norm_squared**0.5
+    distances = book.square().sum(1) - 2 * z @ book.T
+    first, second = distances.topk(2, largest=False).values.T
     nearest = quantizer.nearest(z)
-    totals = z @ book.T
-    first, second = totals.topk(2).values.T
-    assert (z * nearest).sum(1) == pytest.approx(first)
-    assert (z * quantizer.runner_up(z, nearest)).sum(1) == pytest.approx(second)
-    assert torch.equal(quantizer.runner_up(z, -nearest), nearest)
+    other = quantizer.runner_up(z, nearest)
+
+    def distance(codes):
+        return (codes.float().square() - 2 * z * codes).sum(1)
+
+    assert distance(nearest) == pytest.approx(first, abs=1e-4)
+    assert distance(other) == pytest.approx(second, abs=1e-4)
+    assert (nearest != other).any(1).all()
+    assert quantizer.origin == (not nearest.any(1).all())
+    on_the_way = 0.7 * book[:1]  # to a codeword: here the origin, where there is one, comes before all other codewords
+    assert quantizer.origin == (not quantizer.runner_up(on_the_way, book[:1].to(torch.int8)).any())
+    far = -quantizer.nearest(z / z.norm(dim=1, keepdim=True) * quantizer.norm_squared**0.5)
+    assert torch.equal(quantizer.runner_up(z, far), nearest)
+    assert torch.equal(quantizer.vectors_to_codes(z / quantizer.unit), nearest)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,8 +133,12 @@ def test_entropy_penalty_of_bsq_rewards_sure_bits_that_differ():
     quantizer = make_quantizer("bsq-8")
     signs = torch.where(torch.rand(4000, 8, generator=torch.Generator().manual_seed(1)) < 0.5, -1.0, 1.0)
     best = quantizer.entropy_loss(signs)
-    assert best.item() == pytest.approx(-8 * np.log(2), rel=1e-2)  # every bit sure, every code in use
-    assert quantizer.entropy_loss(torch.ones(50, 8)).item() == pytest.approx(0, abs=1e-2)  # one code alone
+    p = 1 / (1 + np.exp(-4 / 8))  # of a sure bit: u = ±1 / sqrt(8), 4 u / sqrt(8)
+    sure = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    assert best.item() == pytest.approx(8 * (sure - np.log(2)), rel=2e-2)  # every bit sure, every code in use
+    assert quantizer.entropy_loss(torch.ones(50, 8)).item() == pytest.approx(0, abs=1e-5)  # one code alone
+    sharp = make_quantizer("lfq-8").entropy_loss(signs)
+    assert sharp.item() == pytest.approx(-8 * np.log(2), rel=1e-2)
     assert quantizer.entropy_loss(signs * torch.tensor([1e-3] + [1] * 7)) > best  # a bit that hesitates
     assert make_quantizer("leech").entropy_loss(torch.randn(5, 24)) == 0
 
@@ -128,7 +146,8 @@ def test_entropy_penalty_of_bsq_rewards_sure_bits_that_differ():
 def test_entropy_penalty_spreads_a_collapsed_bit():
     z = (torch.randn(500, 6, generator=torch.Generator().manual_seed(2)) * 0.1 + 0.3).requires_grad_()
     make_quantizer("bsq-6").entropy_loss(z).backward()
-    mean = torch.autograd.grad(torch.sigmoid(z * 400 / 6**0.5).mean(), z)[0]
+    u = z / z.norm(dim=1, keepdim=True)
+    mean = torch.autograd.grad(torch.sigmoid(u * 4 / 6**0.5).mean(), z)[0]
     assert (z.grad * mean).sum() > 0  # a step down the gradient lowers the share of ones
 
 

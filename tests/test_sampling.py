@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,12 @@ def test_kept_stages_are_kept_and_no_others(tiny_folder, kept):
     assert (drawn.width, drawn.height, drawn.quality) == (200, 130, 100)
     same = [np.array_equal(a, b) for a, b in zip(start.codes, drawn.codes, strict=True)]
     assert same == [True] * kept + [False] * (5 - kept)
+
+
+def test_what_is_drawn_from_a_file_keeps_the_decoder_it_names(tiny_folder, photo):
+    named = replace(photo, synthesis=b"another.")
+    assert sample(start=named, keep_stages=2, model=tiny_folder).synthesis == b"another."
+    assert sample(start=photo, keep_stages=2, model=tiny_folder).synthesis == photo.synthesis
 
 
 def test_stages_that_the_start_lacks_are_drawn(tiny_folder, photo):

@@ -12,11 +12,12 @@ from PIL import Image
 from leechcodec import codec
 from leechcodec.checkpoint import save_model
 from leechcodec.config import ModelConfig
-from leechcodec.errors import ConfigError
+from leechcodec.errors import ConfigError, TokensError
 from leechcodec.lattice import leech
 from leechcodec.model import CodecModel
 from leechcodec.sending import positions_sent
 from leechcodec.token_coding import encode_tokens, tokens_sent
+from leechcodec.token_files import deserialize_tokens, indices_to_tokens, serialize_tokens, tokens_to_indices
 from tests.tiny import LAYOUT, tiny_model
 
 RAMPED = ModelConfig(quantizer="leech-ball", ramp=8.0, **LAYOUT)
@@ -102,6 +103,11 @@ def test_tokens_where_none_are_sent_are_refused(ramped):
     tokens.codes[4][row, column] = leech.index_to_vector(np.array([7]))[0]
     with pytest.raises(ConfigError, match="stage 5 has tokens where quality 62 sends none"):
         encode_tokens(tokens, loaded)
+    indices = tokens_to_indices(tokens, model=ramped)
+    with pytest.raises(TokensError, match=f"stage 4 has a token in row {row}, column {column}, where quality 62 sends"):
+        indices_to_tokens(indices, tokens.width, tokens.height, quality=62, model=ramped)
+    with pytest.raises(TokensError, match="sends none"):
+        deserialize_tokens(serialize_tokens(tokens, model=ramped), model=ramped)
 
 
 def test_configs_that_cannot_have_a_ramp():

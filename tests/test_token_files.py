@@ -234,6 +234,8 @@ def changed(data, tensors=None, raw=None, **metadata):
         ({"raw": {"token_model": None}}, "no token model"),
         ({"raw": {"quantizer": "bsq-18"}}, "quantizer is 'bsq-18', but its token model's is 'leech'"),
         ({"vocabulary": 5}, "vocabulary is 5"),
+        ({"strides": [64, 32, 32]}, "strides are .64, 32, 32., but its token model's are"),
+        ({"raw": {"strides": None}}, "strides are None"),
         ({"tensors": {"stage_02": None}}, "holds stage_00, stage_01, stage_03"),
         ({"tensors": {"more": np.zeros(1, np.int32)}}, "more"),
         ({"tensors": {"stage_00": np.zeros((2, 2), np.float32)}}, "stage 0 holds float32"),

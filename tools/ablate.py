@@ -38,8 +38,8 @@ ROWS = {
     "commitment": {"commitment": 8.0},
     "contest": {"contest": 4.0},
 }
-"""Name -> what it changes. The sphere's Z-loss has a row without it to be compared with, and a fifth of it is PaLM's
-balance; Dion's update at a quarter of the rank is half as long (docs/training.md)."""
+"""Name -> what it changes. The sphere's Z-loss has a row without it to be compared with, and at a fifth
+it is nearer to PaLM's balance; Dion's update at a quarter of the rank is half as long (docs/training.md)."""
 WEIGHTS = {"lpips": "lpips_weights", "vf_weight": "vf_weights"}
 """Settings that need a file, and the option that names it."""
 

@@ -50,7 +50,7 @@ LARGE = {
     "e8x2": {"quantizer": "e8x2"},
     "e8x3": {"quantizer": "e8x3"},
 }
-"""17 to 18 bits, or nearly: structured codes."""
+"""16 to 24 bits: structured codes."""
 SMALL = {
     "bsq-12": {"quantizer": "bsq-12"},
     "bw16": {"quantizer": "bw16"},
@@ -62,7 +62,7 @@ SMALL = {
     "lgq-12-12 + penalty": {"quantizer": "lgq-12-12", "entropy_weight": 0.005},
     "round-12": {"quantizer": "round-12"},
 }
-"""One symbol of 4,096, and rounding in as many dimensions."""
+"""About 12 bits, and rounding in as many dimensions."""
 VARIANTS = LARGE | SMALL
 DIAL = (5.0, 25.0, 45.0, 65.0, 85.0)
 USAGE_AT = 60.0
@@ -92,7 +92,7 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
         seconds_a_step=None if pace is None else round(pace, 3),
         quality=DIAL,
         bpp=_rounded(curve.bpp),
-        fixed_bpp=None if quantizer.bits > 63 else _rounded(fixed_rates(model, images)),
+        fixed_bpp=None if quantizer.delta_min is None else _rounded(fixed_rates(model, images)),
         psnr=_rounded(curve.metrics[curves.PSNR]),
         ms_ssim=_rounded(curve.metrics[curves.MS_SSIM]),
         lpips=_rounded(curve.metrics[curves.LPIPS]),

@@ -18,9 +18,9 @@ class Run:
     """What one trained model showed. Lists run over the dial.
 
     config: SHA-256 of its config, in short. fixed_bpp: tokens sent times log2 of the codebook's size, without a prior;
-    None for an unbounded code. ms_ssim in dB. seconds_a_step: median, of one thread. entropy: of the tokens'
-    distribution, all stages together, in bits, from counts: with few images an underestimate. used: different codes
-    among so many tokens.
+    None for a code not meant to be used evenly (rounding). ms_ssim in dB. seconds_a_step: median, of one thread.
+    entropy: of the tokens' distribution, all stages together, in bits, from counts: with few images an underestimate.
+    used: different codes among so many tokens.
     """
 
     variant: str

@@ -5,9 +5,9 @@ A unit vector u in R^d becomes a codeword c of R = log2 |C| bits; the decoder an
     D = min_g E|u - g c|² = 1 - (E u·c)² / E|c|²          on a sphere 1 - (E cos)²
     bound D(R) = 2^(-2R/d)                                 a Gaussian source of d dimensions
 
-The bound is Shannon's for a Gaussian, which uniform directions approach as d grows (in few dimensions a code of
-directions alone can lie below it: the length is not coded). The gap 10 log10(D / bound) is what better codes of the
-same rate could still win.
+The bound is Shannon's for a Gaussian, which uniform directions approach as d grows. Directions are easier, because
+their length is not coded: in few dimensions a code of them can lie below. So the gap 10 log10(D / bound) is a yardstick
+for codes of one dimension, not a limit.
 """
 
 import math

@@ -19,8 +19,6 @@ from leechcodec.lattice.leech import codebook
 
 SEARCH_CHUNK = 1024
 """Directions at a time against the codebook: 1,024 x 196,560 float32 scores are 0.8 GB."""
-FORBIDDEN = -1e7
-"""A score that no codeword can make up for."""
 SUM_CHUNK = 4096
 """Tokens at a time in the log-sum-exp off the CPU: about 0.5 GB with what autograd keeps."""
 
@@ -60,13 +58,15 @@ def best_but(scores: Tensor, codes: Tensor) -> Tensor:
     """Best codewords other than given ones: (N, 24, 9), int8 (N, 24) -> int8 (N, 24), on scores' device.
 
     Exact, by 24 searches: another codeword differs in some coordinate, so it is the best of those that differ in
-    coordinate i, for one of the i. scores: finite, below 1e6 in magnitude.
+    coordinate i, for one of the i. scores: finite.
     """
+    # What no codeword can make up for, and no more: a larger number would cost the float32 sums their digits.
+    forbidden = -(1 + 2 * scores.detach().float().abs().amax(2).sum(1))
     winners, top = codes.clone(), torch.full((len(scores),), -torch.inf, device=scores.device)
     rows, columns = torch.arange(len(scores), device=scores.device), codes.long() + 4
     for i in range(codes.shape[1]):
         allowed = scores.detach().float().clone()
-        allowed[rows, i, columns[:, i]] = FORBIDDEN
+        allowed[rows, i, columns[:, i]] = forbidden
         found = best(allowed)
         values = allowed.gather(2, found[:, :, None].long() + 4).sum((1, 2))
         winners = torch.where((values > top)[:, None], found, winners)

@@ -12,7 +12,8 @@ from torch import Tensor
 from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 
-INVERSE_TEMPERATURE = 100.0
+INVERSE_TEMPERATURE = 1.0
+"""Of the soft bits in the entropy penalty, as in the authors' code (zhaoyue-zephyrus/bsq-vit)."""
 
 
 class BSQ(Quantizer):
@@ -65,7 +66,7 @@ class BSQ(Quantizer):
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Mean entropy of a token's soft bits less the entropy of their means (BSQ, §4.2, factorised over bits).
 
-        Soft assignment at inverse temperature 100: P(bit = +1) = sigmoid(4 · 100 · u / sqrt(d)), u = z / |z|.
+        Soft assignment: P(bit = +1) = sigmoid(4 · u / sqrt(d)), u = z / |z|.
         """
         u = F.normalize(z.float(), dim=-1)
         return entropy_penalty(torch.sigmoid(4 * INVERSE_TEMPERATURE / self.dim**0.5 * u))

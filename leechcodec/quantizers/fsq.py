@@ -13,7 +13,7 @@ from leechcodec.errors import ConfigError
 from leechcodec.quantizers.grid import GridQuantizer
 
 MARGIN = 1e-3
-"""The bound reaches so much beyond the outer levels, which are then attained."""
+"""The bound reaches so much beyond the outer levels, as in vector-quantize-pytorch (the paper's code: 1 - ε)."""
 
 
 class FSQ(GridQuantizer):
@@ -49,7 +49,8 @@ class FSQ(GridQuantizer):
         return min(1 / (n // 2) for n in self.levels) / math.sqrt(energy)
 
     def project(self, z: Tensor) -> Tensor:
-        """tanh(z + shift) · (L - 1)(1 + ε)/2 - offset, the paper's bound: what is rounded."""
+        """tanh(z + shift) · (L - 1)(1 + ε)/2 - offset, what is rounded. The shift is vector-quantize-pytorch's atanh,
+        which puts z = 0 in the middle of its level; the paper's code has tan."""
         z = torch.nan_to_num(z.float(), 0.0, 0.0, 0.0)
         levels = z.new_tensor(self.levels)
         half, offset = (levels - 1) * (1 + MARGIN) / 2, (levels % 2 == 0) * 0.5

@@ -84,19 +84,17 @@ class LeechBallSQ(LeechSQ):
     size = leech.SIZE + 1
     spherical = False
 
-    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        v = self.project(z)
-        flat = v.detach().reshape(-1, self.dim)
-        silent = flat.square().sum(-1) < 1e-6
-        codes = self.nearest(torch.where(silent[:, None], torch.ones_like(flat), flat))
-        # |v - c|² < |v|² just where v · c > |c|² / 2.
-        near = (flat * codes).sum(-1, keepdim=True) > self.norm_squared / 2
-        codes = (codes * near).reshape(v.shape)
-        return codes, v + (codes - v).detach()
+    def nearest(self, z: Tensor) -> Tensor:
+        silent = z.square().sum(-1) < 1e-6
+        return self._or_origin(z, super().nearest(torch.where(silent[:, None], torch.ones_like(z), z)))
 
-    def vectors_to_codes(self, vectors: Tensor) -> Tensor:
-        silent = vectors.square().sum(-1, keepdim=True) < 0.25
-        return super().vectors_to_codes(torch.where(silent, torch.ones_like(vectors), vectors)) * ~silent
+    def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
+        other = super().runner_up(z, codes)
+        return torch.where(codes.any(1, keepdim=True), self._or_origin(z, other), other)
+
+    def _or_origin(self, z: Tensor, codes: Tensor) -> Tensor:
+        """Codes, zero in place of those farther from z than the origin: |z - c|² < |z|² just where z · c > |c|² / 2."""
+        return codes * ((z * codes).sum(-1, keepdim=True) > self.norm_squared / 2)
 
     def project(self, z: Tensor) -> Tensor:
         return clipped(z, self.norm_squared**0.5)

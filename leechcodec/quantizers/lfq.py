@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from leechcodec.quantizers.base import RADIUS, clipped
-from leechcodec.quantizers.bsq import BSQ, INVERSE_TEMPERATURE, entropy_penalty
+from leechcodec.quantizers.bsq import BSQ, entropy_penalty
+
+INVERSE_TEMPERATURE = 100.0
+"""Of the soft bits in the entropy penalty, as in vector-quantize-pytorch."""
 
 
 class LFQ(BSQ):
@@ -29,6 +32,6 @@ class LFQ(BSQ):
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Mean entropy of a token's soft bits less the entropy of their means (LFQ, factorised over bits).
 
-        Soft assignment at inverse temperature 100, as in vector-quantize-pytorch: P(bit = +1) = sigmoid(4 · 100 · z).
+        Soft assignment: P(bit = +1) = sigmoid(4 · 100 · z).
         """
         return entropy_penalty(torch.sigmoid(4 * INVERSE_TEMPERATURE * self.project(z)))

@@ -5,7 +5,7 @@ the authors' code (KurbanIntelligenceLab/LGQ), of which this takes: responsibili
 isotropic Gaussian mixture; a value that is Σ p_k c_k backward and the nearest codeword forward; τ from 1 to 0.1,
 linearly; peakedness 1 - Σ p_k² and usage K·Σ (mean p_k)², each of weight 0.005 there (``entropy_weight`` here).
 Distance and code are drawn together by the mixture's free energy -τ log mean_k exp(-|z - c_k|² / τ), whose gradient is
-that of Σ p_k |z - c_k|²; the authors' code has |z - c|² of the value instead, equal to it as τ goes to 0.
+that of Σ p_k |z - c_k|², p held fixed; the authors' code has |z - c|² of the value instead, equal to it as τ goes to 0.
 """
 
 import math

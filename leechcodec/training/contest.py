@@ -1,7 +1,9 @@
 """Contests: what would a token's neighbour have cost? The encoder's gradient by trying, not by differentiating.
 
 z ─▶ nearest c ─────────────▶ L(c)  ─┐
- └─▶ nearest other code c' ─▶ L(c') ─┴▶ Δ = L(c') - L(c) ─▶ sigmoid(-z · (c - c') / (n τ)) · Δ
+ └─▶ nearest other code c' ─▶ L(c') ─┴▶ Δ = L(c') - L(c) ─▶ sigmoid(-margin / τ) · Δ
+
+    margin = (|z - c'|² - |z - c|²) / 2n          n = |c|², and on a sphere this is z · (c - c') / n
 
 A straight-through gradient is the slope of the loss at the code chosen. Codes are far apart (60° for Λ24-SQ), the loss
 bends in between, and the rate jumps: at low rates a step along that slope makes things worse as often as better. Here
@@ -53,7 +55,8 @@ def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, sq
             for new, old in zip(token_bits[stage:], out.token_bits[stage:], strict=True)
         ]
         change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:count, 0]
-    margin = ((first - second) * z[chosen]).sum(-1) / model.quantizer.norm_squared
+    farther = (z[chosen] - second).square().sum(-1) - (z[chosen] - first).square().sum(-1)
+    margin = farther / (2 * model.quantizer.norm_squared)
     loss = torch.sigmoid(-margin / TEMPERATURE) * change[chosen].clamp(-LIMIT, LIMIT)
     image = chosen.nonzero()[:, 0]
     return loss.new_zeros(len(x)).index_add(0, image, loss) * PITCH**2

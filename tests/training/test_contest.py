@@ -67,3 +67,17 @@ def test_bits_around_a_cell():
     cells = around(pixels, tokens, 8)[0, 0]
     assert cells[4, 6] == pytest.approx(9 + 5) and cells[5, 5] == pytest.approx(9 + 5)
     assert cells[2, 2] == pytest.approx(9) and cells[0, 0] == pytest.approx(4)
+
+
+def test_margins_where_codes_differ_in_length():
+    """z near the origin is far from leaning to a codeword: no contest there has a gradient to speak of."""
+    model = tiny_model("leech-ball")
+    x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.full((2,), 90.0)
+    with torch.no_grad():
+        for stage in model.synthesis.stages:
+            stage.to_z.weight.mul_(1e-3)
+            stage.to_z.bias.zero_()
+    out, loss = contest(model, x, quality)
+    assert not any(codes.any() for codes in out.codes)
+    gradients = torch.autograd.grad(loss.sum(), out.z, allow_unused=True)
+    assert max(g.abs().max() for g in gradients if g is not None) < 1e-2
