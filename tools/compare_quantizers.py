@@ -178,6 +178,7 @@ def main() -> None:
     making.add_argument("--collect", type=Path, help="file of runs: those in it are not run again")
     showing = commands.add_parser("show")
     showing.add_argument("collected", type=Path)
+    showing.add_argument("--seeds", type=int, nargs="+", help="show runs of these seeds alone")
     for command in (making, showing):
         command.add_argument("--anchor", default="bsq-18")
         command.add_argument("--figure", type=Path, help="draw the BD-rates against the anchor, .png or .svg")
@@ -187,7 +188,7 @@ def main() -> None:
         command.add_argument("--format", choices=["text", "markdown"], default="text")
     args = parser.parse_args()
     if args.command == "show":
-        runs = collected(args.collected)
+        runs = [run for run in collected(args.collected) if not args.seeds or run.seed in args.seeds]
     else:
         runs = train_all(args)
     if args.only:
