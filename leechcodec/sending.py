@@ -11,6 +11,7 @@ rendition of continuous-tone pictures", 1973.)
 
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,17 @@ def positions_sent(config: ModelConfig, stage: int, quality: float, height: int,
         return None
     side = STRIDES[0] // STRIDES[config.stage_scales[stage]]
     return (_bayer(side) * ramp < side * side * above).repeat(height // side, width // side)
+
+
+def strays(config: ModelConfig, stage: int, quality: float, codes: np.ndarray) -> np.ndarray:
+    """Rows and columns, int64 (n, 2), of the tokens of a stage where a file of this quality holds none.
+
+    codes: int8 (h, w, dim). The other arguments as for :func:`positions_sent`.
+    """
+    sent = positions_sent(config, stage, quality, *codes.shape[:2])
+    if sent is None:
+        return np.empty((0, 2), dtype=np.int64)
+    return np.argwhere(codes.any(-1) & ~sent.numpy())
 
 
 @cache

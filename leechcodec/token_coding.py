@@ -20,7 +20,7 @@ from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerParams, IntegerView, drive
 from leechcodec.quantizers import LeechBallSQ
-from leechcodec.sending import positions_sent
+from leechcodec.sending import positions_sent, strays
 
 Progress = Callable[[int, int], None]
 CodeRows = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
@@ -167,8 +167,7 @@ def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None
             f"pixels at quality {tokens.quality:g}"
         )
     for stage, codes in enumerate(tokens.codes):
-        sent = positions_sent(config, stage, quality / 100, *codes.shape[:2])
-        if sent is not None and codes[~sent.numpy()].any():
+        if len(strays(config, stage, quality / 100, codes)):
             raise ConfigError(f"stage {stage + 1} has tokens where quality {tokens.quality:g} sends none")
     coders = [entropy.TokenEncoder() for _ in range(1 + chunk_of(loaded.config, len(tokens.codes) - 1))]
     code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, progress)

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load
-from torch import Tensor
 
 from leechcodec.bitstream import check_size
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
-from leechcodec.sending import positions_sent
+from leechcodec.sending import strays
 from leechcodec.token_coding import Tokens, grid
 
 LAYOUT = 1
@@ -128,21 +127,13 @@ def _tokens(
         _check_values(found, size, stage)
         numbers = torch.from_numpy(found.astype(np.int64))
         codes.append(loaded.networks.quantizer.indices_to_codes(numbers).to(torch.int8).contiguous().numpy())
-        _check_silence(codes[-1], positions_sent(loaded.config, stage, quality, *shape), stage, quality)
+        if len(wrong := strays(loaded.config, stage, quality, codes[-1])):
+            row, column = wrong[0]
+            raise TokensError(
+                f"stage {stage} has a token in row {row}, column {column}, where quality {quality:g} sends none: "
+                f"only the origin's can stand there"
+            )
     return Tokens(tuple(codes), width, height, quality, loaded.token_model)
-
-
-def _check_silence(codes: np.ndarray, sent: Tensor | None, stage: int, quality: float) -> None:
-    """Raises TokensError, which names the first, for tokens where this quality sends none (sending.py)."""
-    if sent is None:
-        return
-    wrong = np.argwhere(codes.any(-1) & ~sent.numpy())
-    if len(wrong):
-        row, column = wrong[0]
-        raise TokensError(
-            f"stage {stage} has a token in row {row}, column {column}, where quality {quality:g} sends none: "
-            f"only the origin's can stand there"
-        )
 
 
 def _check_values(indices: np.ndarray, size: int, stage: int) -> None:
@@ -181,7 +172,7 @@ def _describe(tokens: Tokens, loaded: LoadedModel) -> dict[str, str | int | floa
         "token_model": tokens.token_model.hex(),
         "quantizer": loaded.config.quantizer,
         "vocabulary": _vocabulary(loaded),
-        "strides": [STRIDES[scale] for scale in loaded.config.stage_scales[: len(tokens.codes)]],
+        "strides": _strides(loaded)[: len(tokens.codes)],
     }
 
 
@@ -236,6 +227,10 @@ def deserialize_tokens(
         raise TokensError(str(error)) from None
 
 
+def _strides(loaded: LoadedModel) -> list[int]:
+    return [STRIDES[scale] for scale in loaded.config.stage_scales]
+
+
 def _stage_name(number: int) -> str:
     return f"stage_{number:02}"
 
@@ -258,8 +253,7 @@ def _image_of(described: Mapping, model: str | Path | None) -> tuple[int, int, f
     for name, wanted in (("quantizer", loaded.config.quantizer), ("vocabulary", _vocabulary(loaded))):
         if described.get(name) != wanted:
             raise TokensError(f"{name} is {described.get(name)!r}, but its token model's is {wanted!r}")
-    strides = [STRIDES[scale] for scale in loaded.config.stage_scales]
-    found = described.get("strides")
+    strides, found = _strides(loaded), described.get("strides")
     if not (isinstance(found, list) and found and found == strides[: len(found)]):
         raise TokensError(f"strides are {found!r}, but its token model's are {strides}")
     return values["width"], values["height"], values["quality"], loaded

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,7 +155,7 @@ def test_kept_stages_are_kept_and_no_others(tiny_folder, kept):
 
 
 def test_what_is_drawn_from_a_file_keeps_the_decoder_it_names(tiny_folder, photo):
-    named = replace(photo, synthesis=b"another.")
+    named = dataclasses.replace(photo, synthesis=b"another.")
     assert sample(start=named, keep_stages=2, model=tiny_folder).synthesis == b"another."
     assert sample(start=photo, keep_stages=2, model=tiny_folder).synthesis == photo.synthesis
 

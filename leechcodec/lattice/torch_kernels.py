@@ -60,12 +60,13 @@ def best_but(scores: Tensor, codes: Tensor) -> Tensor:
     Exact, by 24 searches: another codeword differs in some coordinate, so it is the best of those that differ in
     coordinate i, for one of the i. scores: finite.
     """
+    scores = scores.detach().float()
     # What no codeword can make up for, and no more: a larger number would cost the float32 sums their digits.
-    forbidden = -(1 + 2 * scores.detach().float().abs().amax(2).sum(1))
+    forbidden = -(1 + 2 * scores.abs().amax(2).sum(1))
     winners, top = codes.clone(), torch.full((len(scores),), -torch.inf, device=scores.device)
     rows, columns = torch.arange(len(scores), device=scores.device), codes.long() + 4
     for i in range(codes.shape[1]):
-        allowed = scores.detach().float().clone()
+        allowed = scores.clone()
         allowed[rows, i, columns[:, i]] = forbidden
         found = best(allowed)
         values = allowed.gather(2, found[:, :, None].long() + 4).sum((1, 2))

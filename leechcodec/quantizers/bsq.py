@@ -12,9 +12,6 @@ from torch import Tensor
 from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 
-INVERSE_TEMPERATURE = 1.0
-"""Of the soft bits in the entropy penalty, as in the authors' code (zhaoyue-zephyrus/bsq-vit)."""
-
 
 class BSQ(Quantizer):
     """2^d codes ±1; one prior parameter a coordinate, the log-odds of +1."""
@@ -66,10 +63,11 @@ class BSQ(Quantizer):
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Mean entropy of a token's soft bits less the entropy of their means (BSQ, §4.2, factorised over bits).
 
-        Soft assignment: P(bit = +1) = sigmoid(4 · u / sqrt(d)), u = z / |z|.
+        Soft assignment, at the temperature 1 of the authors' code (zhaoyue-zephyrus/bsq-vit): P(bit = +1) =
+        sigmoid(4 · u / sqrt(d)), u = z / |z|.
         """
         u = F.normalize(z.float(), dim=-1)
-        return entropy_penalty(torch.sigmoid(4 * INVERSE_TEMPERATURE / self.dim**0.5 * u))
+        return entropy_penalty(torch.sigmoid(4 / self.dim**0.5 * u))
 
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         return (params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) * codes / 2).sum(-1)
