@@ -7,7 +7,7 @@ A unit vector u in R^d becomes a codeword c of R = log2 |C| bits; the decoder an
 
 The bound is Shannon's for a Gaussian, which uniform directions approach as d grows. Directions are easier, because
 their length is not coded: in few dimensions a code of them can lie below. So the gap 10 log10(D / bound) is a yardstick
-for codes of one dimension, not a limit.
+for codes of one dimension, not a limit. A limit for uniform directions is ``cap_bound``.
 """
 
 import math
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -67,6 +68,31 @@ def distortion(u: Tensor, codes: Tensor) -> float:
     """Share of the energy of unit vectors that the best scalar gain leaves: (N, d), (N, d) -> 0..1."""
     codes = codes.double()
     return 1 - (u.double() * codes).sum(1).mean().item() ** 2 / codes.square().sum(1).mean().item()
+
+
+def cap_bound(dim: int, bits: float) -> float:
+    """The least distortion of uniform directions that any code of 2^bits vectors could have, whatever their lengths.
+
+    A cell of measure p has no larger mean cosine to one direction than the cap of that measure, m(p). With lengths r_i,
+    (E u·c)² <= (Σ r_i p_i m(p_i))² <= E|c|² · Σ p_i m(p_i)² by Cauchy and Schwarz, and the sum is largest for cells of
+    equal measure, because p·m(p)² lies below its tangent at p = 2^-bits:
+
+        D >= 1 - m(2^-bits)²,    m(p) = sin^(d-1)(φ) / (d - 1) / ∫_0^φ sin^(d-2),    the cap's angle φ
+
+    Caps do not tile the sphere, so it is not reached beyond two codewords. dim >= 2, bits >= 0.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+
+    def share(angle: float) -> float:
+        """∫_0^angle sin^(d-2), the measure of a cap times that of the sphere."""
+        return angle / 2 * float(weights @ np.sin(angle / 2 * (nodes + 1)) ** (dim - 2))
+
+    wanted = 2.0**-bits * share(math.pi)
+    low, high = 0.0, math.pi
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (middle, high) if share(middle) < wanted else (low, middle)
+    return 1 - (math.sin(low) ** (dim - 1) / (dim - 1) / wanted) ** 2
 
 
 def limits(latents: Tensor | None = None, samples: int = SAMPLES, seed: int = 0) -> list[Limit]:

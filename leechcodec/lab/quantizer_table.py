@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from leechcodec.checkpoint import load_model
-from leechcodec.lab.limits import SAMPLES, distortion, lined_up
+from leechcodec.lab.limits import SAMPLES, cap_bound, distortion, lined_up
 from leechcodec.quantizers import Quantizer, make_quantizer
 
 NAMES = (
@@ -35,7 +35,8 @@ class Row:
     """A quantizer. None where a figure does not exist: δ_min and distortion of rounding or of a codebook that
     is still to be learned, a covering cosine that is not known, usage without latents of its dimension.
 
-    distortion, bound: shares of the source's energy. used: different codes among so many latents (tokens).
+    distortion, bound, cap_bound: shares of the source's energy; gap_db and cap_gap_db from the first to the others.
+    used: different codes among so many latents (tokens).
     """
 
     name: str
@@ -48,6 +49,8 @@ class Row:
     distortion: float | None
     bound: float | None
     gap_db: float | None
+    cap_bound: float | None
+    cap_gap_db: float | None
     used: int | None
     tokens: int | None
 
@@ -72,11 +75,12 @@ def rows(
 def _row(quantizer: Quantizer, trained: bool, latents: Tensor | None, samples: int, seed: int) -> Row:
     fixed = trained or not quantizer.learned
     delta = quantizer.delta_min if fixed else None
-    share = bound = used = tokens = None
+    share = bound = caps = used = tokens = None
     if delta is not None:
         generator = torch.Generator().manual_seed(seed)
         u = torch.nn.functional.normalize(torch.randn(samples, quantizer.dim, generator=generator), dim=1)
         share, bound = best_distortion(quantizer, u), 2 ** (-2 * quantizer.bits / quantizer.dim)
+        caps = cap_bound(quantizer.dim, quantizer.bits) if quantizer.dim > 1 else None
     if latents is not None and latents.shape[1] == quantizer.dim and (trained or quantizer.spherical):
         codes, _ = quantizer.quantize(latents)
         used, tokens = len(torch.unique(codes, dim=0)), len(codes)
@@ -90,10 +94,19 @@ def _row(quantizer: Quantizer, trained: bool, latents: Tensor | None, samples: i
         covering_cosine=quantizer.covering_cosine,
         distortion=share,
         bound=bound,
-        gap_db=None if not share or share < 0 else 10 * math.log10(share / bound),
+        gap_db=_gap(share, bound),
+        cap_bound=caps,
+        cap_gap_db=_gap(share, caps),
         used=used,
         tokens=tokens,
     )
+
+
+def _gap(distortion: float | None, bound: float | None) -> float | None:
+    """In dB. None without a bound, and for a code that loses nothing."""
+    if distortion is None or bound is None or distortion <= 0:
+        return None
+    return 10 * math.log10(distortion / bound)
 
 
 def best_distortion(quantizer: Quantizer, u: Tensor) -> float:
@@ -108,7 +121,8 @@ def best_distortion(quantizer: Quantizer, u: Tensor) -> float:
     return min(found)
 
 
-HEADER = ("quantizer", "d", "codes", "bits", "δ_min", "printed", "covering cos", "D", "bound", "gap", "in use")
+HEADER = ("quantizer", "d", "codes", "bits", "δ_min", "printed", "covering cos", "D", "bound", "gap", "to caps",
+          "in use")  # fmt: skip
 
 
 def table(found: Sequence[Row], form: str = "text") -> str:
@@ -125,6 +139,7 @@ def table(found: Sequence[Row], form: str = "text") -> str:
             _number(row.distortion, ".4f"),
             _number(row.bound, ".4f"),
             _number(row.gap_db, "+.2f", " dB"),
+            _number(row.cap_gap_db, "+.2f", " dB"),
             "–" if row.used is None else f"{row.used:,} of {min(row.tokens or 0, row.size):,}",
         )
         for row in found

@@ -3,6 +3,8 @@ import math
 import pytest
 import torch
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leechcodec.lab import limits
 from leechcodec.lab.commands import COMMANDS
@@ -29,6 +31,40 @@ def test_a_binary_grid_is_bsq():
     assert limits.distortion(u, limits.Grid((2,) * 18).nearest(u)) == pytest.approx(
         limits.distortion(u, BSQ(18).nearest(u))
     )
+
+
+@given(bits=st.floats(0.1, 24))
+def test_the_bound_by_caps_has_a_closed_form_on_circle_and_sphere(bits):
+    share = 2.0**-bits
+    assert limits.cap_bound(2, bits) == pytest.approx(1 - (math.sin(math.pi * share) / (math.pi * share)) ** 2, abs=1e-10)
+    assert limits.cap_bound(3, bits) == pytest.approx(1 - (1 - share) ** 2, abs=1e-10)
+
+
+def test_two_opposite_codewords_reach_the_bound_by_caps():
+    # Their cells are half spheres; E|u_1| = Γ(d/2) / (√π Γ((d + 1)/2)).
+    for dim in (2, 8, 24, 64):
+        cosine = math.exp(math.lgamma(dim / 2) - math.lgamma((dim + 1) / 2)) / math.sqrt(math.pi)
+        assert limits.cap_bound(dim, 1) == pytest.approx(1 - cosine**2)
+
+
+@given(dim=st.integers(2, 32), bits=st.floats(1.5, 18), share=st.floats(1e-7, 1))
+def test_cells_of_unequal_measure_do_no_better(dim, bits, share):
+    def energy(p: float) -> float:
+        """p·m(p)², m the mean cosine of a cap of measure p to its centre."""
+        return p * (1 - limits.cap_bound(dim, -math.log2(p)))
+
+    at, step = 2.0**-bits, 1e-5 * 2.0**-bits
+    slope = (energy(at + step) - energy(at - step)) / (2 * step)
+    assert energy(share) <= energy(at) + slope * (share - at) + 1e-6 * energy(share)
+
+
+@given(dim=st.integers(2, 8), count=st.integers(2, 64), seed=st.integers(0, 99))
+def test_no_code_is_below_the_bound_by_caps(dim, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    code, u = torch.randn(count, dim, generator=generator), torch.randn(4000, dim, generator=generator)
+    u = torch.nn.functional.normalize(u, dim=1)
+    nearest = code[torch.cdist(u, code).argmin(1)]
+    assert limits.distortion(u, nearest) > limits.cap_bound(dim, math.log2(count)) - 0.02  # of so few samples
 
 
 def test_command_and_figure(tmp_path):

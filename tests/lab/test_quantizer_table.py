@@ -22,6 +22,8 @@ def test_every_listed_quantizer_has_its_row():
         if row.distortion is not None:
             assert 0 < row.distortion < 1 and row.bound == pytest.approx(2 ** (-2 * row.bits / row.dim))
             assert row.gap_db == pytest.approx(10 * math.log10(row.distortion / row.bound))
+            assert row.cap_gap_db == pytest.approx(10 * math.log10(row.distortion / row.cap_bound))
+            assert row.cap_gap_db > 0
 
 
 def test_distortions_agree_with_those_of_limits():
@@ -61,4 +63,4 @@ def test_command(tmp_path):
 
 def test_a_code_without_distortion_has_no_gap():
     (row,) = quantizer_table.rows(["bsq-1"], samples=100)
-    assert row.distortion == pytest.approx(0) and row.gap_db is None
+    assert row.distortion == pytest.approx(0) and row.gap_db is None and row.cap_bound is None
