@@ -42,7 +42,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
     """
     wanted = {name: values for name, values in map(_dial, dials)}
     from leechcodec.lab import evaluate as lab
-    from leechcodec.lab.peers import PeerOptions
+    from leechcodec.lab.peer import PeerOptions
 
     if lpips_weights is None and DEFAULT_LPIPS.is_dir():
         lpips_weights = DEFAULT_LPIPS

@@ -17,7 +17,8 @@ from leechcodec.files import write_atomic
 from leechcodec.lab.datasets import pixels_of
 from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
-from leechcodec.lab.peers import Peer, PeerOptions, Setting, adapter
+from leechcodec.lab.peer import Peer, PeerOptions, Setting
+from leechcodec.lab.peers import adapter
 from leechcodec.lab.results import ImageRow
 
 

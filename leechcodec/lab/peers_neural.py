@@ -11,7 +11,7 @@ from PIL import Image
 from leechcodec import __version__, codec
 from leechcodec.checkpoint import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.errors import LqError
-from leechcodec.lab.peers import EFFORT, Peer, Setting
+from leechcodec.lab.peer import EFFORT, Peer, Setting
 from leechcodec.paths import models_dir
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from leechcodec.errors import LqError
-from leechcodec.lab.peers import Setting
+from leechcodec.lab.peer import Setting
 from leechcodec.lab.peers_pillow import Avif, Jpeg, PillowPeer, WebP
 from leechcodec.serve.work import Answer, Check, Part, bits_per_pixel, decibels
 

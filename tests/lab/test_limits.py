@@ -36,7 +36,9 @@ def test_a_binary_grid_is_bsq():
 @given(bits=st.floats(0.1, 24))
 def test_the_bound_by_caps_has_a_closed_form_on_circle_and_sphere(bits):
     share = 2.0**-bits
-    assert limits.cap_bound(2, bits) == pytest.approx(1 - (math.sin(math.pi * share) / (math.pi * share)) ** 2, abs=1e-10)
+    assert limits.cap_bound(2, bits) == pytest.approx(
+        1 - (math.sin(math.pi * share) / (math.pi * share)) ** 2, abs=1e-10
+    )
     assert limits.cap_bound(3, bits) == pytest.approx(1 - (1 - share) ** 2, abs=1e-10)
 
 

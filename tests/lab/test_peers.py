@@ -6,7 +6,8 @@ from leechcodec.errors import CorruptError, NotLqError
 from leechcodec.lab import peers
 from leechcodec.lab.errors import PeerError
 from leechcodec.lab.metrics import psnr
-from leechcodec.lab.peers import PeerOptions, adapter
+from leechcodec.lab.peer import PeerOptions
+from leechcodec.lab.peers import adapter
 from tests.lab.lab_files import picture
 
 
