@@ -1,10 +1,11 @@
 """VQ, SimVQ and LGQ learn: codewords go where the z are, dead ones come back, temperatures fall."""
 
+import math
+
 import pytest
 import torch
 
 from leechcodec.quantizers.learned import GRID
-from leechcodec.quantizers.lgq import logits
 from tests.families import LEARNED, quantizer_of
 
 
@@ -58,6 +59,11 @@ def test_nothing_is_learned_outside_of_training():
     assert not quantizer.seen_counts.any()
 
 
+def logits(z, centres, temperature):
+    """Of the responsibilities, from the distances as they are written."""
+    return -torch.cdist(z, centres).square() / temperature
+
+
 def test_the_temperature_of_lgq_falls_and_its_assignments_harden():
     quantizer = quantizer_of("lgq-6-6").train()
     z = torch.randn(200, 6)
@@ -76,18 +82,26 @@ def test_the_temperature_of_lgq_falls_and_its_assignments_harden():
     assert torch.equal(p.argmax(1), rows)
 
 
-def test_the_gradient_of_the_free_energy_is_that_of_the_expected_distance():
+@pytest.fixture(params=(1 << 19, 7 * 64))
+def in_parts(request, monkeypatch):
+    """All tokens at once, and seven at a time."""
+    monkeypatch.setattr("leechcodec.quantizers.lgq.AT_ONCE", request.param)
+
+
+def test_the_free_energy_and_its_gradient_are_those_of_the_mixture(in_parts):
     quantizer = quantizer_of("lgq-6-6")
-    z = torch.randn(50, 6)
-    (found,) = torch.autograd.grad(quantizer.codebook_loss(z), quantizer.centres)
-    energies = logits(z, quantizer.centres, quantizer.temperature)
-    p = torch.softmax(energies, -1).detach()
-    expected = (p * -energies * quantizer.temperature).sum(1).mean() / 6
-    (wanted,) = torch.autograd.grad(expected, quantizer.centres)
-    assert torch.allclose(found, wanted, atol=1e-6)
+    quantizer.after_step(0.4)
+    z = torch.randn(50, 6, requires_grad=True)
+    found = quantizer.codebook_loss(z)
+    mean = torch.logsumexp(logits(z, quantizer.centres, quantizer.temperature), 1) - math.log(64)
+    wanted = -(quantizer.temperature * mean).mean() / 6
+    assert torch.allclose(found, wanted, atol=1e-5)
+    by = [z, quantizer.centres]
+    for mine, plain in zip(torch.autograd.grad(3 * found, by), torch.autograd.grad(3 * wanted, by)):
+        assert torch.allclose(mine, plain, atol=1e-5)
 
 
-def test_the_gradient_of_lgq_is_that_of_the_soft_assignment():
+def test_the_gradient_of_lgq_is_that_of_the_soft_assignment(in_parts):
     quantizer = quantizer_of("lgq-6-6").train()
     quantizer.after_step(0.6)
     z, weight = torch.randn(40, 6, requires_grad=True), torch.randn(40, 6)

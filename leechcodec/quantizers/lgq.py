@@ -9,7 +9,6 @@ that of Σ p_k |z - c_k|², p held fixed; the authors' code has |z - c|² of the
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,46 +51,74 @@ class LGQ(LearnedQuantizer):
         """Peakedness and usage, over at most 1,024 of the tokens. (N, dim) -> scalar."""
 
         def sums(z: Tensor, centres: Tensor) -> Tensor:
-            p = torch.softmax(logits(z, centres, self.temperature), -1)
+            p = responsibilities(z, centres, self.temperature)
             return torch.cat([p.sum(0), p.square().sum()[None]])
 
         z = self.project(sampled(z)) / GRID
-        used, peaks = (self._summed(sums, z) / len(z)).split([self.size, 1])
+        # Responsibilities, as many as tokens times codewords, are computed again on the way back instead of kept.
+        parts = z.split(max(1, AT_ONCE // self.size))
+        found = torch.stack([checkpoint(sums, part, self.centres, use_reentrant=False) for part in parts]).sum(0)
+        used, peaks = (found / len(z)).split([self.size, 1])
         return 1 - peaks[0] + self.size * used.square().sum()
 
     def codebook_loss(self, z: Tensor) -> Tensor:
         """The free energy a coordinate, over at most 1,024 of the tokens."""
-
-        def energy(z: Tensor, centres: Tensor) -> Tensor:
-            mean = torch.logsumexp(logits(z, centres, self.temperature), -1) - math.log(self.size)
-            return -self.temperature * mean.sum()
-
         z = self.project(sampled(z)) / GRID
-        return self._summed(energy, z) / (len(z) * self.dim)
-
-    def _summed(self, function: Callable[[Tensor, Tensor], Tensor], z: Tensor) -> Tensor:
-        """function(z, centres) of a few rows after the other, added up. Its responsibilities, as large as tokens times
-        codewords, are computed again on the way back instead of kept."""
-        parts = z.split(max(1, AT_ONCE // self.size))
-        return torch.stack([checkpoint(function, part, self.centres, use_reentrant=False) for part in parts]).sum(0)
+        return _FreeEnergy.apply(z, self.centres, self.temperature) / (len(z) * self.dim)
 
     def after_step(self, fraction: float) -> None:
         self.temperature.fill_(FIRST + (LAST - FIRST) * min(max(fraction, 0.0), 1.0))
         self.refresh()
 
 
-def logits(z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
-    """-|z - c_k|² / τ: (N, dim), (K, dim) -> (N, K)."""
+def responsibilities(z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
+    """softmax over k of -|z - c_k|² / τ, of which |z|² drops out: (N, dim), (K, dim) -> (N, K)."""
+    return torch.softmax(_scores(z, centres, temperature), -1)
+
+
+def _scores(z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
+    """(|z|² - |z - c_k|²) / τ: (N, dim), (K, dim) -> (N, K)."""
     with full_precision(z):
-        distances = z.square().sum(1, keepdim=True) + centres.square().sum(1) - 2 * z @ centres.T
-    return distances / -temperature
+        return torch.addmm(centres.square().sum(1) / -temperature, z * (2 / temperature), centres.T.contiguous())
+
+
+def _with_ones(rows: Tensor) -> Tensor:
+    return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+
+
+class _FreeEnergy(torch.autograd.Function):
+    """-τ log mean_k exp(-|z - c_k|² / τ), summed over z. Its gradients, 2 Σ p_k (z - c_k) and 2 p_k (c_k - z), are
+    computed with it, while the responsibilities are at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
+        energy, of_z = z.square().sum(), torch.empty_like(z)
+        seen = centres.new_zeros(centres.shape[1] + 1, len(centres))
+        rows = max(1, AT_ONCE // len(centres))
+        with full_precision(z):
+            for part, out in zip(z.split(rows), of_z.split(rows)):
+                scores = _scores(part, centres, temperature)
+                logs = torch.logsumexp(scores, -1)
+                energy = energy - temperature * (logs - math.log(len(centres))).sum()
+                p = scores.sub_(logs[:, None]).exp_()
+                out.copy_(2 * (part - p @ centres))
+                seen.addmm_(_with_ones(part).T, p)
+        ctx.save_for_backward(of_z, 2 * (seen[-1] * centres.T - seen[:-1]).T)
+        return energy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_z, of_centres = ctx.saved_tensors
+        return grad * of_z, grad * of_centres, None
 
 
 class _Hardened(torch.autograd.Function):
     """The nearest codewords forward, the gradient of Σ p_k c_k backward, without ever computing that sum.
 
-    Of a gradient g of the value, with s_k = g·c_k and t_k = p_k (s_k - Σ p s): Σ 2/τ t_k c_k for z (Σ t = 0, so that
-    z itself drops out), and p_k g + 2/τ t_k (z - c_k) for c_k.
+    Of a gradient g of the value, with s_k = g·c_k, m = Σ p s and t_k = p_k (s_k - m): Σ 2/τ t_k c_k for z (Σ t = 0, so
+    that z itself drops out), and p_k g + 2/τ t_k (z - c_k) for c_k. Only p and p·s are as large as tokens times
+    codewords; the rest are products of theirs with few columns.
     """
 
     @staticmethod
@@ -103,14 +130,18 @@ class _Hardened(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z, centres, temperature = ctx.saved_tensors
-        of_z, of_centres = torch.empty_like(z), torch.zeros_like(centres)
+        of_z, factor = torch.empty_like(z), 2 / temperature
+        columns = centres.T.contiguous()  # products with many columns are thrice as fast as those with many rows
+        by_p = centres.new_zeros(len(columns) + 1, len(centres))
+        by_ps = torch.zeros_like(by_p)
         rows = max(1, AT_ONCE // len(centres))
         with full_precision(z):
             for part, g, out in zip(z.split(rows), grad.float().split(rows), of_z.split(rows)):
-                p = torch.softmax(logits(part, centres, temperature), -1)
-                of_centres += p.T @ g
-                s = g @ centres.T
-                t = p.mul_(s - (p * s).sum(1, keepdim=True)).mul_(2 / temperature)
-                out.copy_(t @ centres)
-                of_centres += t.T @ part - t.sum(0)[:, None] * centres
-        return of_z, of_centres, None, None
+                p = responsibilities(part, centres, temperature)
+                ps = (g @ columns).mul_(p)
+                m = ps.sum(1, keepdim=True)
+                out.copy_(factor * (columns @ ps.T - m.T * (columns @ p.T)).T)
+                by_p.addmm_(torch.cat([g - factor * m * part, m], 1).T, p)
+                by_ps.addmm_(_with_ones(part).T, ps)
+        of_centres = by_p[:-1] + factor * (by_ps[:-1] - (by_ps[-1] - by_p[-1]) * columns)
+        return of_z, of_centres.T, None, None
