@@ -4,25 +4,51 @@ A codeword is an int8 vector, so that the prior, the file and the synthesis tran
 code. A product of k tables quantizes k parts of z independently, each part a table of its own in the same list.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from leechcodec.errors import ConfigError, ModelError, QuantizerError
 from leechcodec.quantizers.base import Quantizer, check_dim
 
 AT_ONCE, AT_ONCE_ON_GPU = 1 << 19, 1 << 26
 """Scores in memory at a time: as many as stay in a core's cache, or as keep a GPU busy."""
-
-KEPT = 1 << 26
-"""Scores kept for a gradient, at most."""
 MAX_DIM, MAX_BITS = 64, 16
 """Of a list of 2^k vectors without structure."""
 
 
-def _log_sum_exp(parts: Tensor, features: Tensor) -> Tensor:
-    return torch.logsumexp(parts @ features.T, -1)
+class _LogSumExp(torch.autograd.Function):
+    """log Σ_k exp(x · f_k) of every row x: (N, F), (K, F) -> (N,). The gradient for x, Σ p_k f_k, is computed at once,
+    so that scores, tokens times codewords, never leave the cache. f has none."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, features: Tensor) -> Tensor:
+        columns, sums = features.T.contiguous(), rows.new_empty(len(rows))
+        gradient = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        with full_precision(rows):
+            for part in _chunks(rows, len(features)):
+                scores = rows[part] @ columns
+                sums[part] = torch.logsumexp(scores, -1)
+                if gradient is not None:
+                    gradient[part] = scores.sub_(sums[part, None]).exp_() @ features
+        ctx.save_for_backward(gradient)
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad[:, None] * gradient, None
+
+
+def _chunks(rows: Tensor, columns: int) -> Iterator[slice]:
+    """Rows whose scores of so many columns are in memory at a time."""
+    count = max(1, (AT_ONCE if rows.device.type == "cpu" else AT_ONCE_ON_GPU) // columns)
+    return (slice(start, start + count) for start in range(0, len(rows), count))
 
 
 def _first_largest(scores: Tensor) -> Tensor:
@@ -112,9 +138,8 @@ class TableQuantizer(Quantizer):
         half = book.square().sum(1) / 2
         scores = parts.new_empty(len(parts), count)
         rows = torch.empty(len(parts), count, dtype=torch.int64, device=parts.device)
-        chunk = max(1, (AT_ONCE if parts.device.type == "cpu" else AT_ONCE_ON_GPU) // len(book))
         with full_precision(parts):
-            for part in (slice(start, start + chunk) for start in range(0, len(parts), chunk)):
+            for part in _chunks(parts, len(book)):
                 found = torch.addmm(-half, parts[part], book.T)
                 if count > 1:
                     scores[part], rows[part] = found.topk(count, dim=1)
@@ -128,14 +153,7 @@ class TableQuantizer(Quantizer):
     def log_partition(self, params: Tensor) -> Tensor:
         features = self.features(self.codebook.float()).reshape(len(self.codebook), -1)
         parts = self.expand(params.float()).reshape(-1, 3 * self.factor_dim)
-        # A whole image may be asked for at once. Scores kept for a gradient are computed again where they are many.
-        kept = torch.is_grad_enabled() and parts.requires_grad
-        chunks = parts.split(max(1, (KEPT if kept else AT_ONCE) // len(features)))
-        if kept and len(chunks) > 1:
-            sums = [checkpoint(_log_sum_exp, part, features, use_reentrant=False) for part in chunks]
-        else:
-            sums = [_log_sum_exp(part, features) for part in chunks]
-        return torch.cat(sums).reshape(-1, self.factors).sum(-1)
+        return _LogSumExp.apply(parts, features).reshape(-1, self.factors).sum(-1)
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         from leechcodec import entropy_tables  # the range coder is not needed to train
