@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from leechcodec.files import write_atomic
 from leechcodec.lab.datasets import pixels_of
 from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
@@ -67,7 +66,7 @@ def _measure(task: Task) -> Measured:
         data = peer.encode(image, task.setting)
         encode_s = time.perf_counter() - start
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data, force=True)
+        path.write_bytes(data)  # one torn by an interruption fails its hash in the cache: no waiting for the disk
     else:
         encode_s = task.previous.encode_s
     data = path.read_bytes()
