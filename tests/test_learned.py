@@ -85,7 +85,7 @@ def test_the_temperature_of_lgq_falls_and_its_assignments_harden():
 @pytest.fixture(params=(1 << 19, 7 * 64))
 def in_parts(request, monkeypatch):
     """All tokens at once, and seven at a time."""
-    monkeypatch.setattr("leechcodec.quantizers.lgq.AT_ONCE", request.param)
+    monkeypatch.setattr("leechcodec.quantizers.table.AT_ONCE", request.param)
 
 
 def test_the_free_energy_and_its_gradient_are_those_of_the_mixture(in_parts):

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from leechcodec.quantizers.learned import GRID, LearnedQuantizer, sampled
-from leechcodec.quantizers.table import AT_ONCE, full_precision
+from leechcodec.quantizers.table import chunks, full_precision
 
 FIRST, LAST = 1.0, 0.1
 """Temperature at the beginning and at the end of a run."""
@@ -50,15 +50,15 @@ class LGQ(LearnedQuantizer):
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Peakedness and usage, over at most 1,024 of the tokens. (N, dim) -> scalar."""
 
-        def sums(z: Tensor, centres: Tensor) -> Tensor:
-            p = responsibilities(z, centres, self.temperature)
+        def sums(z: Tensor, columns: Tensor) -> Tensor:
+            p = responsibilities(z, columns, self.temperature)
             return torch.cat([p.sum(0), p.square().sum()[None]])
 
         z = self.project(sampled(z)) / GRID
         # Responsibilities, as many as tokens times codewords, are computed again on the way back instead of kept.
-        parts = z.split(max(1, AT_ONCE // self.size))
-        found = torch.stack([checkpoint(sums, part, self.centres, use_reentrant=False) for part in parts]).sum(0)
-        used, peaks = (found / len(z)).split([self.size, 1])
+        columns = columns_of(self.centres)
+        parts = [checkpoint(sums, z[part], columns, use_reentrant=False) for part in chunks(z, self.size)]
+        used, peaks = (torch.stack(parts).sum(0) / len(z)).split([self.size, 1])
         return 1 - peaks[0] + self.size * used.square().sum()
 
     def codebook_loss(self, z: Tensor) -> Tensor:
@@ -71,15 +71,20 @@ class LGQ(LearnedQuantizer):
         self.refresh()
 
 
-def responsibilities(z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
-    """softmax over k of -|z - c_k|² / τ, of which |z|² drops out: (N, dim), (K, dim) -> (N, K)."""
-    return torch.softmax(_scores(z, centres, temperature), -1)
+def columns_of(centres: Tensor) -> Tensor:
+    """(K, dim) -> (dim, K): products with many columns are thrice as fast as those with many rows."""
+    return centres.T.contiguous()
 
 
-def _scores(z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
-    """(|z|² - |z - c_k|²) / τ: (N, dim), (K, dim) -> (N, K)."""
+def responsibilities(z: Tensor, columns: Tensor, temperature: Tensor) -> Tensor:
+    """softmax over k of -|z - c_k|² / τ, of which |z|² drops out: (N, dim), (dim, K) -> (N, K)."""
+    return torch.softmax(_scores(z, columns, temperature), -1)
+
+
+def _scores(z: Tensor, columns: Tensor, temperature: Tensor) -> Tensor:
+    """(|z|² - |z - c_k|²) / τ: (N, dim), (dim, K) -> (N, K)."""
     with full_precision(z):
-        return torch.addmm(centres.square().sum(1) / -temperature, z * (2 / temperature), centres.T.contiguous())
+        return torch.addmm(columns.square().sum(0) / -temperature, z * (2 / temperature), columns)
 
 
 def _with_ones(rows: Tensor) -> Tensor:
@@ -93,17 +98,18 @@ class _FreeEnergy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, centres: Tensor, temperature: Tensor) -> Tensor:
         energy, of_z = z.square().sum(), torch.empty_like(z)
-        seen = centres.new_zeros(centres.shape[1] + 1, len(centres))
-        rows = max(1, AT_ONCE // len(centres))
+        columns = columns_of(centres)
+        seen = centres.new_zeros(len(columns) + 1, len(centres))
         with full_precision(z):
-            for part, out in zip(z.split(rows), of_z.split(rows)):
-                scores = _scores(part, centres, temperature)
+            for rows in chunks(z, len(centres)):
+                part = z[rows]
+                scores = _scores(part, columns, temperature)
                 logs = torch.logsumexp(scores, -1)
                 energy = energy - temperature * (logs - math.log(len(centres))).sum()
                 p = scores.sub_(logs[:, None]).exp_()
-                out.copy_(2 * (part - p @ centres))
+                of_z[rows] = 2 * (part - p @ centres)
                 seen.addmm_(_with_ones(part).T, p)
-        ctx.save_for_backward(of_z, 2 * (seen[-1] * centres.T - seen[:-1]).T)
+        ctx.save_for_backward(of_z, 2 * (seen[-1] * columns - seen[:-1]).T)
         return energy
 
     @staticmethod
@@ -131,16 +137,16 @@ class _Hardened(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z, centres, temperature = ctx.saved_tensors
         of_z, factor = torch.empty_like(z), 2 / temperature
-        columns = centres.T.contiguous()  # products with many columns are thrice as fast as those with many rows
+        columns = columns_of(centres)
         by_p = centres.new_zeros(len(columns) + 1, len(centres))
         by_ps = torch.zeros_like(by_p)
-        rows = max(1, AT_ONCE // len(centres))
         with full_precision(z):
-            for part, g, out in zip(z.split(rows), grad.float().split(rows), of_z.split(rows)):
-                p = responsibilities(part, centres, temperature)
+            for rows in chunks(z, len(centres)):
+                part, g = z[rows], grad[rows].float()
+                p = responsibilities(part, columns, temperature)
                 ps = (g @ columns).mul_(p)
                 m = ps.sum(1, keepdim=True)
-                out.copy_(factor * (columns @ ps.T - m.T * (columns @ p.T)).T)
+                of_z[rows] = factor * (columns @ ps.T - m.T * (columns @ p.T)).T
                 by_p.addmm_(torch.cat([g - factor * m * part, m], 1).T, p)
                 by_ps.addmm_(_with_ones(part).T, ps)
         of_centres = by_p[:-1] + factor * (by_ps[:-1] - (by_ps[-1] - by_p[-1]) * columns)

@@ -30,7 +30,7 @@ class _LogSumExp(torch.autograd.Function):
         columns, sums = features.T.contiguous(), rows.new_empty(len(rows))
         gradient = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
         with full_precision(rows):
-            for part in _chunks(rows, len(features)):
+            for part in chunks(rows, len(features)):
                 scores = rows[part] @ columns
                 sums[part] = torch.logsumexp(scores, -1)
                 if gradient is not None:
@@ -45,9 +45,9 @@ class _LogSumExp(torch.autograd.Function):
         return grad[:, None] * gradient, None
 
 
-def _chunks(rows: Tensor, columns: int) -> Iterator[slice]:
-    """Rows whose scores of so many columns are in memory at a time."""
-    count = max(1, (AT_ONCE if rows.device.type == "cpu" else AT_ONCE_ON_GPU) // columns)
+def chunks(rows: Tensor, codewords: int) -> Iterator[slice]:
+    """Rows whose scores of so many codewords are in memory at a time."""
+    count = max(1, (AT_ONCE if rows.device.type == "cpu" else AT_ONCE_ON_GPU) // codewords)
     return (slice(start, start + count) for start in range(0, len(rows), count))
 
 
@@ -139,7 +139,7 @@ class TableQuantizer(Quantizer):
         scores = parts.new_empty(len(parts), count)
         rows = torch.empty(len(parts), count, dtype=torch.int64, device=parts.device)
         with full_precision(parts):
-            for part in _chunks(parts, len(book)):
+            for part in chunks(parts, len(book)):
                 found = torch.addmm(-half, parts[part], book.T)
                 if count > 1:
                     scores[part], rows[part] = found.topk(count, dim=1)

@@ -11,10 +11,14 @@ from leechcodec.lab.commands import COMMANDS
 from leechcodec.quantizers import BSQ
 
 
+def mean_coordinate(d: int) -> float:
+    """E|u_1| of a uniform direction: Γ(d/2) / (√π Γ((d + 1)/2))."""
+    return math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)
+
+
 def test_signs_of_uniform_directions_have_a_known_distortion():
-    # E|u_1| of a uniform direction: Γ(d/2) / (√π Γ((d + 1)/2)); E cos = √d E|u_1|.
     d = 18
-    cosine = math.sqrt(d) * math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)
+    cosine = math.sqrt(d) * mean_coordinate(d)
     (row,) = [row for row in limits.limits(samples=20_000) if row.code == "BSQ-18"]
     assert row.distortion == pytest.approx(1 - cosine**2, abs=2e-3)
     assert row.bound == 0.25 and row.gap_db == pytest.approx(10 * math.log10(row.distortion / 0.25))
@@ -43,10 +47,8 @@ def test_the_bound_by_caps_has_a_closed_form_on_circle_and_sphere(bits):
 
 
 def test_two_opposite_codewords_reach_the_bound_by_caps():
-    # Their cells are half spheres; E|u_1| = Γ(d/2) / (√π Γ((d + 1)/2)).
-    for dim in (2, 8, 24, 64):
-        cosine = math.exp(math.lgamma(dim / 2) - math.lgamma((dim + 1) / 2)) / math.sqrt(math.pi)
-        assert limits.cap_bound(dim, 1) == pytest.approx(1 - cosine**2)
+    for dim in (2, 8, 24, 64):  # their cells are half spheres
+        assert limits.cap_bound(dim, 1) == pytest.approx(1 - mean_coordinate(dim) ** 2)
 
 
 @given(dim=st.integers(2, 32), bits=st.floats(1.5, 18), share=st.floats(1e-7, 1))
@@ -63,7 +65,7 @@ def test_cells_of_unequal_measure_do_no_better(dim, bits, share):
 @given(dim=st.integers(2, 8), count=st.integers(2, 64), seed=st.integers(0, 99))
 def test_no_code_is_below_the_bound_by_caps(dim, count, seed):
     generator = torch.Generator().manual_seed(seed)
-    code, u = torch.randn(count, dim, generator=generator), torch.randn(4000, dim, generator=generator)
+    code, u = torch.randn(count, dim, generator=generator), torch.randn(20_000, dim, generator=generator)
     u = torch.nn.functional.normalize(u, dim=1)
     nearest = code[torch.cdist(u, code).argmin(1)]
     assert limits.distortion(u, nearest) > limits.cap_bound(dim, math.log2(count)) - 0.02  # of so few samples
