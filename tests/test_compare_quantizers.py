@@ -69,6 +69,16 @@ def test_table_and_figure(tmp_path):
     assert "BD-rate against bsq-18" in (tmp_path / "figure.svg").read_text()
 
 
+def test_rates_of_every_seed_are_sorted():
+    runs = [RUN, at_rate(2.0, seed=2), at_rate(0.9, variant="leech"), at_rate(1.9, variant="leech", seed=2)]
+    runs += [at_rate(0.5, variant="best"), at_rate(0.5, variant="without a pair", seed=9)]
+    rows = quantizer_runs.rates_table(runs, "bsq-18")
+    assert [row[0] for row in rows] == ["best", "leech", "without a pair"]
+    assert rows[0][1] == "-50.0 %" and rows[1][4] == "-10.0, -5.0" and rows[1][6] == "–" and rows[2][1] == "–"
+    assert quantizer_runs.rates_table(runs, "bsq-18", turned=True)[-1][4] == "–"
+    assert {len(row) for row in rows} == {len(quantizer_runs.RATES_HEADER)}
+
+
 def test_collected_runs_come_back(tmp_path):
     path = tmp_path / "runs.json"
     path.write_text(json.dumps([asdict(RUN)]))

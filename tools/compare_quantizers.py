@@ -184,6 +184,7 @@ def main() -> None:
         command.add_argument("--figure", type=Path, help="draw the BD-rates against the anchor, .png or .svg")
         command.add_argument("--curves", type=Path, help="draw the rate-distortion curves, means over the seeds")
         command.add_argument("--turned", action="store_true", help="BD-rates of the anchor against each other one")
+        command.add_argument("--each", action="store_true", help="the BD-rates alone, with those of every seed")
         command.add_argument("--only", nargs="+", metavar="NAME", help="show these variants")
         command.add_argument("--format", choices=["text", "markdown"], default="text")
     args = parser.parse_args()
@@ -193,7 +194,7 @@ def main() -> None:
         runs = train_all(args)
     if args.only:
         runs = [run for run in runs if run.variant in {*args.only, args.anchor}]
-    show(runs, args.anchor, args.turned, args.format)
+    show(runs, args.anchor, args.turned, args.format, args.each)
     if args.curves:
         plot.draw(mean_curves(runs), args.curves)
     if args.figure:

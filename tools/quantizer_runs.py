@@ -77,7 +77,7 @@ def interval(values: Sequence[float]) -> Interval | None:
 
 
 def rates_against(anchor: Sequence[Run], runs: Sequence[Run], metric: str) -> list[float]:
-    """BD-rates of some runs against the anchor's of the same seeds, those that exist."""
+    """BD-rates of some runs against the anchor's of the same seeds, those that exist, in the order of the runs."""
     anchors = {run.seed: run.curve() for run in anchor}
     rates = [bdrate.bd_rate(anchors[run.seed], run.curve(), metric).rate for run in runs if run.seed in anchors]
     return [rate for rate in rates if rate is not None and math.isfinite(rate)]
@@ -121,6 +121,26 @@ def table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[tuple[
     return rows
 
 
+RATES_HEADER = ("quantizer", "PSNR", "MS-SSIM", "LPIPS", "PSNR, each seed", "MS-SSIM, each", "LPIPS, each")
+
+
+def rates_table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[tuple[str, ...]]:
+    """The BD-rates alone, means and those of every seed, of :func:`table`'s rows but the anchor's; the smallest mean in
+    PSNR first, rows without one last."""
+    groups = grouped(runs)
+    rows = []
+    for name, group in groups.items():
+        if name == anchor:
+            continue
+        pair = (group, groups[anchor]) if turned else (groups[anchor], group)
+        each = [rates_against(*pair, metric) for metric in curves.METRICS]
+        means = [interval(rates) for rates in each]
+        cells = [_rate(mean, len(group)) for mean in means]
+        cells += [", ".join(f"{rate:+.1f}" for rate in rates) or "–" for rates in each]
+        rows.append((means[0].mean if means[0] else math.inf, (name, *cells)))
+    return [row for _, row in sorted(rows, key=lambda row: row[0])]
+
+
 def _rate(found: Interval | None, seeds: int) -> str:
     """With the number of pairs where it is not that of the seeds: curves that cannot be compared must not vanish."""
     if found is None:
@@ -132,12 +152,14 @@ def _mean(values: Sequence[float], form: str) -> str:
     return f"{statistics.mean(values):{form}}"
 
 
-def show(runs: Sequence[Run], anchor: str, turned: bool, form: str) -> None:
+def show(runs: Sequence[Run], anchor: str, turned: bool, form: str, each: bool = False) -> None:
+    """Print :func:`table`, or with each :func:`rates_table`. Raises SystemExit where there is no run of the anchor."""
     if anchor not in {run.variant for run in runs}:
         raise SystemExit(f"no run of {anchor!r}: {', '.join(sorted({run.variant for run in runs}))}")
     what = f"of {anchor} against each" if turned else f"against {anchor}"
     print(f"BD-rates {what}, a pair a seed, with 95 % intervals; {runs[0].steps} steps\n")
-    print(lined_up(HEADER, table(runs, anchor, turned), form))
+    header, rows = (RATES_HEADER, rates_table) if each else (HEADER, table)
+    print(lined_up(header, rows(runs, anchor, turned), form))
 
 
 def mean_curves(runs: Sequence[Run]) -> list[curves.Curve]:

@@ -3,7 +3,8 @@
 Distances are Euclidean, between codewords scaled to a root mean square length of 1: on the unit sphere, for a spherical
 code. Distortion and bound are those of limits.py: for the codeword nearest to a uniform direction, and the best scalar
 gain. A code for which length matters (FSQ, a learned codebook) is asked for the codeword nearest to s·u, at the scale s
-that suits it best; what a method does to z before (FSQ's tanh) a network can undo.
+that suits it best, u and the codewords taken from their mean; what a method does to z before (FSQ's tanh) and a mean
+that is not zero (FSQ's even levels) a network can undo.
 """
 
 import math
@@ -115,9 +116,10 @@ def best_distortion(quantizer: Quantizer, u: Tensor) -> float:
     scales = (1.0,) if quantizer.spherical else [quantizer.dim**0.5 * scale for scale in SCALES]
     found = []
     for scale in scales:
-        codes = quantizer.vectors_to_codes(scale * u)
-        if codes.any():
-            found.append(distortion(u, quantizer.codes_to_vectors(codes)))
+        codes = quantizer.vectors_to_codes(scale * u + quantizer.centre)
+        centred = quantizer.codes_to_vectors(codes) - quantizer.centre
+        if centred.any():
+            found.append(distortion(u, centred))
     return min(found)
 
 

@@ -87,6 +87,11 @@ class Quantizer(nn.Module, ABC):
         return self.norm_squared**0.5
 
     @property
+    def centre(self) -> float | Tensor:
+        """Mean of the codewords: a number, or one a coordinate (dim,). Zero, but for an even number of levels."""
+        return 0.0
+
+    @property
     @abstractmethod
     def delta_min(self) -> float | None:
         """The smallest Euclidean distance between two codewords, at the scale at which their root mean square length

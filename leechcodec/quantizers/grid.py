@@ -26,6 +26,10 @@ class GridQuantizer(Quantizer):
         self.dim, self.size = len(self.levels), math.prod(self.levels)
         self.max_entry = max(map(abs, (*lowest, *highest)))
 
+    @property
+    def centre(self) -> Tensor:
+        return torch.tensor([(low + high) / 2 for low, high in zip(self.lowest, self.highest)]) / self.unit
+
     def nearest(self, u: Tensor) -> Tensor:
         return self._clamped(u.round()).to(torch.int8)
 

@@ -28,9 +28,13 @@ def test_every_listed_quantizer_has_its_row():
 
 def test_distortions_agree_with_those_of_limits():
     known = {row.code: row for row in limits.limits(samples=20_000)}
-    ours = {row.name: row for row in quantizer_table.rows(("leech", "bsq-18", "lfq-18"), samples=20_000)}
+    names = ("leech", "bsq-18", "lfq-18", "fsq-8x8x8x5x5x5", "fsq-3x3x3x3x3x3x3x3x3x3x3")
+    ours = {row.name: row for row in quantizer_table.rows(names, samples=20_000)}
     assert ours["leech"].distortion == pytest.approx(known["Λ24-SQ"].distortion, abs=2e-3)
     assert ours["bsq-18"].distortion == pytest.approx(known["BSQ-18"].distortion, abs=2e-3)
+    # Codewords of 8 levels reach 7/8 to either side, those of 5 levels 1; in limits all reach 1.
+    assert known["FSQ 8^3·5^3"].distortion < ours[names[3]].distortion < known["FSQ 8^3·5^3"].distortion + 6e-3
+    assert ours[names[4]].distortion == pytest.approx(known["FSQ 3^11"].distortion, abs=2e-3)
     assert ours["lfq-18"].distortion == pytest.approx(ours["bsq-18"].distortion, abs=1e-6)
 
 
