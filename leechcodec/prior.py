@@ -20,6 +20,7 @@ Two views of the same weights run through the same walk, :meth:`Prior.walk`:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -176,6 +177,9 @@ class View(ABC):
 class FloatView(View):
     """The prior in floating point, for training. Parameters are (B, num_params, h, w), in nats.
 
+    Activations have the coder's limit: without it a network may come to need larger ones, and its files are larger than
+    training promised.
+
     quality: (B,) dial values 1..100.
     """
 
@@ -184,20 +188,21 @@ class FloatView(View):
         self.weights = knot_weights(quality, prior.config.quality_knots)
 
     def constant(self, name: str, height: int, width: int) -> Tensor:
-        value = self.prior.get_parameter(name)[None, :, None, None]
+        value = _Limited.apply(self.prior.get_parameter(name))[None, :, None, None]
         return value.expand(self.weights.shape[0], -1, height, width)
 
     def conv(self, name: str, x: Tensor) -> Tensor:
-        return self.prior.get_submodule(name)(x)
+        return _Limited.apply(self.head(name, x))
 
     def head(self, name: str, x: Tensor) -> Tensor:
-        return self.conv(name, x)
+        return self.prior.get_submodule(name)(x)
 
     def add_quality(self, name: str, x: Tensor) -> Tensor:
-        return x + (self.weights[: len(x)] @ self.prior.get_parameter(name))[:, :, None, None].to(x.dtype)
+        bias = self.weights[: len(x)] @ self.prior.get_parameter(name)
+        return self.add(x, bias[:, :, None, None].to(x.dtype))
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
+        return _Limited.apply(x + y)
 
     def activate(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, 0.125)
@@ -305,6 +310,19 @@ class IntegerParams:
         """Of every position: (1, num_params, h, w)."""
         height, width = self.h.shape[2:]
         return self.at(torch.arange(height * width)).T.reshape(1, -1, height, width)
+
+
+class _Limited(torch.autograd.Function):
+    """Activations brought within ±64. The gradient passes straight through: a unit beyond can come back, and the
+    backward pass of torch's own would take as long as the rest of the prior's (bf16 on a CPU)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:

@@ -55,6 +55,20 @@ def test_integer_view_agrees_with_float_view(quantizer, quality):
         assert (a - b.float() / 64).abs().mean() < 0.01 * a.std() + 1 / 64
 
 
+def test_both_views_have_one_limit():
+    """A prior whose activations would be in the thousands is trained as it codes."""
+    model = tiny_model()
+    codes = random_codes(model)
+    with torch.no_grad():
+        for name, parameter in model.prior.named_parameters():
+            if "embed" in name or "conv1.weight" in name or "quality" in name or name == "constant":
+                parameter.mul_(100)
+        floats = run(model, FloatView(model.prior, torch.tensor([50.0])), codes)
+        integers = run(model, integer_view(model, 5000), codes)
+    for a, b in zip(floats, integers):
+        assert (a - b.float() / 64).abs().mean() < 0.01 * a.std() + 1 / 64
+
+
 def test_integer_view_is_the_same_for_every_thread_count_and_layout():
     model = tiny_model()
     codes = random_codes(model)
