@@ -146,3 +146,20 @@ def test_the_normaliser_and_its_gradient_are_those_of_the_sum_over_all_codes(mon
     (plain,) = torch.autograd.grad(wanted.square().sum(), params)
     (mine,) = torch.autograd.grad(found.square().sum(), params)
     assert torch.allclose(mine, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_the_rate_moves_the_codewords_of_lgq_through_all_probabilities(in_parts):
+    quantizer = quantizer_of("lgq-6-6").train()
+    with torch.no_grad():
+        quantizer.centres.copy_(quantizer.centres.mul(GRID).round().div(GRID))
+    quantizer.refresh()
+    params, rows = torch.randn(50, 6, 3, requires_grad=True), torch.randint(64, (50,))
+    by = [params, quantizer.centres]
+    found = quantizer.bits_of(params, GRID * quantizer.centres[rows])
+    scores = (params[:, None] * quantizer.features(GRID * quantizer.centres)).sum((-2, -1))
+    wanted = torch.nn.functional.cross_entropy(scores, rows, reduction="none") / math.log(2)
+    assert torch.allclose(found, wanted, atol=1e-4)
+    weight = torch.rand(50)
+    plain = torch.autograd.grad((weight * wanted).sum(), by)
+    for mine, its in zip(torch.autograd.grad((weight * found).sum(), by), plain):
+        assert torch.allclose(mine, its, rtol=1e-4, atol=1e-4)

@@ -47,6 +47,13 @@ class LGQ(LearnedQuantizer):
         value = _Hardened.apply(u.reshape(-1, self.dim) / GRID, self.centres, self.temperature, codes / GRID)
         return codes.reshape(u.shape), value.reshape(u.shape) * GRID
 
+    def book(self) -> Tensor:
+        """Straight through the rounding to integers. A token's rate has a gradient for the codeword that was taken; the
+        normaliser must have its own, for all of them: alone the first one lets codewords run away outwards, each to
+        where the prior's scores are higher, until the prior cannot follow."""
+        units = self.centres * GRID
+        return super().book() + (units - units.detach())
+
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Peakedness and usage, over at most 1,024 of the tokens. (N, dim) -> scalar."""
 

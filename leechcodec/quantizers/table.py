@@ -23,7 +23,8 @@ MAX_DIM, MAX_BITS = 64, 16
 
 class _LogSumExp(torch.autograd.Function):
     """log Σ_k exp(x · f_k) of every row x: (N, F), (K, F) -> (N,). The gradient for x, Σ p_k f_k, is computed at once,
-    so that scores, tokens times codewords, never leave the cache. f has none."""
+    so that scores, tokens times codewords, never leave the cache. That for f, where it has one, needs the scores again.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, features: Tensor) -> Tensor:
@@ -35,14 +36,23 @@ class _LogSumExp(torch.autograd.Function):
                 sums[part] = torch.logsumexp(scores, -1)
                 if gradient is not None:
                     gradient[part] = scores.sub_(sums[part, None]).exp_() @ features
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(gradient, *((rows, columns, sums) if ctx.needs_input_grad[1] else ()))
         return sums
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return grad[:, None] * gradient, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        gradient, *kept = ctx.saved_tensors
+        of_rows = None if gradient is None else grad[:, None] * gradient
+        if not kept:
+            return of_rows, None
+        rows, columns, sums = kept
+        of_columns = torch.zeros_like(columns)
+        with full_precision(rows):
+            for part in chunks(rows, columns.shape[1]):
+                p = (rows[part] @ columns).sub_(sums[part, None]).exp_()
+                of_columns.addmm_((grad[part, None] * rows[part]).T, p)
+        return of_rows, of_columns.T
 
 
 def chunks(rows: Tensor, codewords: int) -> Iterator[slice]:
@@ -150,8 +160,12 @@ class TableQuantizer(Quantizer):
 
     # --- probability ------------------------------------------------------------------------------------------
 
+    def book(self) -> Tensor:
+        """The codebook in real numbers, with a gradient where the codec's loss moves it: float32 (K, dim / k)."""
+        return self.codebook.float()
+
     def log_partition(self, params: Tensor) -> Tensor:
-        features = self.features(self.codebook.float()).reshape(len(self.codebook), -1)
+        features = self.features(self.book()).reshape(len(self.codebook), -1)
         parts = self.expand(params.float()).reshape(-1, 3 * self.factor_dim)
         return _LogSumExp.apply(parts, features).reshape(-1, self.factors).sum(-1)
 
