@@ -51,6 +51,8 @@ class LGQ(LearnedQuantizer):
         """Straight through the rounding to integers. A token's rate has a gradient for the codeword that was taken; the
         normaliser must have its own, for all of them: alone the first one lets codewords run away outwards, each to
         where the prior's scores are higher, until the prior cannot follow."""
+        if not self.training:
+            return super().book()
         units = self.centres * GRID
         return super().book() + (units - units.detach())
 
