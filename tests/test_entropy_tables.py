@@ -107,7 +107,7 @@ def test_what_is_written_is_read(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_coder_charges_what_training_counts(name):
-    quantizer = quantizer_of(name)
+    quantizer = quantizer_of(name).eval()
     codes = some_codes(quantizer, 200)
     if name == "round-6":
         codes = codes.clamp(-3, 3)  # rarer symbols cost 24 bits at most, which training does not know
