@@ -83,6 +83,12 @@ def rates_against(anchor: Sequence[Run], runs: Sequence[Run], metric: str) -> li
     return [rate for rate in rates if rate is not None and math.isfinite(rate)]
 
 
+def _rates(anchor: Sequence[Run], runs: Sequence[Run], turned: bool) -> list[list[float]]:
+    """BD-rates of every metric; turned, the anchor's against the runs."""
+    pair = (runs, anchor) if turned else (anchor, runs)
+    return [rates_against(*pair, metric) for metric in curves.METRICS]
+
+
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return {name: [run for run in runs if run.variant == name] for name in dict.fromkeys(run.variant for run in runs)}
 
@@ -100,8 +106,7 @@ def table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[tuple[
     middle = len(runs[0].quality) // 2
     rows = []
     for name, group in groups.items():
-        pair = (group, groups[anchor]) if turned else (groups[anchor], group)
-        found = [interval(rates_against(*pair, metric)) for metric in curves.METRICS]
+        found = [interval(rates) for rates in _rates(groups[anchor], group, turned)]
         fixed = group[0].fixed_bpp
         used = statistics.mean(run.used for run in group)
         rows.append(
@@ -132,8 +137,7 @@ def rates_table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[
     for name, group in groups.items():
         if name == anchor:
             continue
-        pair = (group, groups[anchor]) if turned else (groups[anchor], group)
-        each = [rates_against(*pair, metric) for metric in curves.METRICS]
+        each = _rates(groups[anchor], group, turned)
         means = [interval(rates) for rates in each]
         cells = [_rate(mean, len(group)) for mean in means]
         cells += [", ".join(f"{rate:+.1f}" for rate in rates) or "–" for rates in each]

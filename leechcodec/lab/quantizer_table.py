@@ -114,10 +114,9 @@ def best_distortion(quantizer: Quantizer, u: Tensor) -> float:
     """Share of the energy of unit vectors (N, dim) that is lost to the nearest codeword, with the best gain, and at the
     best scale where the scale matters."""
     scales = (1.0,) if quantizer.spherical else [quantizer.dim**0.5 * scale for scale in SCALES]
-    found = []
+    centre, found = quantizer.centre, []
     for scale in scales:
-        codes = quantizer.vectors_to_codes(scale * u + quantizer.centre)
-        centred = quantizer.codes_to_vectors(codes) - quantizer.centre
+        centred = quantizer.codes_to_vectors(quantizer.vectors_to_codes(scale * u + centre)) - centre
         if centred.any():
             found.append(distortion(u, centred))
     return min(found)
