@@ -5,6 +5,7 @@ x ─▶ g_a ─▶ e ─▶ z ─▶ quantize ─▶ codes ─▶ g_s ─▶ x�
                  └── state of g_s ◀─┘  └─▶ prior ─▶ p(codes) ─▶ rate
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,18 +62,25 @@ class CodecModel(nn.Module):
             raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
         self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
 
-    def forward(self, x: Tensor, quality: Tensor, rate_tokens: int | None = None, penalties: bool = True) -> Forward:
+    def forward(
+        self,
+        x: Tensor,
+        quality: Tensor,
+        rate_tokens: int | None = None,
+        penalties: bool = True,
+        images: Sequence[int] | None = None,
+    ) -> Forward:
         """Code and reconstruct a batch with gradients for every part.
 
         x: (B, 3, H, W) in -1..1, H and W multiples of 64. quality: (B,) dial values 1..100, none above the one before
         it, so that a stage concerns the batch's first images and no work is done for the others.
         rate_tokens: at most so many tokens a stage pass enter the rate term, sampled (None: all). penalties: whether
-        the quantizer's entropy penalty is wanted, which LGQ computes over all codewords.
+        the quantizer's entropy penalty is wanted, which LGQ computes over all codewords. images: what
+        :meth:`images_sent` says of the qualities, where that is known: to ask would be a wait for an accelerator.
         Raises ValueError where quality rises.
         """
-        if (quality.diff() > 0).any():
-            raise ValueError("the qualities of a batch must not rise")
-        images = [sum(value >= least for value in quality.tolist()) for least in self.config.min_quality]
+        if images is None:
+            images = self.images_sent(quality)
         codes, entropy_losses, codebook_losses, distances, projected = [], [], [], [], []
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
@@ -106,6 +114,15 @@ class CodecModel(nn.Module):
             token_bits=token_bits,
             log_partitions=log_partitions,
         )
+
+    def images_sent(self, quality: Tensor) -> list[int]:
+        """How many of a batch's images are sent each stage, the first ones: of qualities (B,), not rising.
+
+        Raises ValueError where they rise.
+        """
+        if (quality.diff() > 0).any():
+            raise ValueError("the qualities of a batch must not rise")
+        return [sum(value >= least for value in quality.tolist()) for least in self.config.min_quality]
 
     def reconstruct(
         self, codes: list[Tensor], quality: Tensor, height: int, width: int, first: int = 0, partly: bool = False
@@ -157,23 +174,24 @@ class CodecModel(nn.Module):
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Bits of every stage of every image, (B, stages), differentiable, and of every token, (n, h, w) a stage; log Z
         as in :class:`Forward`. Arguments as for :meth:`reconstruct` and :meth:`forward`."""
-        batch, stages = len(quality), len(self.prior.stages)
+        batch, stages, device = len(quality), len(self.prior.stages), quality.device
         images = [len(code) for code in codes] + [0] * (stages - len(codes))
         token_maps = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
-        bits, log_partitions = torch.zeros(batch, stages, device=quality.device), []
+        bits, log_partitions = [torch.zeros(batch, device=device) for _ in range(stages)], []
 
         def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
-            nonlocal bits
+            count, _, h, w = codes[stage].shape
             code = codes[stage] if mask is None else codes[stage] * mask
             if stage < first:
                 return code
-            where = torch.ones(code.shape[0], *code.shape[2:], dtype=torch.bool, device=code.device)
-            if partly and (some := positions_sent(self.config, stage, quality[0].item(), *code.shape[2:])) is not None:
-                where &= some.to(code.device)
-            (rows,) = (where if mask is None else where & mask).reshape(-1).nonzero(as_tuple=True)
-            total = rows.numel()
+            if partly and (some := positions_sent(self.config, stage, quality[0].item(), h, w)) is not None:
+                where = some.to(device) if mask is None else some.to(device) & mask
+                (rows,) = where.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)
+            else:
+                rows = _rows(count, h, w, mask, device)
+            total = len(rows)
             if rate_tokens is not None and total > rate_tokens:
-                rows = rows[torch.randperm(total, device=rows.device)[:rate_tokens]]
+                rows = rows[torch.randperm(total, device=device)[:rate_tokens]]
             flat_params = params.permute(0, 2, 3, 1).reshape(-1, self.prior.num_params)[rows]
             flat_codes = code.permute(0, 2, 3, 1).reshape(-1, self.quantizer.dim)[rows]
             token_bits, log_z = self.quantizer.bits_and_log_partition(
@@ -181,15 +199,13 @@ class CodecModel(nn.Module):
             )
             log_partitions.append(log_z)
             token_maps[stage][rows] = token_bits.detach()
-            image = rows // (code.shape[2] * code.shape[3])
-            one_stage = F.one_hot(torch.tensor(stage), bits.shape[1]).to(bits)
-            summed = bits.new_zeros(batch).index_add(0, image, token_bits) * (total / max(rows.numel(), 1))
-            bits = bits + summed[:, None] * one_stage
+            summed = torch.zeros(batch, device=device).index_add(0, rows // (h * w), token_bits)
+            bits[stage] = bits[stage] + summed * (total / max(len(rows), 1))
             return code
 
         drive(self.prior.walk(FloatView(self.prior, quality), height, width, images), answer)
         token_maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(token_maps, codes, strict=True)]
-        return bits, token_maps, log_partitions
+        return torch.stack(bits, 1), token_maps, log_partitions
 
     def encode(self, x: Tensor, quality: float) -> list[Tensor]:
         """Codes of one image, coarse to fine: int8 (1, dim, h, w) for each stage that this quality sends.
@@ -236,3 +252,19 @@ class CodecModel(nn.Module):
             return codes[index].float() * self.code_scale if index < len(codes) else None
 
         return self.synthesis(height, width, weights, answer, in_place=True)
+
+
+def _rows(count: int, height: int, width: int, mask: Tensor | None, device: torch.device) -> Tensor:
+    """Where a pass has tokens, in count maps one behind the other: int64 (n,).
+
+    mask: bool (height, width), one of prior.checkerboard's, or None for everywhere. An even number of cells has half of
+    them in either colour, which spares an accelerator's user the wait for how many there are.
+    """
+    cells = height * width
+    if mask is None:
+        return torch.arange(count * cells, device=device)
+    if cells % 2:
+        places = mask.reshape(-1).nonzero()[:, 0]
+    else:
+        places = mask.reshape(-1).logical_not().to(torch.uint8).argsort(stable=True)[: cells // 2]
+    return (torch.arange(count, device=device)[:, None] * cells + places).reshape(-1)

@@ -27,15 +27,14 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     scales = min(len(SCALE_WEIGHTS), _scales(min(x.shape[2:])))
     if scales < 1:
         raise ValueError(f"MS-SSIM needs sides of at least {WINDOW} pixels, got {tuple(x.shape[2:])}")
-    weights = x.new_tensor(SCALE_WEIGHTS[:scales])
-    weights = weights / weights.sum()
+    whole = sum(SCALE_WEIGHTS[:scales])
     result = x.new_ones(x.shape[:2])
     with torch.autocast(x.device.type, enabled=False):
         x, y = x.float(), y.float()
         for scale in range(scales):
             contrast, similarity = _ssim(x, y)
             last = similarity if scale == scales - 1 else contrast
-            result = result * last.clamp(min=1e-4) ** weights[scale]
+            result = result * last.clamp(min=1e-4) ** (SCALE_WEIGHTS[scale] / whole)
             if scale < scales - 1:
                 odd = [side % 2 for side in x.shape[2:]]
                 x, y = (F.avg_pool2d(image, 2, padding=odd) for image in (x, y))

@@ -35,11 +35,16 @@ def main() -> None:
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--init", type=click.Path(path_type=Path), help="Start from this checkpoint, or model folder.")
 @click.option("--steps", type=click.IntRange(1), help="Train for so many steps instead of the config's number.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Train for so long in all, whatever the number of steps; the rates fall by the clock.",
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--lpips-weights", type=click.Path(path_type=Path), help="AlexNet, for [perceptual] or lpips.")
 @click.option("--vf-weights", type=click.Path(path_type=Path), help="AlexNet, for a config with vf_weight.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …")
-def train(config, data, out, resume, init, steps, threads, lpips_weights, vf_weights, device) -> None:
+def train(config, data, out, resume, init, steps, minutes, threads, lpips_weights, vf_weights, device) -> None:
     """Train the model of CONFIG (TOML), or a second decoder for a model's files where it has a table [perceptual].
 
     Resumable at any step; a model on several devices through torchrun.
@@ -50,10 +55,10 @@ def train(config, data, out, resume, init, steps, threads, lpips_weights, vf_wei
     perceptual = load_perceptual(config)
     if perceptual is None:
         options = {"init": init, "lpips_weights": lpips_weights, "vf_weights": vf_weights}
-        run(config, data, out, resume=resume, steps=steps, threads=threads, device=device, **options)
+        run(config, data, out, resume=resume, steps=steps, minutes=minutes, threads=threads, device=device, **options)
         return
-    if init or lpips_weights is None:
-        raise click.UsageError("a config with [perceptual] needs --lpips-weights, and starts from its base alone")
+    if init or minutes or lpips_weights is None:
+        raise click.UsageError("a config with [perceptual] needs --lpips-weights, a number of steps, and no --init")
     if steps:
         perceptual = replace(perceptual, steps=steps)
     train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)

@@ -1,7 +1,9 @@
 """The codebook's computations on tensors: the numba kernels on the CPU, torch operations on other devices.
 
-Off the CPU the nearest codeword is a matrix product with the codebook, and the log-sum-exp is kernels.py's structure in
-torch operations (:func:`log_partition_torch`). Either works through bounded chunks, and neither waits for the device.
+Off the CPU the nearest codeword and the log-sum-exp are kernels.py's structure in torch operations
+(:func:`nearest_torch`, :func:`log_partition_torch`), the latter one CUDA kernel where that can be had
+(cuda_kernels.py), and the second nearest is a matrix product with the codebook. All work through bounded chunks, and
+none waits for the device.
 """
 
 import os
@@ -14,11 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec.lattice import kernels
+from leechcodec.lattice import cuda_kernels, kernels
+from leechcodec.lattice.golay import LENGTH, octad_supports
 from leechcodec.lattice.leech import codebook
 
-SEARCH_CHUNK = 1024
-"""Directions at a time against the codebook: 1,024 x 196,560 float32 scores are 0.8 GB."""
+SEARCH_CHUNK = 16384
+"""Directions at a time in the search off the CPU: 16,384 x 759 octads of 8 float32 are 0.4 GB."""
+BOOK_CHUNK = 1024
+"""Directions at a time against the whole codebook: 1,024 x 196,560 float32 scores are 0.8 GB."""
 SUM_CHUNK = 4096
 """Tokens at a time in the log-sum-exp off the CPU: about 0.5 GB with what autograd keeps."""
 
@@ -38,11 +43,31 @@ def nearest(z: Tensor) -> Tensor:
 
 def nearest_torch(z: Tensor) -> Tensor:
     """:func:`nearest` in torch operations for any device: float32 (N, 24) -> int8 (N, 24). Nothing is checked."""
-    codes = _codebook_on(z.device)
-    book = codes.float().T
     with _full_float32(z.device.type):
-        indices = [(chunk @ book).argmax(1) for chunk in z.split(SEARCH_CHUNK)]
-    return codes[torch.cat(indices)]
+        return torch.cat([_nearest_chunk(chunk) for chunk in z.split(SEARCH_CHUNK)])
+
+
+def runner_up(z: Tensor, codes: Tensor) -> Tensor:
+    """Nearest codewords other than given ones: float (N, 24), finite, int8 (N, 24) -> int8 (N, 24), on z's device."""
+    z = z.detach().float()
+    if z.device.type == "cpu":
+        return best_but(z[:, :, None] * torch.arange(-4.0, 5.0), codes)
+    return runner_up_torch(z, codes)
+
+
+def runner_up_torch(z: Tensor, codes: Tensor) -> Tensor:
+    """:func:`runner_up` by visiting the codebook, in torch operations for any device."""
+    words = _codebook_on(z.device)
+    book = words.float().T
+    found = []
+    with _full_float32(z.device.type):
+        for part, own in zip(z.split(BOOK_CHUNK), codes.split(BOOK_CHUNK)):
+            scores = part @ book
+            first = scores.argmax(1, keepdim=True)
+            second = words[scores.scatter_(1, first, -torch.inf).argmax(1)]
+            first = words[first[:, 0]]
+            found.append(torch.where((first == own).all(1, keepdim=True), second, first))
+    return torch.cat(found)
 
 
 def best(scores: Tensor) -> Tensor:
@@ -90,8 +115,7 @@ class _LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scores: Tensor) -> Tensor:
         flat = scores.detach().reshape(-1, *scores.shape[-2:])
-        evaluate = _evaluate_on_cpu if scores.device.type == "cpu" else _evaluate_in_torch
-        values, marginals = evaluate(flat, ctx.needs_input_grad[0])
+        values, marginals = _evaluate(flat, ctx.needs_input_grad[0])
         if marginals is not None:
             ctx.save_for_backward(marginals.to(scores.dtype).reshape(scores.shape))
         return values.to(scores.dtype).reshape(scores.shape[:-2])
@@ -101,6 +125,14 @@ class _LogPartition(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> Tensor:
         (marginals,) = ctx.saved_tensors
         return marginals * grad[..., None, None]
+
+
+def _evaluate(scores: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    if scores.device.type == "cpu":
+        return _evaluate_on_cpu(scores, wanted)
+    if scores.dtype == torch.float32 and cuda_kernels.available(scores.device):
+        return cuda_kernels.log_partition_and_marginals(scores, wanted)
+    return _evaluate_in_torch(scores, wanted)
 
 
 def _evaluate_on_cpu(scores: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -176,6 +208,61 @@ def _sum_class_2(f: Tensor, structure: dict[str, Tensor]) -> Tensor:
     return total
 
 
+def _nearest_chunk(z: Tensor) -> Tensor:
+    """The best of each class, and the best of the three: float32 (N, 24) -> int8 (N, 24)."""
+    code1, top1 = _best_pair(z)
+    code2, top2 = _best_octad(z)
+    code3, top3 = _best_word(z)
+    code = torch.where((top1 > top2)[:, None], code1, code2)
+    return torch.where((top3 > torch.maximum(top1, top2))[:, None], code3, code).to(torch.int8)
+
+
+def _best_pair(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Class 1: ±4 where |z| is largest and second largest."""
+    top, where = z.abs().topk(2, dim=1)
+    signs = torch.where(z < 0, -4.0, 4.0)
+    return torch.zeros_like(z).scatter(1, where, signs.gather(1, where)), 4 * top.sum(1)
+
+
+def _best_octad(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Class 2: ±2 on an octad, z's signs; where their product is -1, the cheapest of them changed."""
+    structure = _structure_on(z.device)
+    size, supports = z.abs(), structure["supports"]
+    odd = (z < 0).float() @ structure["octads"] % 2
+    top, octad = (size @ structure["octads"] - 2 * odd * size[:, supports].amin(2)).max(1)
+    support = supports[octad]
+    signs = torch.where(z.gather(1, support) < 0, -1.0, 1.0)
+    cheapest = size.gather(1, support).argmin(1, keepdim=True)
+    changed = 1 - 2 * odd.gather(1, octad[:, None])
+    signs = signs.scatter(1, cheapest, signs.gather(1, cheapest) * changed)
+    return torch.zeros_like(z).scatter(1, support, 2 * signs), 2 * top
+
+
+def _best_word(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Class 3: signs of a Golay word, one entry times -3. Dual numbers in (max, +), then the way back from the best."""
+    structure = _structure_on(z.device)
+    signs, xor = structure["signs"], structure["xor"]  # (128, 8) of classes {byte, complement}; (8, 8)
+    blocks = z.unflatten(1, (3, 8))
+    plain = blocks @ signs.T  # (N, 3, 128)
+    flipped = plain - 4 * (blocks[:, :, None] * signs).amin(3)
+    pairs = torch.stack([plain, flipped], 1).unflatten(3, (8, 8, 2))  # (N, P or F, block, y, q, byte or complement)
+    p, f = pairs.amax(5).unbind(1)
+    p0, f0 = (table[:, 0, :, None] for table in (p, f))  # (N, y, 1, a)
+    p1, f1 = (table[:, 1][..., xor] for table in (p, f))  # (N, y, c, a): of the second block's class a ^ c
+    p2, f2 = (table[:, 2, :, :, None] for table in (p, f))  # (N, y, c, 1)
+    terms = torch.stack([f0 + p1 + p2, p0 + f1 + p2, p0 + p1 + f2], 1)  # (N, flipped block, y, c, a)
+    top, winner = terms.flatten(1).max(1)
+    block, rest = winner // 512, winner % 512
+    row, c, a = rest // 64, rest // 8 % 8, rest % 8
+    classes = 8 * row[:, None] + torch.stack([a, a ^ c, c], 1)  # (N, 3)
+    is_flipped = torch.arange(3, device=z.device) == block[:, None]
+    rows = torch.arange(len(z), device=z.device)[:, None]
+    sides = pairs.flatten(3, 4)[rows, is_flipped.long(), torch.arange(3, device=z.device), classes].argmax(2)
+    code = signs[2 * classes + sides].flatten(1)  # (N, 24)
+    gain = torch.where(is_flipped.repeat_interleave(8, 1), -z * code, -torch.inf)
+    return code.scatter(1, gain.argmax(1, keepdim=True), -3.0, reduce="multiply"), top
+
+
 def _classes(table: Tensor) -> Tensor:
     """(..., 128) over bytes -> (..., 8, 8) over classes 8·y + q: byte plus complement."""
     return table.unflatten(-1, (8, 8, 2)).sum(-1)
@@ -188,6 +275,8 @@ def _structure_on(device: torch.device) -> dict[str, Tensor]:
     bits = both >> torch.arange(8)[:, None] & 1
     weight, numbers = bits.sum(0), torch.arange(8)
     structure = {"bits": bits.double(), "xor": numbers[:, None] ^ numbers}
+    structure |= {"signs": 1 - 2 * bits.T.float(), "supports": torch.from_numpy(octad_supports().astype(np.int64))}
+    structure["octads"] = torch.zeros(LENGTH, len(structure["supports"])).scatter(0, structure["supports"].T, 1.0)
     structure |= {f"weight_{w}": (weight == w).double() for w in (2, 4, 8)}
     return {name: tensor.to(device) for name, tensor in structure.items()}
 

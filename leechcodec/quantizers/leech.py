@@ -4,6 +4,8 @@ Zhao et al., "Spherical Leech Quantization for Visual Tokenization and Generatio
 196,560 codewords in 24 dimensions, 17.585 bits; no entropy penalty, no commitment loss, nothing learned.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,10 +14,6 @@ from torch import Tensor
 from leechcodec.errors import QuantizerError
 from leechcodec.lattice import leech, torch_kernels
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped
-
-_VALUES = torch.arange(-4.0, 5.0)
-_BASIS = torch.stack([_VALUES / 2, _VALUES.abs() / 2, _VALUES.square() / 8])
-"""f(v) = a·v/2 + b·|v|/2 + d·v²/8 at the nine values v = -4..4, float32 (3, 9)."""
 
 
 class LeechSQ(Quantizer):
@@ -33,7 +31,7 @@ class LeechSQ(Quantizer):
         return torch_kernels.nearest(z)
 
     def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
-        return torch_kernels.best_but(z.float()[:, :, None] * _VALUES.to(z.device), codes)
+        return torch_kernels.runner_up(z, codes)
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """The numbers of docs/lattice.md; the origin, where the code has it, is the last."""
@@ -60,7 +58,7 @@ class LeechSQ(Quantizer):
 
     def score_table(self, params: Tensor) -> Tensor:
         """f_i(v) for v = -4..4 in nats, clamped: (N, 24, 3) -> float32 (N, 24, 9)."""
-        return F.hardtanh(params.float() @ _BASIS.to(params.device), -MAX_SCORE, MAX_SCORE)
+        return F.hardtanh(params.float() @ _basis(params.device), -MAX_SCORE, MAX_SCORE)
 
     def log_partition(self, params: Tensor) -> Tensor:
         return torch_kernels.log_partition(self.score_table(params))
@@ -101,3 +99,10 @@ class LeechBallSQ(LeechSQ):
 
     def log_partition(self, params: Tensor) -> Tensor:
         return F.softplus(super().log_partition(params))
+
+
+@cache
+def _basis(device: torch.device) -> Tensor:
+    """f(v) = a·v/2 + b·|v|/2 + d·v²/8 at the nine values v = -4..4, float32 (3, 9)."""
+    values = torch.arange(-4.0, 5.0)
+    return torch.stack([values / 2, values.abs() / 2, values.square() / 8]).to(device)

@@ -12,10 +12,14 @@ around each token says which of the two z should lean to. It is the exact gradie
 code with probability sigmoid(-margin / τ).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.model import CodecModel, Forward
 
 TEMPERATURE = 0.05
@@ -26,25 +30,44 @@ PITCH = 2
 """One token in PITCH² is replaced at a time, on a grid, so that their surroundings overlap little."""
 
 
-def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, squared_weight: Tensor) -> Tensor:
-    """Expected change of the loss in bits, summed over an image's tokens of one stage drawn at random: (B,).
+@dataclass(frozen=True)
+class Draw:
+    """Which tokens are contested: of one stage those of every PITCH-th row and column from these on."""
+
+    stage: int
+    row: int | Tensor
+    """0..PITCH - 1, or a scalar tensor of it: a recorded step (graph.py) draws anew without being recorded anew."""
+    column: int | Tensor
+
+
+def draw(config: ModelConfig, images: Sequence[int], crop: int) -> Draw:
+    """A stage in proportion to its tokens, and a place on the grid, from torch's global generator.
+
+    images: how many crops are sent each stage. crop: their side in pixels.
+    """
+    tokens = [count * (crop // STRIDES[scale]) ** 2 for count, scale in zip(images, config.stage_scales, strict=True)]
+    stage = int(torch.multinomial(torch.tensor(tokens, dtype=torch.float32), 1))
+    return Draw(stage, *torch.randint(PITCH, (2,)).tolist())
+
+
+def contest_loss(
+    model: CodecModel, x: Tensor, quality: Tensor, out: Forward, squared_weight: Tensor, drawn: Draw
+) -> Tensor:
+    """Expected change of the loss in bits, summed over an image's tokens of the stage drawn: (B,).
 
     x: (B, 3, H, W) in -1..1. out: of the same x and quality. squared_weight: (B,), bits for a squared error of 1 in a
     pixel's mean over channels. Only z receives a gradient.
     """
-    tokens = [float(bits.numel()) for bits in out.token_bits]
-    stage = int(torch.multinomial(torch.tensor(tokens), 1))
-    codes, z = out.codes[stage].detach(), out.z[stage]
-    count, _, height, width = codes.shape
-    row, column = torch.randint(PITCH, (2,)).tolist()
-    chosen = torch.zeros(height, width, dtype=torch.bool, device=x.device)
-    chosen[row::PITCH, column::PITCH] = True
-    chosen = chosen.expand(count, height, width)
+    stage = drawn.stage
+    codes, z = out.codes[stage].detach().permute(0, 2, 3, 1), out.z[stage]
+    count, height, width, dim = codes.shape
+    cells = (_every(drawn.row, height, x.device)[:, None] * width + _every(drawn.column, width, x.device)).reshape(-1)
 
-    first = codes.permute(0, 2, 3, 1)[chosen]
-    second = model.quantizer.runner_up(z.detach()[chosen], first.to(torch.int8)).to(first)
-    replaced = codes.permute(0, 2, 3, 1).clone()
-    replaced[chosen] = second
+    flat_z = z.reshape(count, -1, dim)[:, cells]
+    first = codes.reshape(count, -1, dim)[:, cells]
+    second = model.quantizer.runner_up(flat_z.detach().reshape(-1, dim), first.reshape(-1, dim).to(torch.int8))
+    second = second.to(first).reshape(first.shape)
+    replaced = codes.reshape(count, -1, dim).index_copy(1, cells, second).reshape(codes.shape)
     with torch.no_grad():
         changed = list(out.codes)
         changed[stage] = replaced.permute(0, 3, 1, 2)
@@ -55,11 +78,16 @@ def contest_loss(model: CodecModel, x: Tensor, quality: Tensor, out: Forward, sq
             for new, old in zip(token_bits[stage:], out.token_bits[stage:], strict=True)
         ]
         change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:count, 0]
-    farther = (z[chosen] - second).square().sum(-1) - (z[chosen] - first).square().sum(-1)
+        change = change.reshape(count, -1)[:, cells].clamp(-LIMIT, LIMIT)
+    farther = (flat_z - second).square().sum(-1) - (flat_z - first).square().sum(-1)
     margin = farther / (2 * model.quantizer.norm_squared)
-    loss = torch.sigmoid(-margin / TEMPERATURE) * change[chosen].clamp(-LIMIT, LIMIT)
-    image = chosen.nonzero()[:, 0]
-    return loss.new_zeros(len(x)).index_add(0, image, loss) * PITCH**2
+    loss = (torch.sigmoid(-margin / TEMPERATURE) * change).sum(1) * PITCH**2
+    return F.pad(loss, (0, len(x) - count))
+
+
+def _every(start: int | Tensor, size: int, device: torch.device) -> Tensor:
+    """Every PITCH-th of so many rows from one on, the last where there would be none: int64 (n,)."""
+    return (torch.arange(0, size, PITCH, device=device) + start).clamp(max=size - 1)
 
 
 def around(pixels: Tensor, tokens: list[Tensor], height: int) -> Tensor:

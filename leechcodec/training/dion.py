@@ -71,11 +71,11 @@ class Dion(Optimizer):
                     buffer = state["momentum"] + grad
                     buffers.append(buffer.mT if tall else buffer)
                     bases.append(state["basis"])
-                found = power_step(torch.stack(buffers), torch.stack(bases), group["momentum"])
-                for (p, _), direction, rest, basis in zip(items, *found):
+                directions, rests, bases = power_step(torch.stack(buffers), torch.stack(bases), group["momentum"])
+                for (p, _), rest, basis in zip(items, rests, bases):
                     self.state[p]["momentum"].copy_(rest.mT if tall else rest)
                     self.state[p]["basis"].copy_(basis)
-                    move(p, direction.mT if tall else direction, group)
+                move([p for p, _ in items], directions.mT if tall else directions, group)
 
 
 def first_basis(columns: int, rank: int) -> Tensor:

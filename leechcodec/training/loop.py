@@ -25,6 +25,7 @@ from leechcodec.training.dion import Dion
 from leechcodec.training.grow import load_grown
 from leechcodec.training.muon import Muon
 from leechcodec.training.objective import Objective
+from leechcodec.training.recorded import RecordedPasses, recordable
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.training.validation import validate
@@ -53,6 +54,11 @@ def stratified_quality(count: int, generator: torch.Generator, low: float = 1.0,
     return (low + (high - low) * steps / count).flip(0)
 
 
+def strata_middles(count: int, low: float = 1.0, high: float = 100.0) -> Tensor:
+    """The dial values (count,) in the middle of :func:`stratified_quality`'s strata."""
+    return (low + (high - low) * (torch.arange(count) + 0.5) / count).flip(0)
+
+
 def optimizer_of(settings: TrainingConfig, matrices: list[nn.Parameter]) -> torch.optim.Optimizer:
     """The settings' optimizer for matrices."""
     options = {"lr": settings.muon_lr, "weight_decay": settings.weight_decay}
@@ -68,6 +74,7 @@ def train(
     *,
     resume: bool = False,
     steps: int | None = None,
+    minutes: float | None = None,
     threads: int | None = None,
     device: str = "cpu",
     init: Path | None = None,
@@ -76,11 +83,12 @@ def train(
 ) -> None:
     """Train the model of a config file.
 
-    data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's
-    checkpoint. steps: stop (and plan the decay) there instead of at the config's number. init: a checkpoint whose
-    averaged weights are the start, or a released model's folder; it may have fewer token stages and another dial
-    (grow.py). lpips_weights, vf_weights: what a config with lpips or vf_weight needs (objective.py). Raises
-    ConfigError, ModelError and TrainingError.
+    data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's checkpoint.
+    steps: stop (and plan the decay) there instead of at the config's number. minutes: stop (and plan the decay) after
+    so many of training in all, whatever the number of steps. init: a checkpoint whose averaged weights are the start,
+    or a released model's folder; it may have fewer token stages and another dial (grow.py). lpips_weights,
+    vf_weights: what a config with lpips or vf_weight needs (objective.py). Raises ConfigError, ModelError and
+    TrainingError.
     """
     config, settings = load_settings(config_path)
     if steps is not None:
@@ -131,17 +139,37 @@ def train(
         model.calibrate(x, stratified_quality(settings.batch, generator, *settings.dial).to(device))
     # Wrapped last: it hands rank 0's weights to all.
     parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if world > 1 else model
+    passes = None
+    if world == 1 and recordable(objective, torch.device(device)):
+        passes = RecordedPasses(objective, model, strata_middles(settings.batch, *settings.dial))
     skips, last_save, started = 0, time.monotonic(), time.monotonic() - seconds
-    progress = tqdm(total=settings.steps, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
+    total = settings.steps if minutes is None else None
+    progress = tqdm(total=total, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
 
-    while step < settings.steps:
-        factor = settings.rate_factor(step)
+    def share_done() -> float:
+        """Of the run, 0..1. Where a clock says it, rank 0's."""
+        if minutes is None:
+            return step / settings.steps
+        elapsed = torch.tensor(time.monotonic() - started, dtype=torch.float64)
+        if world > 1:
+            elapsed = elapsed.to(device)
+            dist.broadcast(elapsed, 0)
+        return min(1.0, elapsed.item() / (60 * minutes))
+
+    done = share_done()
+    while done < 1:
+        factor = settings.rate_factor(step, done)
         for group in (group for optimizer in optimizers.values() for group in optimizer.param_groups):
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
         batch = crops(settings.batch, settings.crop)
         quality = stratified_quality(settings.batch, generator, *settings.dial).to(device)
-        outcome = objective(parallel, batch, quality, step)
-        outcome.backward()
+        if passes is not None:
+            outcome = passes(batch, quality)
+        else:
+            for optimizer in optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            outcome = objective(parallel, batch, quality, step)
+            outcome.backward()
         objective.average_gradients(world)
         norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         # Means over all processes, so that they decide alike: to step or to skip.
@@ -152,7 +180,7 @@ def train(
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
             for optimizer in optimizers.values():
                 optimizer.step()
-            model.quantizer.after_step(step / settings.steps)
+            model.quantizer.after_step(step / settings.steps if minutes is None else done)
             _update_ema(ema, model, min(settings.ema, (step + 1) / (step + 10)))
             mean_loss = value if mean_loss is None else 0.98 * mean_loss + 0.02 * value
             skips = 0
@@ -166,9 +194,8 @@ def train(
             )
             if skips > MAX_SKIPS:
                 raise TrainingError(f"diverged: {skips} steps skipped in a row at step {step}")
-        for optimizer in optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
         progress.update()
+        done = share_done()
 
         if main and step % 50 == 0:
             elapsed = time.monotonic() - started
@@ -184,11 +211,11 @@ def train(
             }
             log_row(out, row | {name: round(value.item(), 4) for name, value in outcome.terms.items()})
             progress.set_postfix(loss=f"{mean_loss:.3f}", bpp=row["bpp"], psnr=row["psnr"])
-        if main and (step % settings.validation_every == 0 or step == settings.steps) and validation:
+        if main and (step % settings.validation_every == 0 or done == 1) and validation:
             with _swapped(model, ema):
                 log_row(out, {"step": step, "validation": validate(model, validation, settings)})
         due = time.monotonic() - last_save > 60 * settings.checkpoint_minutes
-        if main and (due or step == settings.steps):
+        if main and (due or done == 1):
             elapsed = time.monotonic() - started
             save_checkpoint(
                 path, config, model, ema, optimizers, generator, step, elapsed, mean_loss, objective.trained

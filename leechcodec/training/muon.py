@@ -42,16 +42,15 @@ class Muon(Optimizer):
     def step(self, closure=None) -> None:
         for group in self.param_groups:
             for items in by_shape(group["params"]).values():
-                updates = []
-                for p, grad in items:
-                    state = self.state[p]
-                    if not state:
-                        state["momentum"] = torch.zeros_like(grad)
-                    state["momentum"].lerp_(grad, 1 - group["momentum"])
-                    updates.append(grad.lerp(state["momentum"], group["momentum"]))
-                directions = orthonormalize(torch.stack(updates), group["steps"])
-                for (p, _), direction in zip(items, directions):
-                    move(p, direction, group)
+                momenta, grads = [self._momentum(p, grad) for p, grad in items], [grad for _, grad in items]
+                torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+                updates = torch._foreach_lerp(grads, momenta, group["momentum"])
+                move([p for p, _ in items], orthonormalize(torch.stack(updates), group["steps"]), group)
+
+    def _momentum(self, p: nn.Parameter, grad: Tensor) -> Tensor:
+        if not self.state[p]:
+            self.state[p]["momentum"] = torch.zeros_like(grad)
+        return self.state[p]["momentum"]
 
 
 def by_shape(params: Iterable[nn.Parameter]) -> dict[torch.Size, list[tuple[nn.Parameter, Tensor]]]:
@@ -64,8 +63,9 @@ def by_shape(params: Iterable[nn.Parameter]) -> dict[torch.Size, list[tuple[nn.P
     return shapes
 
 
-def move(p: nn.Parameter, direction: Tensor, group: dict) -> None:
-    """Weight decay, then a step against a direction (rows, columns) whose singular values are about 1."""
-    size = 0.2 * max(direction.shape) ** 0.5
-    p.mul_(1 - group["lr"] * group["weight_decay"])
-    p.add_(direction.reshape(p.shape).to(p.dtype), alpha=-group["lr"] * size)
+def move(params: list[nn.Parameter], directions: Tensor, group: dict) -> None:
+    """Weight decay, then a step against directions (N, rows, columns) whose singular values are about 1."""
+    size = 0.2 * max(directions.shape[1:]) ** 0.5
+    torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+    steps = [direction.reshape(p.shape) for p, direction in zip(params, directions.to(params[0].dtype))]
+    torch._foreach_add_(params, steps, alpha=-group["lr"] * size)

@@ -7,6 +7,8 @@ x ─▶ model ─┬─▶ x̂ ─────────▶ squared error, MS
 Whatever has weight zero in the settings is neither built nor computed.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +18,10 @@ from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
-from leechcodec.model import Forward
+from leechcodec.model import CodecModel, Forward
 from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.alignment import Alignment
-from leechcodec.training.contest import contest_loss
+from leechcodec.training.contest import Draw, contest_loss, draw
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.settings import TrainingConfig
 
@@ -74,6 +76,7 @@ class Objective:
         device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.settings = config, settings
+        self._log_range = math.log(config.lmbda_max / config.lmbda_min)
         self.trained = nn.ModuleDict()
         """Networks trained beside the model, kept in checkpoints."""
         with torch.random.fork_rng():
@@ -103,10 +106,24 @@ class Objective:
         """Of the networks beside the model."""
         return all(bool(torch.isfinite(parameter.grad).all()) for parameter in self.trained.parameters())
 
-    def __call__(self, model: nn.Module, batch: Tensor, quality: Tensor, step: int) -> BatchLoss:
+    def __call__(
+        self,
+        model: nn.Module,
+        batch: Tensor,
+        quality: Tensor,
+        step: int,
+        images: Sequence[int] | None = None,
+        drawn: Draw | None = None,
+    ) -> BatchLoss:
         """model: a CodecModel, or one wrapped for several devices. batch: uint8 (B, 3, H, W). quality: (B,), not
-        rising. step: of the run, 0 for the first."""
+        rising. step: of the run, 0 for the first. images, drawn: how many are sent each stage, and which tokens are
+        contested; asked of the qualities and drawn where not given, which waits for the device."""
         settings = self.settings
+        bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        if images is None:
+            images = bare.images_sent(quality)
+        if drawn is None and settings.contest:
+            drawn = draw(self.config, images, batch.shape[2])
         x = batch.float() / 127.5 - 1
         with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
             out = model(
@@ -114,12 +131,13 @@ class Objective:
                 quality,
                 settings.rate_tokens,
                 settings.entropy_weight > 0,
+                images,
             )
         x_hat, terms = out.x_hat.float(), {}
         mse = (x_hat - x).square().mean((1, 2, 3)) / 4
         pixels = x.shape[2] * x.shape[3]
         bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
-        lmbda = torch.tensor([self.config.lmbda(q) for q in quality.tolist()], device=x.device)
+        lmbda = (self.config.lmbda_min * (self._log_range * (quality.double() - 1) / 99).exp()).float()
         weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
         squared, rate = 255**2 * mse, settings.rate_weight(step) * bpp
         distortion = self._distortion(x, x_hat, squared, terms)
@@ -127,7 +145,7 @@ class Objective:
             distortion = distortion - settings.adversarial * PER_LPIPS * self._verdict(x_hat)
         losses = lmbda * distortion + rate + commitment
         if settings.contest:
-            losses = losses + settings.contest * self._contest(model, x, quality, out, lmbda) / pixels
+            losses = losses + settings.contest * self._contest(bare, x, quality, out, lmbda, drawn) / pixels
         loss = (weight * losses).mean()
         codec_loss = (weight * (lmbda * squared + rate)).mean().detach()
         loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
@@ -166,11 +184,12 @@ class Objective:
         discriminator.requires_grad_(True)
         return verdict
 
-    def _contest(self, model: nn.Module, x: Tensor, quality: Tensor, out: Forward, lmbda: Tensor) -> Tensor:
-        bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-        squared_weight = self.settings.squared_share * lmbda * 255**2 / 4
+    def _contest(
+        self, model: CodecModel, x: Tensor, quality: Tensor, out: Forward, lmbda: Tensor, drawn: Draw
+    ) -> Tensor:
+        weight = self.settings.squared_share * lmbda * 255**2 / 4
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            return contest_loss(bare, x.contiguous(memory_format=torch.channels_last), quality, out, squared_weight)
+            return contest_loss(model, x.contiguous(memory_format=torch.channels_last), quality, out, weight, drawn)
 
 
 def _given(weights: Path | None, setting: str, option: str) -> Path:

@@ -113,11 +113,14 @@ class TrainingConfig:
         """Weight of the rate term at a step."""
         return self.rate_start + (1 - self.rate_start) * min(1.0, step / max(1, self.rate_warmup))
 
-    def rate_factor(self, step: int) -> float:
-        """Learning rate at a step as a share of its peak: linear warm-up, plateau, linear decay."""
-        decay_steps = max(1.0, self.decay * self.steps)
-        remaining = (self.steps - step) / decay_steps
-        return min(1.0, (step + 1) / max(1, self.warmup), max(0.05, 0.05 + 0.95 * remaining))
+    def rate_factor(self, step: int, done: float | None = None) -> float:
+        """Learning rate at a step as a share of its peak: linear warm-up, plateau, linear decay.
+
+        done: share of the run that is done; of the steps where not given.
+        """
+        remaining = 1 - (step / self.steps if done is None else done)
+        decayed = 0.05 + 0.95 * remaining / max(self.decay, 1 / self.steps)
+        return min(1.0, (step + 1) / max(1, self.warmup), max(0.05, decayed))
 
 
 def load_settings(path: Path) -> tuple[ModelConfig, TrainingConfig]:

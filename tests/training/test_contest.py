@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from leechcodec.training.contest import around, contest_loss
+from leechcodec.training.contest import around, contest_loss, draw
 from tests.tiny import tiny_model
 
 
@@ -9,7 +9,8 @@ def contest(model, x, quality, seed=0):
     out = model(x, quality)
     weight = torch.tensor([model.config.lmbda(q) * 255**2 / 4 for q in quality.tolist()])
     torch.manual_seed(seed)
-    return out, contest_loss(model, x, quality, out, weight)
+    drawn = draw(model.config, model.images_sent(quality), x.shape[2])
+    return out, contest_loss(model, x, quality, out, weight, drawn)
 
 
 @pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])

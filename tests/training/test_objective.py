@@ -7,7 +7,7 @@ from torch import nn
 
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
-from leechcodec.training.contest import contest_loss
+from leechcodec.training.contest import contest_loss, draw
 from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
 from leechcodec.training.settings import TrainingConfig
 from tests.lab.lab_files import lpips_weights
@@ -43,6 +43,7 @@ def outcome_of(model, batch, step=5, objective=None, **settings):
 def plain(model, batch, settings, step):
     """The loss without options, written out; with a share for MS-SSIM, commitment and contests where they are on."""
     torch.manual_seed(11)
+    drawn = draw(model.config, model.images_sent(batch[1]), 64) if settings.contest else None
     x = batch[0].float() / 127.5 - 1
     out = model(x.contiguous(memory_format=torch.channels_last), batch[1], settings.rate_tokens)
     mse = (out.x_hat.float() - x).square().mean((1, 2, 3)) / 4
@@ -56,7 +57,7 @@ def plain(model, batch, settings, step):
     losses = lmbda * distortion + settings.rate_weight(step) * bpp + settings.commitment * out.commitment / 64**2
     if settings.contest:
         squared_weight = (1 - settings.similarity) * lmbda * 255**2 / 4
-        losses = losses + settings.contest * contest_loss(model, x, batch[1], out, squared_weight) / 64**2
+        losses = losses + settings.contest * contest_loss(model, x, batch[1], out, squared_weight, drawn) / 64**2
     loss = (weight * losses).mean() + settings.entropy_weight * out.entropy_loss + out.codebook_loss
     return loss, out, lmbda, weight
 

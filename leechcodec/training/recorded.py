@@ -1,0 +1,86 @@
+"""A training step's two passes as CUDA graphs: recorded once, then played without a word from Python.
+
+    batch, quality, place of the contest ─▶ fixed tensors ─▶ graph of the drawn stage ─▶ gradients, figures
+
+On a GPU the thousands of small kernels of a step take less time than Python takes to start them. What changes from step
+to step lies in fixed tensors; what would change the kernels is fixed: how many images are sent each stage (those of the
+strata's middles, objective.py's qualities being spread evenly), and for each stage that contests may be about there is
+a graph of its own, recorded when it is first drawn.
+"""
+
+import torch
+from torch import Tensor
+
+from leechcodec.model import CodecModel
+from leechcodec.training.contest import Draw, draw
+from leechcodec.training.objective import BatchLoss, Objective
+
+WARM_UP = 2
+"""Steps before the first recording: libraries choose their kernels and tables are filled."""
+
+
+def recordable(objective: Objective, device: torch.device) -> bool:
+    """Whether steps of this objective can be recorded: on a CUDA device, no network trained beside the model, the rate
+    at full weight from the first step."""
+    return device.type == "cuda" and not objective.trained and objective.settings.rate_weight(0) == 1
+
+
+class RecordedPasses:
+    """Forward and backward pass of a batch. Gradients are left in the parameters, where they are zeroed first."""
+
+    def __init__(self, objective: Objective, model: CodecModel, quality: Tensor) -> None:
+        """quality: (B,), the middle of each image's stratum, not rising."""
+        settings = objective.settings
+        self.objective, self.model, self.images = objective, model, model.images_sent(quality)
+        device = next(model.parameters()).device
+        self.batch = torch.zeros(settings.batch, 3, settings.crop, settings.crop, dtype=torch.uint8, device=device)
+        self.quality = quality.to(device)
+        self.place = torch.zeros(2, dtype=torch.int64, device=device)
+        self.graphs: dict[int | None, tuple[torch.cuda.CUDAGraph, BatchLoss]] = {}
+        self.pool = torch.cuda.graph_pool_handle()
+        self.gradients: list[Tensor] = []
+
+    def __call__(self, batch: Tensor, quality: Tensor) -> BatchLoss:
+        """batch: uint8 (B, 3, crop, crop). quality: (B,). The figures are overwritten by the next call."""
+        self.batch.copy_(batch)
+        self.quality.copy_(quality)
+        drawn = None
+        if self.objective.settings.contest:
+            drawn = draw(self.objective.config, self.images, batch.shape[2])
+            self.place.copy_(torch.tensor([drawn.row, drawn.column]))
+        stage = drawn and drawn.stage
+        if stage not in self.graphs:
+            self.graphs[stage] = self._record(stage)
+        graph, outcome = self.graphs[stage]
+        graph.replay()
+        return outcome
+
+    def _record(self, stage: int | None) -> tuple[torch.cuda.CUDAGraph, BatchLoss]:
+        drawn = None if stage is None else Draw(stage, *self.place)
+        if not self.graphs:
+            self._warm_up(drawn)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            outcome = self._passes(drawn)
+        return graph, outcome
+
+    def _warm_up(self, drawn: Draw | None) -> None:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self.model.zero_grad(set_to_none=True)
+            for _ in range(WARM_UP):
+                self._passes(drawn)
+        torch.cuda.current_stream().wait_stream(stream)
+        reached = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        for parameter in reached:
+            parameter.grad = torch.zeros_like(parameter)
+        self.gradients = [parameter.grad for parameter in reached]
+
+    def _passes(self, drawn: Draw | None) -> BatchLoss:
+        if self.gradients:
+            torch._foreach_zero_(self.gradients)
+        outcome = self.objective(self.model, self.batch, self.quality, 0, self.images, drawn)
+        outcome.backward()
+        outcome.loss = outcome.loss.detach()
+        return outcome
