@@ -1,6 +1,6 @@
-"""The log-sum-exp over the codebook as one CUDA kernel: summation.cu, compiled on first use.
+"""The nearest codeword and the log-sum-exp over the codebook as CUDA kernels: kernels.cu, compiled on first use.
 
-It needs a torch that can compile kernels (NVRTC, which torch's CUDA builds bring along); :func:`available` says whether
+They need a torch that can compile kernels (NVRTC, which its CUDA builds bring along); :func:`available` says whether
 it does. torch_kernels.py holds the same in torch operations, for every other device and as the reference.
 """
 
@@ -13,14 +13,22 @@ from torch import Tensor
 
 from leechcodec.lattice.structure import turyn
 
-SOURCE = Path(__file__).with_name("summation.cu")
+SOURCE = Path(__file__).with_name("kernels.cu")
 THREADS = 64
 """A token's: as many as a block has classes."""
 
 
 def available(device: torch.device) -> bool:
-    """Whether :func:`log_partition_and_marginals` works for tensors of this device."""
+    """Whether the kernels can be had for tensors of this device."""
     return device.type == "cuda" and torch.version.hip is None and hasattr(torch.cuda, "_compile_kernel")
+
+
+def nearest(z: Tensor) -> Tensor:
+    """As maximum.py's: float32 (N, 24) on a CUDA device -> int8 (N, 24). Rows are not checked."""
+    z = z.contiguous()
+    codes = torch.empty(z.shape, dtype=torch.int8, device=z.device)
+    _launch("nearest", z, codes)
+    return codes
 
 
 def log_partition_and_marginals(scores: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -28,19 +36,23 @@ def log_partition_and_marginals(scores: Tensor, wanted: bool) -> tuple[Tensor, T
     scores = scores.contiguous()
     values = torch.empty(len(scores), dtype=torch.float64, device=scores.device)
     marginals = torch.empty_like(scores) if wanted else None
-    if len(scores):
-        _kernel(scores.device)(
-            grid=(len(scores), 1, 1),
-            block=(THREADS, 1, 1),
-            args=[scores, _tables(scores.device), values, scores if marginals is None else marginals, int(wanted)],
-        )
+    _launch("log_partition", scores, values, scores if marginals is None else marginals, int(wanted))
     return values, marginals
 
 
+def _launch(name: str, tokens: Tensor, *args: Tensor | int) -> None:
+    if len(tokens):
+        arguments = [tokens, _tables(tokens.device), *args]
+        _kernel(name, tokens.device)(grid=(len(tokens), 1, 1), block=(THREADS, 1, 1), args=arguments)
+
+
 def tables() -> np.ndarray:
-    """summation.cu's struct Turyn, uint8 (n,)."""
-    names = ("halves", "octad_halves", "partners", "partner_classes", "twos", "fours")
-    return np.concatenate([getattr(turyn(), name).ravel() for name in names])
+    """kernels.cu's struct Turyn, uint8 (n,)."""
+    names = ("halves", "octad_halves", "partners", "partner_classes", "twos", "fours", "byte", "supports")
+    bytes_ = np.concatenate([getattr(turyn(), name).astype(np.uint8).ravel() for name in names])
+    padded = np.zeros(-(-len(bytes_) // 64) * 64, dtype=np.uint8)
+    padded[: len(bytes_)] = bytes_
+    return np.concatenate([padded, turyn().groups.astype("<i2").ravel().view(np.uint8)])
 
 
 @cache
@@ -49,6 +61,6 @@ def _tables(device: torch.device) -> Tensor:
 
 
 @cache
-def _kernel(device: torch.device):
+def _kernel(name: str, device: torch.device):
     with torch.cuda.device(device):
-        return torch.cuda._compile_kernel(SOURCE.read_text(), "log_partition")
+        return torch.cuda._compile_kernel(SOURCE.read_text(), name)

@@ -1,9 +1,8 @@
 """The codebook's computations on tensors: the numba kernels on the CPU, torch operations on other devices.
 
 Off the CPU the nearest codeword and the log-sum-exp are kernels.py's structure in torch operations
-(:func:`nearest_torch`, :func:`log_partition_torch`), the latter one CUDA kernel where that can be had
-(cuda_kernels.py), and the second nearest is a matrix product with the codebook. All work through bounded chunks, and
-none waits for the device.
+(:func:`nearest_torch`, :func:`log_partition_torch`), or CUDA kernels where those can be had (cuda_kernels.py), and the
+second nearest is a matrix product with the codebook. All work through bounded chunks, and none waits for the device.
 """
 
 import os
@@ -38,7 +37,7 @@ def nearest(z: Tensor) -> Tensor:
     z = z.detach().float()
     if z.device.type == "cpu":
         return torch.from_numpy(np.concatenate(_on_threads(kernels.nearest, z.numpy())))
-    return nearest_torch(z)
+    return cuda_kernels.nearest(z) if cuda_kernels.available(z.device) else nearest_torch(z)
 
 
 def nearest_torch(z: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from leechcodec.training.dion import Dion
 from leechcodec.training.grow import load_grown
 from leechcodec.training.muon import Muon
 from leechcodec.training.objective import Objective
-from leechcodec.training.recorded import RecordedPasses, recordable
+from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.training.validation import validate
@@ -139,9 +139,12 @@ def train(
         model.calibrate(x, stratified_quality(settings.batch, generator, *settings.dial).to(device))
     # Wrapped last: it hands rank 0's weights to all.
     parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if world > 1 else model
-    passes = None
+    passes = update = None
+    groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
     if world == 1 and recordable(objective, torch.device(device)):
         passes = RecordedPasses(objective, model, strata_middles(settings.batch, *settings.dial))
+        update = RecordedUpdate(list(optimizers.values()), torch.device(device))
     skips, last_save, started = 0, time.monotonic(), time.monotonic() - seconds
     total = settings.steps if minutes is None else None
     progress = tqdm(total=total, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
@@ -159,8 +162,11 @@ def train(
     done = share_done()
     while done < 1:
         factor = settings.rate_factor(step, done)
-        for group in (group for optimizer in optimizers.values() for group in optimizer.param_groups):
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+        for group, rate in zip(groups, rates):
+            if update is None:
+                group["lr"] = rate * factor
+            else:
+                group["lr"].fill_(rate * factor)
         batch = crops(settings.batch, settings.crop)
         quality = stratified_quality(settings.batch, generator, *settings.dial).to(device)
         if passes is not None:
@@ -178,8 +184,11 @@ def train(
         step += 1
         usable = math.isfinite(loss) and bool(torch.isfinite(norm)) and objective.gradients_are_finite()
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
-            for optimizer in optimizers.values():
-                optimizer.step()
+            if update is not None:
+                update()
+            else:
+                for optimizer in optimizers.values():
+                    optimizer.step()
             model.quantizer.after_step(step / settings.steps if minutes is None else done)
             _update_ema(ema, model, min(settings.ema, (step + 1) / (step + 10)))
             mean_loss = value if mean_loss is None else 0.98 * mean_loss + 0.02 * value

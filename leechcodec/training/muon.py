@@ -26,7 +26,8 @@ def orthonormalize(matrices: Tensor, steps: int = 5) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     return x.mT if transposed else x
 
 
@@ -65,7 +66,6 @@ def by_shape(params: Iterable[nn.Parameter]) -> dict[torch.Size, list[tuple[nn.P
 
 def move(params: list[nn.Parameter], directions: Tensor, group: dict) -> None:
     """Weight decay, then a step against directions (N, rows, columns) whose singular values are about 1."""
-    size = 0.2 * max(directions.shape[1:]) ** 0.5
+    steps = directions.to(params[0].dtype) * (group["lr"] * (0.2 * max(directions.shape[1:]) ** 0.5))
     torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-    steps = [direction.reshape(p.shape) for p, direction in zip(params, directions.to(params[0].dtype))]
-    torch._foreach_add_(params, steps, alpha=-group["lr"] * size)
+    torch._foreach_sub_(params, [step.reshape(p.shape) for p, step in zip(params, steps)])

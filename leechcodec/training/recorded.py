@@ -1,6 +1,7 @@
-"""A training step's two passes as CUDA graphs: recorded once, then played without a word from Python.
+"""A training step as CUDA graphs: recorded once, then played without a word from Python.
 
     batch, quality, place of the contest ─▶ fixed tensors ─▶ graph of the drawn stage ─▶ gradients, figures
+                                   rates of learning ─▶ fixed tensors ─▶ graph of the optimizers ─▶ parameters
 
 On a GPU the thousands of small kernels of a step take less time than Python takes to start them. What changes from step
 to step lies in fixed tensors; what would change the kernels is fixed: how many images are sent each stage (those of the
@@ -8,15 +9,18 @@ strata's middles, objective.py's qualities being spread evenly), and for each st
 a graph of its own, recorded when it is first drawn.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from leechcodec.model import CodecModel
 from leechcodec.training.contest import Draw, draw
 from leechcodec.training.objective import BatchLoss, Objective
 
 WARM_UP = 2
-"""Steps before the first recording: libraries choose their kernels and tables are filled."""
+"""Times that something runs before it is recorded: libraries choose their kernels, tables and states are filled."""
 
 
 def recordable(objective: Objective, device: torch.device) -> bool:
@@ -84,3 +88,33 @@ class RecordedPasses:
         outcome.backward()
         outcome.loss = outcome.loss.detach()
         return outcome
+
+
+class RecordedUpdate:
+    """A step of optimizers. Their rates become tensors, and AdamW counts its steps on the device."""
+
+    def __init__(self, optimizers: Sequence[Optimizer], device: torch.device) -> None:
+        self.optimizers, self.graph, self.calls = optimizers, None, 0
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group in groups:
+            group["lr"] = torch.tensor(float(group["lr"]), device=device)
+            if "capturable" in group:
+                group["capturable"] = True
+        for optimizer in optimizers:
+            for state in optimizer.state.values():
+                state.update({key: value.to(device) for key, value in state.items()})
+
+    def __call__(self) -> None:
+        if self.graph is None and self.calls == WARM_UP:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self._step()
+        self.calls += 1
+        if self.graph is None:
+            self._step()
+        else:
+            self.graph.replay()
+
+    def _step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()

@@ -1,13 +1,16 @@
-// Log-sum-exp of separable scores over the codebook, with its gradient, on a GPU: summation.py with one token a block of
-// threads. The threads share out the classes where summation.py loops over them; everything is float64.
+// The nearest codeword (maximum.py) and the log-sum-exp over the codebook with its gradient (summation.py) on a GPU, with
+// one token a block of threads: the threads share out the classes that the lane loops there run over.
 //
-//   exp(scores) ─▶ take_out_zero ─▶ grow ─▶ fold ─▶ combine ─▶ add_up, pairs ─▶ value
-//                                   ungrow ◀─ unfold ◀─┘                        ─▶ marginals
+//   z ─▶ byte_maxima ─▶ scores of 64 triples, 108 groups of octads, the pairs ─▶ best of all ─▶ code
+//
+//   exp(scores) ─▶ take_out_zero ─▶ grow ─▶ fold ─▶ combine ─▶ add_up, pairs ─▶ value             float64 throughout
+//                                   ungrow ◀─ unfold ◀─┘                     ─▶ marginals
 //
 // Compiled for one thread on a processor (HOST) it is the same program, which is how the tests run it.
 
 #ifdef HOST
 #include <cmath>
+using namespace std;
 #define DEVICE static
 #define SYNC()
 #define FIRST 0
@@ -24,8 +27,181 @@ enum { P, F, E, O };
 
 struct Turyn {  // structure.py's tables, one behind the other
     unsigned char halves[64][2][2], octad_halves[64][2][2], partners[16][8], partner_classes[2][2][16][8];
-    unsigned char twos[8][4], fours[8][4];
+    unsigned char twos[8][4], fours[8][4], byte[64], supports[759][8];
+    unsigned char padding[8];  // to a multiple of 64
+    short groups[108][8];
 };
+
+// --- Nearest codeword ------------------------------------------------------------------------------------------------
+
+#define LOWEST (-3e38f)
+#define CANDIDATES 173  // 64 triples' third classes, 108 groups of octads, the pairs
+
+struct Search {
+    float z[24], table[3][4][64], top[CANDIDATES];
+    int winner[CANDIDATES];
+};
+
+DEVICE void load_direction(Search& s, const float* z) {  // to unit maximum, so that no sum leaves float32's range
+    float largest = 0;
+    for (int i = 0; i < 24; i++) largest = fmaxf(largest, fabsf(z[i]));
+    EACH(i, 24) s.z[i] = (float)(z[i] / (double)largest);
+}
+
+DEVICE void byte_maxima(Search& s, const Turyn& turyn) {  // of each class: P, F of both its bytes, E, O of those in octads
+    EACH(item, 192) {
+        int j = item / 64, k = item % 64;
+        float p = LOWEST, f = LOWEST, e = LOWEST, o = LOWEST;
+        for (int side = 0; side < 2; side++) {
+            int byte = turyn.byte[k] ^ (side ? 255 : 0), weight = 0, odd = 0;
+            float sum = 0, gain = LOWEST, size = 0, least = -LOWEST;
+            for (int t = 0; t < 8; t++) {
+                float z = s.z[8 * j + t];
+                if (byte >> t & 1) {
+                    sum -= z, gain = fmaxf(gain, z), weight++, odd ^= z < 0;
+                    size += fabsf(z), least = fminf(least, fabsf(z));
+                } else
+                    sum += z, gain = fmaxf(gain, -z);
+            }
+            p = fmaxf(p, sum), f = fmaxf(f, sum + 4 * gain);
+            if (weight == 2 || weight == 4 || weight == 8) {
+                e = fmaxf(e, 2 * size - (odd ? 4 * least : 0)), o = fmaxf(o, 2 * size - (odd ? 0 : 4 * least));
+            }
+        }
+        s.table[j][P][k] = p, s.table[j][F][k] = f, s.table[j][E][k] = e, s.table[j][O][k] = o;
+    }
+}
+
+DEVICE float best_triple(Search& s, int k) {  // class 3, by the third block's class
+    float(&x)[4][64] = s.table[0], (&y)[4][64] = s.table[1], (&z)[4][64] = s.table[2];
+    float p = LOWEST, f = LOWEST;
+    for (int a = 0; a < 8; a++) {
+        int m = (k & 56) + a, n = (k & 56) + (a ^ (k & 7));
+        p = fmaxf(p, x[P][m] + y[P][n]), f = fmaxf(f, fmaxf(x[P][m] + y[F][n], x[F][m] + y[P][n]));
+    }
+    return fmaxf(p + z[F][k], f + z[P][k]);
+}
+
+DEVICE float both(const float (&x)[4][64], int a, const float (&y)[4][64], int b, int odd) {  // two bytes, given parity
+    return odd ? fmaxf(x[E][a] + y[O][b], x[O][a] + y[E][b]) : fmaxf(x[E][a] + y[E][b], x[O][a] + y[O][b]);
+}
+
+DEVICE float best_octad(Search& s, const Turyn& turyn, int group) {  // class 2, by the row of Turyn.groups
+    if (group >= 105) return s.table[group - 105][E][0];
+    if (group >= 84) {
+        int q = (group - 84) / 3 + 1, j = (group - 84) % 3;
+        return both(s.table[(j + 1) % 3], q, s.table[(j + 2) % 3], q, 0);
+    }
+    int y = group / 12 + 1, j = group % 12 / 4, four = turyn.fours[y][group % 4];
+    float e = LOWEST, o = LOWEST;
+    for (int m = 0; m < 4; m++) {
+        int a = 8 * y + turyn.twos[y][m], b = 8 * y + (turyn.twos[y][m] ^ four);
+        e = fmaxf(e, both(s.table[(j + 1) % 3], a, s.table[(j + 2) % 3], b, 0));
+        o = fmaxf(o, both(s.table[(j + 1) % 3], a, s.table[(j + 2) % 3], b, 1));
+    }
+    return fmaxf(e + s.table[j][E][8 * y + four], o + s.table[j][O][8 * y + four]);
+}
+
+DEVICE void write_pair(Search& s, signed char* code) {  // class 1: where |z| is largest and second largest
+    int first = 0, second = -1;
+    for (int i = 1; i < 24; i++)
+        if (fabsf(s.z[i]) > fabsf(s.z[first]))
+            second = first, first = i;
+        else if (second < 0 || fabsf(s.z[i]) > fabsf(s.z[second]))
+            second = i;
+    for (int i = 0; i < 24; i++) code[i] = i != first && i != second ? 0 : s.z[i] < 0 ? -4 : 4;
+}
+
+DEVICE void write_octad(Search& s, const Turyn& turyn, int group, signed char* code) {
+    float top = LOWEST;
+    int octad = 0, changed = -1;
+    for (int n = 0; n < 8 && turyn.groups[group][n] >= 0; n++) {
+        const unsigned char* support = turyn.supports[turyn.groups[group][n]];
+        float size = 0, least = -LOWEST;
+        int cheapest = 0, odd = 0;
+        for (int t = 0; t < 8; t++) {
+            float z = s.z[support[t]];
+            size += fabsf(z), odd ^= z < 0;
+            if (fabsf(z) < least) least = fabsf(z), cheapest = support[t];
+        }
+        float score = 2 * size - (odd ? 4 * least : 0);
+        if (score > top) top = score, octad = turyn.groups[group][n], changed = odd ? cheapest : -1;
+    }
+    for (int i = 0; i < 24; i++) code[i] = 0;
+    for (int t = 0; t < 8; t++) {
+        int i = turyn.supports[octad][t];
+        code[i] = (s.z[i] < 0) != (i == changed) ? -2 : 2;
+    }
+}
+
+DEVICE void write_triple(Search& s, const Turyn& turyn, int k, signed char* code) {
+    float top = LOWEST;
+    int a = 0, flipped = 0, row = k & 56, c = k & 7;
+    for (int q = 0; q < 8; q++) {
+        int classes[3] = {row + q, row + (q ^ c), k};
+        for (int j = 0; j < 3; j++) {
+            float score = 0;
+            for (int i = 0; i < 3; i++) score += s.table[i][i == j ? F : P][classes[i]];
+            if (score > top) top = score, a = q, flipped = j;
+        }
+    }
+    int classes[3] = {row + a, row + (a ^ c), k};
+    for (int j = 0; j < 3; j++) {
+        float best = LOWEST;
+        int chosen = 0, flip = 0;
+        for (int side = 0; side < 2; side++) {
+            int byte = turyn.byte[classes[j]] ^ (side ? 255 : 0), position = 0;
+            float sum = 0, gain = LOWEST;
+            for (int t = 0; t < 8; t++) {
+                float z = byte >> t & 1 ? -s.z[8 * j + t] : s.z[8 * j + t];
+                sum += z;
+                if (-z > gain) gain = -z, position = t;
+            }
+            if (j == flipped) sum += 4 * gain;
+            if (sum > best) best = sum, chosen = byte, flip = position;
+        }
+        for (int t = 0; t < 8; t++) code[8 * j + t] = (chosen >> t & 1 ? -1 : 1) * (j == flipped && t == flip ? -3 : 1);
+    }
+}
+
+DEVICE void search(Search& s, const float* z, const Turyn& turyn, signed char* code) {
+    load_direction(s, z);
+    SYNC();
+    byte_maxima(s, turyn);
+    SYNC();
+    EACH(n, CANDIDATES) {
+        float score = 0;
+        if (n < 64)
+            score = best_triple(s, n);
+        else if (n < 172)
+            score = best_octad(s, turyn, n - 64);
+        else {
+            float first = 0, second = 0;
+            for (int i = 0; i < 24; i++)
+                second = fmaxf(second, fminf(first, fabsf(s.z[i]))), first = fmaxf(first, fabsf(s.z[i]));
+            score = 4 * (first + second);
+        }
+        s.top[n] = score, s.winner[n] = n;
+    }
+    for (int half = 128; half; half /= 2) {
+        SYNC();
+        EACH(n, half)
+            if (n + half < CANDIDATES && s.top[n + half] > s.top[n])
+                s.top[n] = s.top[n + half], s.winner[n] = s.winner[n + half];
+    }
+    SYNC();
+    if (FIRST == 0) {
+        int winner = s.winner[0];
+        if (winner < 64)
+            write_triple(s, turyn, winner, code);
+        else if (winner < 172)
+            write_octad(s, turyn, winner - 64, code);
+        else
+            write_pair(s, code);
+    }
+}
+
+// --- Log-sum-exp -----------------------------------------------------------------------------------------------------
 
 struct Shared {
     double g[24][9], slope[24][9];
@@ -225,6 +401,11 @@ extern "C" void log_partition(const float* scores, const Turyn* turyn, double* v
     for (int n = 0; n < count; n++)
         evaluate(shared, scores + 216 * n, *turyn, values + n, marginals ? marginals + 216 * n : nullptr);
 }
+
+extern "C" void nearest(const float* z, const Turyn* turyn, signed char* codes, int count) {
+    static Search shared;
+    for (int n = 0; n < count; n++) search(shared, z + 24 * n, *turyn, codes + 24 * n);
+}
 #else
 // Grid: one block a token. values: (count,). marginals: (count, 24, 9), touched where wanted alone.
 extern "C" __global__ void log_partition(
@@ -232,5 +413,12 @@ extern "C" __global__ void log_partition(
     __shared__ Shared shared;
     long long n = blockIdx.x;
     evaluate(shared, scores + 216 * n, *turyn, values + n, wanted ? marginals + 216 * n : nullptr);
+}
+
+// Grid: one block a token. z: (count, 24), rows finite and not zero. codes: (count, 24).
+extern "C" __global__ void nearest(const float* z, const Turyn* turyn, signed char* codes) {
+    __shared__ Search shared;
+    long long n = blockIdx.x;
+    search(shared, z + 24 * n, *turyn, codes + 24 * n);
 }
 #endif
