@@ -150,14 +150,14 @@ def train(
     progress = tqdm(total=total, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
 
     def share_done() -> float:
-        """Of the run, 0..1. Where a clock says it, rank 0's."""
+        """Of the run, 0..1. Of a clock's minutes it is the longest wait of any process."""
         if minutes is None:
             return step / settings.steps
-        elapsed = torch.tensor(time.monotonic() - started, dtype=torch.float64)
+        share = torch.tensor((time.monotonic() - started) / (60 * minutes), dtype=torch.float64)
         if world > 1:
-            elapsed = elapsed.to(device)
-            dist.broadcast(elapsed, 0)
-        return min(1.0, elapsed.item() / (60 * minutes))
+            share = share.to(device)
+            dist.all_reduce(share, dist.ReduceOp.MAX)
+        return min(1.0, share.item())
 
     done = share_done()
     while done < 1:

@@ -114,6 +114,16 @@ def test_best_but_equals_brute_force():
     assert score_of(table, found) == pytest.approx(totals.max(1), rel=1e-5, abs=1e-5)
 
 
+def test_runner_up_by_visiting_the_codebook():
+    z = torch.from_numpy(directions("clustered"))
+    nearest = torch_kernels.nearest(z)
+    second = torch_kernels.runner_up(z, nearest)
+    found = torch_kernels.runner_up_torch(z, nearest)
+    assert (found != nearest).any(1).all()
+    assert (z * found).sum(1).numpy() == pytest.approx((z * second).sum(1).numpy(), rel=1e-5)
+    assert torch.equal(torch_kernels.runner_up_torch(z, second), nearest)
+
+
 def test_best_finds_any_codeword_that_scores_name():
     """One-hot tables: 1 for the codeword's own entries, 0 elsewhere."""
     indices = np.random.default_rng(6).integers(0, leech.SIZE, 2000)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.model import CodecModel
@@ -150,6 +151,18 @@ def test_rate_schedule():
     settings = TrainingConfig(steps=1000, warmup=10, decay=0.4)
     factors = [settings.rate_factor(step) for step in (0, 9, 500, 600, 800, 1000)]
     assert factors == pytest.approx([0.1, 1, 1, 1, 0.525, 0.05])
+
+
+def test_a_budget_in_minutes(tmp_path, photographs):
+    """The run ends by the clock, beyond the config's steps, with its rates fallen."""
+    path = settings_file(tmp_path, 1)
+    path.write_text(path.read_text().replace("decay = 0.0", "decay = 1.0"))
+    train(path, [photographs], tmp_path / "run", threads=1, minutes=0.05)
+    with safe_open(tmp_path / "run" / "checkpoint.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert 3.0 <= float(metadata["seconds"]) < 6.0 and int(metadata["step"]) > 1
+    settings = TrainingConfig(steps=10, warmup=1, decay=0.5)
+    assert [settings.rate_factor(99, done) for done in (0.2, 0.5, 0.75, 1.0)] == pytest.approx([1, 1, 0.525, 0.05])
 
 
 def test_quality_covers_the_dial():

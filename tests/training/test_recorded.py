@@ -1,0 +1,96 @@
+"""Steps that are recorded must not wait for the device, nor take anything from the processor's memory on the way."""
+
+import contextlib
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from leechcodec.lattice import cuda_kernels, torch_kernels
+from leechcodec.model import CodecModel
+from leechcodec.quantizers import leech
+from leechcodec.training.contest import Draw
+from leechcodec.training.loop import strata_middles
+from leechcodec.training.objective import Objective
+from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable
+from leechcodec.training.settings import TrainingConfig
+from tests.tiny import tiny_model
+
+SETTINGS = dict(batch=4, crop=64, rate_start=1.0, rate_tokens=1 << 20, commitment=8.0, contest=5.0, similarity=0.2)
+
+
+class NoWaits(TorchDispatchMode):
+    """Refuses operations with tensors of two devices, or whose result's shape or value the processor must be told."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, torch.Tensor)]
+        devices = {tensor.device.type for tensor in tensors}
+        asked = (kwargs or {}).get("device")
+        if asked is not None and tensors:
+            devices.add(torch.device(asked).type)
+        assert len(devices) <= 1, f"{func} with {devices}"
+        assert not any(word in func.__name__ for word in ("local_scalar", "nonzero", "unique")), func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("stage", range(5))
+def test_the_passes_never_wait(monkeypatch, stage):
+    """On the meta device, which stands for a GPU: it has no values to wait for."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())
+    monkeypatch.setattr(cuda_kernels, "available", lambda device: True)
+    monkeypatch.setattr(cuda_kernels, "nearest", lambda z: z.to(torch.int8))
+    monkeypatch.setattr(
+        cuda_kernels,
+        "log_partition_and_marginals",
+        lambda scores, wanted: (scores.new_empty(len(scores)), torch.empty_like(scores) if wanted else None),
+    )
+    model = tiny_model("leech-ball")
+    images = model.images_sent(strata_middles(4))
+    config, meta = model.config, torch.device("meta")
+    model = CodecModel(config).to(meta)
+    objective = Objective(config, TrainingConfig(precision="float32", **SETTINGS), 24, device=meta)
+    for fill in (torch_kernels._structure_on, torch_kernels._codebook_on, leech._basis):
+        fill(meta)  # what a first pass leaves behind
+    batch = torch.zeros(4, 3, 64, 64, dtype=torch.uint8, device=meta)
+    place = torch.zeros(2, dtype=torch.int64, device=meta)
+    with NoWaits():
+        outcome = objective(model, batch, torch.zeros(4, device=meta), 0, images, Draw(stage, *place))
+        outcome.backward()
+    assert outcome.loss.shape == () and model.analysis.stem.weight.grad.shape == model.analysis.stem.weight.shape
+
+
+def test_what_can_be_recorded():
+    settings = TrainingConfig(**SETTINGS)
+    objective = Objective(tiny_model().config, settings, 24)
+    assert recordable(objective, torch.device("cuda")) and not recordable(objective, torch.device("cpu"))
+    late = Objective(tiny_model().config, TrainingConfig(rate_start=0.5), 24)
+    judged = Objective(tiny_model().config, TrainingConfig(rate_start=1.0, adversarial=0.1), 24)
+    assert not recordable(late, torch.device("cuda")) and not recordable(judged, torch.device("cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_recorded_step_is_the_plain_one():
+    model = tiny_model("leech-ball").cuda().train()
+    objective = Objective(model.config, TrainingConfig(precision="float32", **SETTINGS), 24, device="cuda")
+    quality = strata_middles(4).cuda()
+    passes = RecordedPasses(objective, model, quality.cpu())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    update = RecordedUpdate([optimizer], torch.device("cuda"))
+    for seed in range(6):
+        batch = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, device="cuda")
+        torch.manual_seed(seed)
+        found = passes(batch, quality).loss.item()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        kept = {name: p.grad for name, p in model.named_parameters()}
+        model.zero_grad(set_to_none=True)
+        torch.manual_seed(seed)
+        expected = objective(model, batch, quality, 0, passes.images)
+        expected.backward()
+        assert found == pytest.approx(expected.loss.item(), rel=1e-4)
+        for name, parameter in model.named_parameters():
+            if name in gradients:
+                assert (gradients[name] - parameter.grad).norm() <= 1e-3 * parameter.grad.norm() + 1e-9
+            parameter.grad = kept[name]
+        before = model.analysis.stem.weight.detach().clone()
+        update()
+        assert not torch.equal(before, model.analysis.stem.weight)
