@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from leechcodec import quantizers
 from leechcodec.errors import ConfigError
-from leechcodec.lattice import leech
+from leechcodec.lattice import leech, torch_kernels
 from leechcodec.quantizers import make_quantizer
 from leechcodec.quantizers.table import rows_to_indices
 
@@ -22,6 +23,21 @@ def test_codes_and_gradient(name):
     if quantizer.dim > 1:
         (gradient,) = torch.autograd.grad((value * torch.randn_like(value)).sum(), z)
         assert gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+def test_what_is_kept_from_inference_serves_gradients():
+    quantizer, params = make_quantizer("leech-ball"), torch.randn(3, 24, 3)
+    quantizers.leech._basis.cache_clear()
+    torch_kernels._structure_on.cache_clear()
+    with torch.inference_mode():
+        expected = quantizer.log_partition(params)
+        torch_kernels.nearest_torch(torch.randn(3, 24))
+    params = params.clone().requires_grad_()
+    found = quantizer.log_partition(params)
+    assert torch.equal(found, expected)
+    plain = torch.nn.functional.softplus(torch_kernels.log_partition_torch(quantizer.score_table(params)))
+    for mine, other in zip(torch.autograd.grad(found.sum(), params), torch.autograd.grad(plain.sum(), params)):
+        assert torch.allclose(mine, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -268,6 +268,7 @@ def _classes(table: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # kept, and used where gradients are wanted
 def _structure_on(device: torch.device) -> dict[str, Tensor]:
     byte = kernels.turyn().byte
     both = torch.from_numpy(np.stack([byte, byte ^ 255], axis=1).reshape(128).astype(np.int64))
@@ -281,6 +282,7 @@ def _structure_on(device: torch.device) -> dict[str, Tensor]:
 
 
 @cache
+@torch.inference_mode(False)
 def _codebook_on(device: torch.device) -> Tensor:
     return torch.from_numpy(codebook().copy()).to(device)
 

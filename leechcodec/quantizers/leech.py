@@ -104,5 +104,6 @@ class LeechBallSQ(LeechSQ):
 @cache
 def _basis(device: torch.device) -> Tensor:
     """f(v) = a·v/2 + b·|v|/2 + d·v²/8 at the nine values v = -4..4, float32 (3, 9)."""
-    values = torch.arange(-4.0, 5.0)
-    return torch.stack([values / 2, values.abs() / 2, values.square() / 8]).to(device)
+    with torch.inference_mode(False):  # kept, and used where gradients are wanted
+        values = torch.arange(-4.0, 5.0)
+        return torch.stack([values / 2, values.abs() / 2, values.square() / 8]).to(device)
