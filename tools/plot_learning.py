@@ -1,4 +1,4 @@
-"""Draw the learning curve of the released model: score on the held-out photographs against hours on two cores.
+"""Draw the learning curve of the released model: score on the held-out photographs against hours.
 
     python tools/plot_learning.py docs/learning.csv -o docs/learning.png
 
@@ -33,9 +33,9 @@ def main() -> None:
     for name, score in PEERS.items():
         axes.axhline(score, color="0.4", linewidth=0.8, linestyle="--")
         axes.annotate(name, (0.01, score), (2, 3), ("axes fraction", "data"), "offset points", color="0.3", fontsize=8)
-    axes.set(xlabel="hours on two CPU cores", ylabel="score: mean log₂(λ·255²·MSE + bpp)")
+    axes.set(xlabel="hours of training: two CPU cores, at last one GPU", ylabel="score: mean log₂(λ·255²·MSE + bpp)")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 0.09))
+    axes.legend(fontsize=8, loc="upper right", framealpha=1, edgecolor="white")
     figure.savefig(args.output, dpi=130)
 
 
