@@ -162,7 +162,7 @@ class Quantizer(nn.Module, ABC):
         norm = z.norm(dim=-1, keepdim=True)
         usable = (norm > 1e-12) & (norm < 1e18)
         z = torch.where(usable, z, torch.ones_like(z))
-        return z * (self.norm_squared**0.5 / torch.where(usable, norm, norm.new_tensor(self.dim**0.5)))
+        return z * (self.norm_squared**0.5 / torch.where(usable, norm, self.dim**0.5))
 
     @abstractmethod
     def nearest(self, u: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ def train(
     passes = update = None
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     rates = [group["lr"] for group in groups]
-    if world == 1 and recordable(objective, torch.device(device)):
+    if world == 1 and recordable(objective, model):
         passes = RecordedPasses(objective, model, strata_middles(settings.batch, *settings.dial))
         update = RecordedUpdate(list(optimizers.values()), torch.device(device))
     skips, last_save, started = 0, time.monotonic(), time.monotonic() - seconds

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from leechcodec.config import STRIDES
 from leechcodec.model import CodecModel
+from leechcodec.quantizers.leech import LeechSQ
 from leechcodec.training.contest import Draw, draw
 from leechcodec.training.objective import BatchLoss, Objective
 
@@ -23,10 +25,14 @@ WARM_UP = 2
 """Times that something runs before it is recorded: libraries choose their kernels, tables and states are filled."""
 
 
-def recordable(objective: Objective, device: torch.device) -> bool:
-    """Whether steps of this objective can be recorded: on a CUDA device, no network trained beside the model, the rate
-    at full weight from the first step."""
-    return device.type == "cuda" and not objective.trained and objective.settings.rate_weight(0) == 1
+def recordable(objective: Objective, model: CodecModel) -> bool:
+    """Whether this model's steps can be recorded: Λ24-SQ on a CUDA device, every token in the rate term, the rate at
+    full weight from the first step, and no network beside the model in the loss."""
+    settings, config = objective.settings, model.config
+    device = next(model.parameters()).device
+    tokens = settings.batch * (settings.crop // STRIDES[max(config.stage_scales)]) ** 2
+    plain = not objective.trained and not settings.lpips and settings.rate_weight(0) == 1
+    return device.type == "cuda" and isinstance(model.quantizer, LeechSQ) and plain and settings.rate_tokens >= tokens
 
 
 class RecordedPasses:

@@ -33,8 +33,8 @@ class NoWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("stage", range(5))
-def test_the_passes_never_wait(monkeypatch, stage):
+@pytest.mark.parametrize("quantizer, stage", [("leech-ball", stage) for stage in range(5)] + [("leech", 4)])
+def test_the_passes_never_wait(monkeypatch, quantizer, stage):
     """On the meta device, which stands for a GPU: it has no values to wait for."""
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())
     monkeypatch.setattr(cuda_kernels, "available", lambda device: True)
@@ -44,7 +44,7 @@ def test_the_passes_never_wait(monkeypatch, stage):
         "log_partition_and_marginals",
         lambda scores, wanted: (scores.new_empty(len(scores)), torch.empty_like(scores) if wanted else None),
     )
-    model = tiny_model("leech-ball")
+    model = tiny_model(quantizer)
     images = model.images_sent(strata_middles(4))
     config, meta = model.config, torch.device("meta")
     model = CodecModel(config).to(meta)
@@ -59,13 +59,19 @@ def test_the_passes_never_wait(monkeypatch, stage):
     assert outcome.loss.shape == () and model.analysis.stem.weight.grad.shape == model.analysis.stem.weight.shape
 
 
-def test_what_can_be_recorded():
-    settings = TrainingConfig(**SETTINGS)
-    objective = Objective(tiny_model().config, settings, 24)
-    assert recordable(objective, torch.device("cuda")) and not recordable(objective, torch.device("cpu"))
-    late = Objective(tiny_model().config, TrainingConfig(rate_start=0.5), 24)
-    judged = Objective(tiny_model().config, TrainingConfig(rate_start=1.0, adversarial=0.1), 24)
-    assert not recordable(late, torch.device("cuda")) and not recordable(judged, torch.device("cuda"))
+def test_what_can_be_recorded(monkeypatch):
+    model = tiny_model()
+
+    def can(model=model, **changes):
+        objective = Objective(model.config, TrainingConfig(**(SETTINGS | changes)), model.quantizer.dim)
+        return recordable(objective, model)
+
+    assert not can()  # on the CPU
+    on_a_gpu = type("OnAGpu", (), {"device": torch.device("cuda")})
+    for other in (model, binary := tiny_model("bsq-18")):
+        monkeypatch.setattr(other, "parameters", lambda: iter([on_a_gpu]))
+    assert can() and not can(binary)
+    assert not can(rate_start=0.5) and not can(adversarial=0.1) and not can(rate_tokens=16)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
