@@ -77,7 +77,7 @@ class CodecModel(nn.Module):
         rate_tokens: at most so many tokens a stage pass enter the rate term, sampled (None: all). penalties: whether
         the quantizer's entropy penalty is wanted, which LGQ computes over all codewords. images: what
         :meth:`images_sent` says of the qualities, where that is known: to ask would be a wait for an accelerator.
-        Raises ValueError where quality rises.
+        Raises ValueError where quality rises and images is not given.
         """
         if images is None:
             images = self.images_sent(quality)
@@ -177,6 +177,7 @@ class CodecModel(nn.Module):
         batch, stages, device = len(quality), len(self.prior.stages), quality.device
         images = [len(code) for code in codes] + [0] * (stages - len(codes))
         token_maps = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
+        passes = [0] * stages
         bits, log_partitions = [torch.zeros(batch, device=device) for _ in range(stages)], []
 
         def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
@@ -188,7 +189,8 @@ class CodecModel(nn.Module):
                 where = some.to(device) if mask is None else some.to(device) & mask
                 (rows,) = where.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)
             else:
-                rows = _rows(count, h, w, mask, device)
+                rows = _rows(count, h, w, mask, passes[stage], device)
+                passes[stage] += 1
             total = len(rows)
             if rate_tokens is not None and total > rate_tokens:
                 rows = rows[torch.randperm(total, device=device)[:rate_tokens]]
@@ -254,17 +256,14 @@ class CodecModel(nn.Module):
         return self.synthesis(height, width, weights, answer, in_place=True)
 
 
-def _rows(count: int, height: int, width: int, mask: Tensor | None, device: torch.device) -> Tensor:
+def _rows(count: int, height: int, width: int, mask: Tensor | None, parity: int, device: torch.device) -> Tensor:
     """Where a pass has tokens, in count maps one behind the other: int64 (n,).
 
-    mask: bool (height, width), one of prior.checkerboard's, or None for everywhere. An even number of cells has half of
-    them in either colour, which spares an accelerator's user the wait for how many there are.
+    mask: prior.checkerboard's of that parity, or None for everywhere. How many places it has is known: to ask would be
+    a wait for an accelerator.
     """
     cells = height * width
     if mask is None:
         return torch.arange(count * cells, device=device)
-    if cells % 2:
-        places = mask.reshape(-1).nonzero()[:, 0]
-    else:
-        places = mask.reshape(-1).logical_not().to(torch.uint8).argsort(stable=True)[: cells // 2]
+    places = mask.reshape(-1).logical_not().to(torch.uint8).argsort(stable=True)[: (cells + 1 - parity) // 2]
     return (torch.arange(count, device=device)[:, None] * cells + places).reshape(-1)

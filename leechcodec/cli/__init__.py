@@ -37,7 +37,7 @@ def main() -> None:
 @click.option("--steps", type=click.IntRange(1), help="Train for so many steps instead of the config's number.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 1e6, min_open=True),
     help="Train for so long in all, whatever the number of steps; the rates fall by the clock.",
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
@@ -52,6 +52,8 @@ def train(config, data, out, resume, init, steps, minutes, threads, lpips_weight
     from leechcodec.training.loop import train as run
     from leechcodec.training.perceptual import load_perceptual, train_perceptual
 
+    if minutes and steps:
+        raise click.UsageError("--steps or --minutes, not both")
     perceptual = load_perceptual(config)
     if perceptual is None:
         options = {"init": init, "lpips_weights": lpips_weights, "vf_weights": vf_weights}

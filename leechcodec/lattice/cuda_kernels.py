@@ -1,9 +1,10 @@
 """The nearest codeword and the log-sum-exp over the codebook as CUDA kernels: kernels.cu, compiled on first use.
 
-They need a torch that can compile kernels (NVRTC, which its CUDA builds bring along); :func:`available` says whether
-it does. torch_kernels.py holds the same in torch operations, for every other device and as the reference.
+They need a torch that can compile kernels, which takes NVRTC and a CUDA toolkit's headers; :func:`available` tries.
+torch_kernels.py holds the same in torch operations, for every other device and as the reference.
 """
 
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +19,18 @@ THREADS = 64
 """A token's: as many as a block has classes."""
 
 
+@cache
 def available(device: torch.device) -> bool:
-    """Whether the kernels can be had for tensors of this device."""
-    return device.type == "cuda" and torch.version.hip is None and hasattr(torch.cuda, "_compile_kernel")
+    """Whether the kernels can be had for tensors of this device. Warns, once, where a CUDA device goes without."""
+    if device.type != "cuda":
+        return False
+    try:
+        for name in ("nearest", "log_partition"):
+            _kernel(name, device)
+    except (AttributeError, OSError, RuntimeError) as error:
+        warnings.warn(f"no CUDA kernels for the lattice, torch operations instead: {error}", stacklevel=2)
+        return False
+    return True
 
 
 def nearest(z: Tensor) -> Tensor:
@@ -43,7 +53,8 @@ def log_partition_and_marginals(scores: Tensor, wanted: bool) -> tuple[Tensor, T
 def _launch(name: str, tokens: Tensor, *args: Tensor | int) -> None:
     if len(tokens):
         arguments = [tokens, _tables(tokens.device), *args]
-        _kernel(name, tokens.device)(grid=(len(tokens), 1, 1), block=(THREADS, 1, 1), args=arguments)
+        with torch.cuda.device(tokens.device):
+            _kernel(name, tokens.device)(grid=(len(tokens), 1, 1), block=(THREADS, 1, 1), args=arguments)
 
 
 def tables() -> np.ndarray:

@@ -32,6 +32,8 @@ struct Turyn {  // structure.py's tables, one behind the other
     short groups[108][8];
 };
 
+static_assert(sizeof(Turyn) == 9088, "cuda_kernels.tables() writes so many bytes");
+
 // --- Nearest codeword ------------------------------------------------------------------------------------------------
 
 #define LOWEST (-3e38f)

@@ -173,7 +173,7 @@ def log_partition_torch(scores: Tensor) -> Tensor:
 
 def _sum_class_3(f: Tensor, structure: dict[str, Tensor]) -> Tensor:
     """f: float64 (N, 3, 8, 9). Dual numbers (P, F): P from its logarithm, F = P · (sum of the flips' ratios)."""
-    bits = structure["bits"]  # (8, 128)
+    bits = structure["bits"].double()  # (8, 128)
     p = (f[..., 5] @ (1 - bits) + f[..., 3] @ bits).exp()
     ratios = (f[..., 1] - f[..., 5]).exp() @ (1 - bits) + (f[..., 7] - f[..., 3]).exp() @ bits
     x, y, z = _classes(p).unbind(1)
@@ -274,10 +274,10 @@ def _structure_on(device: torch.device) -> dict[str, Tensor]:
     both = torch.from_numpy(np.stack([byte, byte ^ 255], axis=1).reshape(128).astype(np.int64))
     bits = both >> torch.arange(8)[:, None] & 1
     weight, numbers = bits.sum(0), torch.arange(8)
-    structure = {"bits": bits.double(), "xor": numbers[:, None] ^ numbers}
+    structure = {"bits": bits.float(), "xor": numbers[:, None] ^ numbers}
     structure |= {"signs": 1 - 2 * bits.T.float(), "supports": torch.from_numpy(octad_supports().astype(np.int64))}
     structure["octads"] = torch.zeros(LENGTH, len(structure["supports"])).scatter(0, structure["supports"].T, 1.0)
-    structure |= {f"weight_{w}": (weight == w).double() for w in (2, 4, 8)}
+    structure |= {f"weight_{w}": (weight == w).float() for w in (2, 4, 8)}
     return {name: tensor.to(device) for name, tensor in structure.items()}
 
 

@@ -36,7 +36,7 @@ class Draw:
 
     stage: int
     row: int | Tensor
-    """0..PITCH - 1, or a scalar tensor of it: a recorded step (graph.py) draws anew without being recorded anew."""
+    """0..PITCH - 1, or a scalar tensor of it: a recorded step (recorded.py) draws anew without being recorded anew."""
     column: int | Tensor
 
 
@@ -61,12 +61,14 @@ def contest_loss(
     stage = drawn.stage
     codes, z = out.codes[stage].detach().permute(0, 2, 3, 1), out.z[stage]
     count, height, width, dim = codes.shape
-    cells = (_every(drawn.row, height, x.device)[:, None] * width + _every(drawn.column, width, x.device)).reshape(-1)
+    rows, columns = (_every(start, size, x.device) for start, size in ((drawn.row, height), (drawn.column, width)))
+    cells = (rows.clamp(max=height - 1)[:, None] * width + columns.clamp(max=width - 1)).reshape(-1)
+    inside = ((rows < height)[:, None] & (columns < width)).reshape(-1)
 
     flat_z = z.reshape(count, -1, dim)[:, cells]
     first = codes.reshape(count, -1, dim)[:, cells]
     second = model.quantizer.runner_up(flat_z.detach().reshape(-1, dim), first.reshape(-1, dim).to(torch.int8))
-    second = second.to(first).reshape(first.shape)
+    second = torch.where(inside[:, None], second.to(first).reshape(first.shape), first)
     replaced = codes.reshape(count, -1, dim).index_copy(1, cells, second).reshape(codes.shape)
     with torch.no_grad():
         changed = list(out.codes)
@@ -81,13 +83,13 @@ def contest_loss(
         change = change.reshape(count, -1)[:, cells].clamp(-LIMIT, LIMIT)
     farther = (flat_z - second).square().sum(-1) - (flat_z - first).square().sum(-1)
     margin = farther / (2 * model.quantizer.norm_squared)
-    loss = (torch.sigmoid(-margin / TEMPERATURE) * change).sum(1) * PITCH**2
+    loss = (torch.sigmoid(-margin / TEMPERATURE) * change * inside).sum(1) * PITCH**2
     return F.pad(loss, (0, len(x) - count))
 
 
 def _every(start: int | Tensor, size: int, device: torch.device) -> Tensor:
-    """Every PITCH-th of so many rows from one on, the last where there would be none: int64 (n,)."""
-    return (torch.arange(0, size, PITCH, device=device) + start).clamp(max=size - 1)
+    """Every PITCH-th of so many rows from one on, as many whichever it is, and so perhaps one beyond: int64 (n,)."""
+    return torch.arange(0, size, PITCH, device=device) + start
 
 
 def around(pixels: Tensor, tokens: list[Tensor], height: int) -> Tensor:

@@ -54,11 +54,6 @@ def stratified_quality(count: int, generator: torch.Generator, low: float = 1.0,
     return (low + (high - low) * steps / count).flip(0)
 
 
-def strata_middles(count: int, low: float = 1.0, high: float = 100.0) -> Tensor:
-    """The dial values (count,) in the middle of :func:`stratified_quality`'s strata."""
-    return (low + (high - low) * (torch.arange(count) + 0.5) / count).flip(0)
-
-
 def optimizer_of(settings: TrainingConfig, matrices: list[nn.Parameter]) -> torch.optim.Optimizer:
     """The settings' optimizer for matrices."""
     options = {"lr": settings.muon_lr, "weight_decay": settings.weight_decay}
@@ -96,6 +91,8 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     rank, world = _start_distributed(device)
+    if world == 1 and torch.device(device).index is not None:
+        torch.cuda.set_device(device)  # graphs and kernels go to the current device
     main = rank == 0
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -143,14 +140,14 @@ def train(
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     rates = [group["lr"] for group in groups]
     if world == 1 and recordable(objective, model):
-        passes = RecordedPasses(objective, model, strata_middles(settings.batch, *settings.dial))
+        passes = RecordedPasses(objective, model)
         update = RecordedUpdate(list(optimizers.values()), torch.device(device))
     skips, last_save, started = 0, time.monotonic(), time.monotonic() - seconds
     total = settings.steps if minutes is None else None
     progress = tqdm(total=total, initial=step, disable=not (main and sys.stderr.isatty()), unit="step")
 
     def share_done() -> float:
-        """Of the run, 0..1. Of a clock's minutes it is the longest wait of any process."""
+        """Of the run, 0..1. Of minutes the largest share that any process sees, so that all end together."""
         if minutes is None:
             return step / settings.steps
         share = torch.tensor((time.monotonic() - started) / (60 * minutes), dtype=torch.float64)
@@ -168,13 +165,14 @@ def train(
             else:
                 group["lr"].fill_(rate * factor)
         batch = crops(settings.batch, settings.crop)
-        quality = stratified_quality(settings.batch, generator, *settings.dial).to(device)
+        quality = stratified_quality(settings.batch, generator, *settings.dial)
         if passes is not None:
-            outcome = passes(batch, quality)
+            outcome, images = passes(batch, quality), passes.images
         else:
+            images = model.images_sent(quality)
             for optimizer in optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
-            outcome = objective(parallel, batch, quality, step)
+            outcome = objective(parallel, batch, quality.to(device), step, images)
             outcome.backward()
         objective.average_gradients(world)
         norm = nn.utils.clip_grad_norm_(model.parameters(), 10.0)
@@ -182,6 +180,7 @@ def train(
         loss = _mean_over_ranks(outcome.loss.detach(), world)
         value = _mean_over_ranks(outcome.codec_loss, world)
         step += 1
+        done = share_done()
         usable = math.isfinite(loss) and bool(torch.isfinite(norm)) and objective.gradients_are_finite()
         if usable and (mean_loss is None or step < settings.warmup or value < settings.spike_factor * mean_loss):
             if update is not None:
@@ -189,7 +188,7 @@ def train(
             else:
                 for optimizer in optimizers.values():
                     optimizer.step()
-            model.quantizer.after_step(step / settings.steps if minutes is None else done)
+            model.quantizer.after_step(done)
             _update_ema(ema, model, min(settings.ema, (step + 1) / (step + 10)))
             mean_loss = value if mean_loss is None else 0.98 * mean_loss + 0.02 * value
             skips = 0
@@ -204,7 +203,6 @@ def train(
             if skips > MAX_SKIPS:
                 raise TrainingError(f"diverged: {skips} steps skipped in a row at step {step}")
         progress.update()
-        done = share_done()
 
         if main and step % 50 == 0:
             elapsed = time.monotonic() - started
@@ -215,7 +213,7 @@ def train(
                 "mean_loss": round(mean_loss or 0.0, 4),
                 "psnr": round(-10 * torch.log10(outcome.mse).mean().item(), 2),
                 "bpp": round(outcome.bpp.mean().item(), 4),
-                "token_bits": [round(b, 1) for b in _bits_a_token(config, outcome.stage_bits, quality, batch)],
+                "token_bits": [round(b, 1) for b in _bits_a_token(config, outcome.stage_bits, images, batch)],
                 "lr": round(settings.muon_lr * factor, 6),
             }
             log_row(out, row | {name: round(value.item(), 4) for name, value in outcome.terms.items()})
@@ -278,13 +276,12 @@ class _swapped:
         self.model.quantizer.refresh()
 
 
-def _bits_a_token(config: ModelConfig, stage_bits: Tensor, quality: Tensor, batch: Tensor) -> list[float]:
+def _bits_a_token(config: ModelConfig, stage_bits: Tensor, images: Sequence[int], batch: Tensor) -> list[float]:
     """Mean bits a token of each stage over the images that were sent it."""
     means = []
-    for stage, (scale, least) in enumerate(zip(config.stage_scales, config.min_quality)):
+    for stage, (scale, count) in enumerate(zip(config.stage_scales, images)):
         tokens = (batch.shape[2] >> (6 - scale)) * (batch.shape[3] >> (6 - scale))
-        sent = (quality >= least).sum().clamp(min=1)
-        means.append((stage_bits[:, stage].sum() / (sent * tokens)).item())
+        means.append(stage_bits[:, stage].sum().item() / (max(count, 1) * tokens))
     return means
 
 

@@ -117,7 +117,7 @@ class Objective:
     ) -> BatchLoss:
         """model: a CodecModel, or one wrapped for several devices. batch: uint8 (B, 3, H, W). quality: (B,), not
         rising. step: of the run, 0 for the first. images, drawn: how many are sent each stage, and which tokens are
-        contested; asked of the qualities and drawn where not given, which waits for the device."""
+        contested; drawn, and asked of the qualities, where not given; to ask is a wait for the device."""
         settings = self.settings
         bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
         if images is None:
@@ -137,7 +137,8 @@ class Objective:
         mse = (x_hat - x).square().mean((1, 2, 3)) / 4
         pixels = x.shape[2] * x.shape[3]
         bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
-        lmbda = (self.config.lmbda_min * (self._log_range * (quality.double() - 1) / 99).exp()).float()
+        position = quality.to(torch.float32 if quality.device.type == "mps" else torch.float64) - 1
+        lmbda = (self.config.lmbda_min * (self._log_range * position / 99).exp()).float()
         weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
         squared, rate = 255**2 * mse, settings.rate_weight(step) * bpp
         distortion = self._distortion(x, x_hat, squared, terms)

@@ -5,7 +5,7 @@
 
 On a GPU the thousands of small kernels of a step take less time than Python takes to start them. What changes from step
 to step lies in fixed tensors; what would change the kernels is fixed: how many images are sent each stage (those of the
-strata's middles, objective.py's qualities being spread evenly), and for each stage that contests may be about there is
+middles of the strata that loop.py draws qualities from), and for each stage that contests may be about there is
 a graph of its own, recorded when it is first drawn.
 """
 
@@ -26,21 +26,35 @@ WARM_UP = 2
 
 
 def recordable(objective: Objective, model: CodecModel) -> bool:
-    """Whether this model's steps can be recorded: Λ24-SQ on a CUDA device, every token in the rate term, the rate at
-    full weight from the first step, and no network beside the model in the loss."""
+    """Whether this model's steps can be recorded: Λ24-SQ and Muon on a CUDA device, every token in the rate term, the
+    rate at full weight from the first step, no network beside the model in the loss, and batches large enough for every
+    stage of the dial to have an image."""
     settings, config = objective.settings, model.config
-    device = next(model.parameters()).device
     tokens = settings.batch * (settings.crop // STRIDES[max(config.stage_scales)]) ** 2
-    plain = not objective.trained and not settings.lpips and settings.rate_weight(0) == 1
-    return device.type == "cuda" and isinstance(model.quantizer, LeechSQ) and plain and settings.rate_tokens >= tokens
+    sent = model.images_sent(strata_middles(settings.batch, *settings.dial))
+    return (
+        next(model.parameters()).device.type == "cuda"
+        and isinstance(model.quantizer, LeechSQ)
+        and settings.optimizer == "muon"
+        and settings.rate_tokens >= tokens
+        and settings.rate_weight(0) == 1
+        and not objective.trained
+        and not settings.lpips
+        and all(count or least > settings.dial[1] for count, least in zip(sent, config.min_quality))
+    )
+
+
+def strata_middles(count: int, low: float = 1.0, high: float = 100.0) -> Tensor:
+    """The dial values (count,) in the middle of the strata of loop.py's stratified_quality, falling."""
+    return (low + (high - low) * (torch.arange(count) + 0.5) / count).flip(0)
 
 
 class RecordedPasses:
     """Forward and backward pass of a batch. Gradients are left in the parameters, where they are zeroed first."""
 
-    def __init__(self, objective: Objective, model: CodecModel, quality: Tensor) -> None:
-        """quality: (B,), the middle of each image's stratum, not rising."""
+    def __init__(self, objective: Objective, model: CodecModel) -> None:
         settings = objective.settings
+        quality = strata_middles(settings.batch, *settings.dial)
         self.objective, self.model, self.images = objective, model, model.images_sent(quality)
         device = next(model.parameters()).device
         self.batch = torch.zeros(settings.batch, 3, settings.crop, settings.crop, dtype=torch.uint8, device=device)

@@ -54,6 +54,16 @@ def test_there_are_none_for_the_cpu():
     assert not cuda_kernels.available(torch.device("cpu"))
 
 
+@pytest.mark.parametrize("error", [OSError("CUDA_HOME is not set"), RuntimeError("NVRTC"), AttributeError("no such")])
+def test_a_torch_that_cannot_compile_goes_without(monkeypatch, error):
+    def refuse(*args):
+        raise error
+
+    monkeypatch.setattr(cuda_kernels, "_kernel", refuse)
+    with pytest.warns(UserWarning, match="torch operations instead"):
+        assert not cuda_kernels.available.__wrapped__(torch.device("cuda"))
+
+
 @on_a_gpu
 def test_on_a_gpu():
     z = torch.from_numpy(directions("random")).cuda()

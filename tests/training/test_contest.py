@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from leechcodec.training.contest import around, contest_loss, draw
+from leechcodec.training.contest import Draw, around, contest_loss, draw
 from tests.tiny import tiny_model
 
 
@@ -82,3 +82,18 @@ def test_margins_where_codes_differ_in_length():
     assert not any(codes.any() for codes in out.codes)
     gradients = torch.autograd.grad(loss.sum(), out.z, allow_unused=True)
     assert max(g.abs().max() for g in gradients if g is not None) < 1e-2
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_every_token_counts_alike_on_any_grid(size, monkeypatch):
+    """Over the four places of the grid each token is contested once."""
+    model = tiny_model("leech-ball")
+    x, quality = torch.rand(1, 3, 64 * size, 64 * size) * 2 - 1, torch.tensor([90.0])
+    monkeypatch.setattr("leechcodec.training.contest.TEMPERATURE", 1e9)  # every contest is even
+    out, seen = model(x, quality), torch.zeros(size, size)
+    for row in (0, 1):
+        for column in (0, 1):
+            loss = contest_loss(model, x, quality, out, torch.tensor([1e4]), Draw(0, row, column))
+            gradient = torch.autograd.grad(loss.sum(), out.z[0], retain_graph=True)[0]
+            seen += (gradient.abs().sum(-1)[0] > 0).float()
+    assert (seen == 1).all()

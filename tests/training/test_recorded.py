@@ -1,18 +1,20 @@
 """Steps that are recorded must not wait for the device, nor take anything from the processor's memory on the way."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from leechcodec.lattice import cuda_kernels, torch_kernels
 from leechcodec.model import CodecModel
 from leechcodec.quantizers import leech
 from leechcodec.training.contest import Draw
-from leechcodec.training.loop import strata_middles
+from leechcodec.training.muon import Muon
 from leechcodec.training.objective import Objective
-from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable
+from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable, strata_middles
 from leechcodec.training.settings import TrainingConfig
 from tests.tiny import tiny_model
 
@@ -23,7 +25,7 @@ class NoWaits(TorchDispatchMode):
     """Refuses operations with tensors of two devices, or whose result's shape or value the processor must be told."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        tensors = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, torch.Tensor)]
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
         devices = {tensor.device.type for tensor in tensors}
         asked = (kwargs or {}).get("device")
         if asked is not None and tensors:
@@ -33,8 +35,11 @@ class NoWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("quantizer, stage", [("leech-ball", stage) for stage in range(5)] + [("leech", 4)])
-def test_the_passes_never_wait(monkeypatch, quantizer, stage):
+CASES = [("leech-ball", stage, 64, 0) for stage in range(5)] + [("leech", 4, 64, 0), ("leech-ball", 0, 192, 1)]
+
+
+@pytest.mark.parametrize("quantizer, stage, crop, coarsest", CASES)
+def test_the_passes_never_wait(monkeypatch, quantizer, stage, crop, coarsest):
     """On the meta device, which stands for a GPU: it has no values to wait for."""
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())
     monkeypatch.setattr(cuda_kernels, "available", lambda device: True)
@@ -46,12 +51,12 @@ def test_the_passes_never_wait(monkeypatch, quantizer, stage):
     )
     model = tiny_model(quantizer)
     images = model.images_sent(strata_middles(4))
-    config, meta = model.config, torch.device("meta")
+    config, meta = replace(model.config, checkerboard=(coarsest, 0, 1, 1, 0)), torch.device("meta")
     model = CodecModel(config).to(meta)
     objective = Objective(config, TrainingConfig(precision="float32", **SETTINGS), 24, device=meta)
     for fill in (torch_kernels._structure_on, torch_kernels._codebook_on, leech._basis):
         fill(meta)  # what a first pass leaves behind
-    batch = torch.zeros(4, 3, 64, 64, dtype=torch.uint8, device=meta)
+    batch = torch.zeros(4, 3, crop, crop, dtype=torch.uint8, device=meta)
     place = torch.zeros(2, dtype=torch.int64, device=meta)
     with NoWaits():
         outcome = objective(model, batch, torch.zeros(4, device=meta), 0, images, Draw(stage, *place))
@@ -71,7 +76,34 @@ def test_what_can_be_recorded(monkeypatch):
     for other in (model, binary := tiny_model("bsq-18")):
         monkeypatch.setattr(other, "parameters", lambda: iter([on_a_gpu]))
     assert can() and not can(binary)
-    assert not can(rate_start=0.5) and not can(adversarial=0.1) and not can(rate_tokens=16)
+    for change in (
+        dict(rate_start=0.5),
+        dict(adversarial=0.1),
+        dict(rate_tokens=16),
+        dict(optimizer="dion"),
+        dict(batch=1),
+    ):
+        assert not can(**change), change
+    assert can(batch=1, dial=(90.0, 90.0)) and can(batch=1, dial=(20.0, 20.0))
+
+
+def test_rates_in_tensors_are_the_same_rates():
+    """As a GPU's update has them, before it is recorded."""
+    outcomes = []
+    for recorded in (False, True):
+        torch.manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.randn(6, 4, 3, 3).to(memory_format=torch.channels_last)) for _ in "ab"]
+        muon = Muon(parameters, lr=0.1, weight_decay=0.1)
+        (group,) = muon.param_groups
+        update = RecordedUpdate([muon], torch.device("cpu")) if recorded else muon.step
+        for rate in (0.1, 0.02):
+            for parameter in parameters:
+                parameter.grad = torch.randn_like(parameter)
+            group["lr"] = group["lr"].fill_(rate) if recorded else rate
+            update()
+        outcomes.append(parameters)
+    for plain, mine in zip(*outcomes):
+        assert torch.allclose(plain, mine, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -79,7 +111,7 @@ def test_a_recorded_step_is_the_plain_one():
     model = tiny_model("leech-ball").cuda().train()
     objective = Objective(model.config, TrainingConfig(precision="float32", **SETTINGS), 24, device="cuda")
     quality = strata_middles(4).cuda()
-    passes = RecordedPasses(objective, model, quality.cpu())
+    passes = RecordedPasses(objective, model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     update = RecordedUpdate([optimizer], torch.device("cuda"))
     for seed in range(6):
