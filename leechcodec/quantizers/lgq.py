@@ -2,12 +2,8 @@
 
 Altun et al., "LGQ: Learning Discretization Geometry for Scalable and Stable Image Tokenization", arXiv 2602.16086, and
 the authors' code (KurbanIntelligenceLab/LGQ), of which this takes: responsibilities p_k ∝ exp(-|z - c_k|² / τ) of an
-isotropic Gaussian mixture; a value that is Σ p_k c_k backward and the nearest codeword forward; τ from 1 to 0.1 a
-coordinate, linearly; peakedness 1 - Σ p_k² and usage K·Σ (mean p_k)², each of weight 0.005 there (``entropy_weight``
-here). τ is a squared length, so its numbers mean nothing without a scale. Here codewords begin as normal vectors of
-unit variance a coordinate, and τ goes by the coordinate too: assignments are soft at first and sharp at last. With τ
-from 1 to 0.1 for the whole vector, little against the squared distance of neighbours, they are sharp from the first
-step on and Σ p_k c_k has hardly a gradient: such runs got worse as τ fell.
+isotropic Gaussian mixture; a value that is Σ p_k c_k backward and the nearest codeword forward; τ from 1 to 0.1,
+linearly; peakedness 1 - Σ p_k² and usage K·Σ (mean p_k)², each of weight 0.005 there (``entropy_weight`` here).
 Distance and code are drawn together by the mixture's free energy -τ log mean_k exp(-|z - c_k|² / τ), whose gradient is
 that of Σ p_k |z - c_k|², p held fixed; the authors' code has |z - c|² of the value instead, equal to it as τ goes to 0.
 """
@@ -24,16 +20,16 @@ from leechcodec.quantizers.learned import GRID, LearnedQuantizer, sampled
 from leechcodec.quantizers.table import chunks, full_precision
 
 FIRST, LAST = 1.0, 0.1
-"""Temperature a coordinate at the beginning and at the end of a run."""
+"""Temperature at the beginning and at the end of a run."""
 
 
 class LGQ(LearnedQuantizer):
-    """centres: (K, dim), trained by the gradient. temperature: τ, a scalar: that a coordinate times dim."""
+    """centres: (K, dim), trained by the gradient. temperature: a scalar."""
 
     def __init__(self, dim: int, bits: int) -> None:
         super().__init__("lgq", dim, bits)
         self.centres = nn.Parameter(torch.randn(self.size, dim))
-        self.register_buffer("temperature", torch.tensor(FIRST * dim))
+        self.register_buffer("temperature", torch.tensor(FIRST))
         self.refresh()
 
     def codewords(self) -> Tensor:
@@ -80,7 +76,7 @@ class LGQ(LearnedQuantizer):
         return _FreeEnergy.apply(z, self.centres, self.temperature) / (len(z) * self.dim)
 
     def after_step(self, fraction: float) -> None:
-        self.temperature.fill_(self.dim * (FIRST + (LAST - FIRST) * min(max(fraction, 0.0), 1.0)))
+        self.temperature.fill_(FIRST + (LAST - FIRST) * min(max(fraction, 0.0), 1.0))
         self.refresh()
 
 
