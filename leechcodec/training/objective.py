@@ -29,7 +29,8 @@ PER_ABSOLUTE_ERROR = 3000.0
 """What MAE (values 0..1) weighs against 255² · MSE: they are equal at 30 dB (the released model's decoded sample has
 255² · MSE = 17.0 · 255 · MAE at 27.2 dB, 10.8 · 255 · MAE at 30.9 dB)."""
 PER_LPIPS = 330.0
-"""What LPIPS weighs against 255² · MSE: their ratio is 300 to 400 for the released model on Kodak at every quality."""
+"""What LPIPS weighs against 255² · MSE: their ratio on Kodak was 300 to 400 at every quality for the weights at -0.944
+(docs/training.md), and is 475 (q = 1) to 291 (q = 85) for those at -1.011."""
 DISCRIMINATOR_LR = 3e-4
 """Peak rate of AdamW, with betas of 0.5 and 0.99, for the discriminator: as for the second decoder (perceptual.py)."""
 
