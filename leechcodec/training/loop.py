@@ -91,7 +91,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     rank, world = _start_distributed(device)
-    if world == 1 and torch.device(device).index is not None:
+    if world == 1 and device.startswith("cuda:"):
         torch.cuda.set_device(device)  # graphs and kernels go to the current device
     main = rank == 0
     out = Path(out)
