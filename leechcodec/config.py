@@ -1,14 +1,16 @@
 """The one description of a model: a frozen dataclass, saved as config.json beside the weights."""
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from leechcodec.errors import ConfigError
 
 STRIDES = (64, 32, 16, 8, 4)
 """The scales, coarse to fine; every per-scale tuple of a config follows this order."""
+Number = TypeVar("Number")
+"""float or a floating-point Tensor."""
 
 
 def check_quality(quality: float) -> None:
@@ -86,9 +88,9 @@ class ModelConfig:
         """How many stages a file of this quality holds, whole or in part."""
         return sum(quality >= q if q <= 1 or not self.ramp else quality > q for q in self.min_quality)
 
-    def lmbda(self, quality: float) -> float:
-        """The trade-off of a quality 1..100."""
-        return self.lmbda_min * math.exp(math.log(self.lmbda_max / self.lmbda_min) * (quality - 1) / 99)
+    def lmbda(self, quality: Number) -> Number:
+        """The trade-off of a quality 1..100, a number or a tensor of any shape."""
+        return self.lmbda_min * (self.lmbda_max / self.lmbda_min) ** ((quality - 1) / 99)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
@@ -18,6 +19,7 @@ def test_lmbda_is_log_linear_over_the_dial():
     assert config.lmbda(1) == pytest.approx(0.001)
     assert config.lmbda(50.5) == pytest.approx(0.01)
     assert config.lmbda(100) == pytest.approx(0.1)
+    assert config.lmbda(torch.tensor([1.0, 50.5, 100.0])).tolist() == pytest.approx([0.001, 0.01, 0.1])
 
 
 def test_stages_sent_grow_with_quality():

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from leechcodec import __version__, codec
+from leechcodec import __version__, codec, refinement
 from leechcodec.checkpoint import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.errors import LqError
 from leechcodec.lab.peer import EFFORT, Peer, Setting
@@ -97,6 +97,11 @@ class LeechEffort(Leech):
 
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
         return codec.compress(image, quality=setting.value, model=self.source, effort=int(self.effort))
+
+    def versions(self) -> dict[str, str]:
+        """The refinement's too, a digest of its code: neither the weights nor a release's number tell of a change."""
+        code = hashlib.sha256(Path(refinement.__file__).read_bytes())
+        return super().versions() | {"refinement": code.hexdigest()[:8]}
 
 
 class Bsq(Neural):

@@ -7,7 +7,6 @@ x ─▶ model ─┬─▶ x̂ ─────────▶ squared error, MS
 Whatever has weight zero in the settings is neither built nor computed.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +76,6 @@ class Objective:
         device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.settings = config, settings
-        self._log_range = math.log(config.lmbda_max / config.lmbda_min)
         self.trained = nn.ModuleDict()
         """Networks trained beside the model, kept in checkpoints."""
         with torch.random.fork_rng():
@@ -138,8 +136,8 @@ class Objective:
         mse = (x_hat - x).square().mean((1, 2, 3)) / 4
         pixels = x.shape[2] * x.shape[3]
         bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
-        position = quality.to(torch.float32 if quality.device.type == "mps" else torch.float64) - 1
-        lmbda = (self.config.lmbda_min * (self._log_range * position / 99).exp()).float()
+        precise = quality.to(torch.float32 if quality.device.type == "mps" else torch.float64)
+        lmbda = self.config.lmbda(precise).float()
         weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
         squared, rate = 255**2 * mse, settings.rate_weight(step) * bpp
         distortion = self._distortion(x, x_hat, squared, terms)
