@@ -152,11 +152,12 @@ class CodecModel(nn.Module):
 
         def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor:
             z = stage.encode(features[self.config.stage_scales[index]], state, weights)
-            mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp(min=1e-6)
-            target = self.quantizer.initial_spread
-            stage.to_z.bias.sub_(mean).mul_(target / spread)
-            stage.to_z.weight.mul_((target / spread)[:, None, None, None])
-            z = (z - mean[:, None, None]) * (target / spread)[:, None, None]
+            if z[:, 0].numel() > 1:  # one vector has no spread
+                mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp(min=1e-6)
+                target = self.quantizer.initial_spread
+                stage.to_z.bias.sub_(mean).mul_(target / spread)
+                stage.to_z.weight.mul_((target / spread)[:, None, None, None])
+                z = (z - mean[:, None, None]) * (target / spread)[:, None, None]
             _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)
             return code.permute(0, 3, 1, 2) * self.code_scale
 

@@ -6,6 +6,7 @@ second nearest is a matrix product with the codebook. All work through bounded c
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ BOOK_CHUNK = 1024
 """Directions at a time against the whole codebook: 1,024 x 196,560 float32 scores are 0.8 GB."""
 SUM_CHUNK = 4096
 """Tokens at a time in the log-sum-exp off the CPU: about 0.5 GB with what autograd keeps."""
+_PRECISION = threading.RLock()
+"""Held while float32 products are exact: torch knows one precision for all threads."""
 
 
 def nearest(z: Tensor) -> Tensor:
@@ -290,13 +293,14 @@ def _codebook_on(device: torch.device) -> Tensor:
 @contextmanager
 def _full_float32(device_type: str) -> Iterator[None]:
     """No TF32 and no autocast: rounded scores would pick a codeword further away."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
+    with _PRECISION:
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            with torch.autocast(device_type, enabled=False):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
 
 
 @cache

@@ -189,7 +189,7 @@ class Quantizer(nn.Module, ABC):
     def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         u = self.project(z)
         codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
-        return codes, u + (codes - u).detach()
+        return codes, straight_through(codes, u)
 
     # --- training ---------------------------------------------------------------------------------------------
 
@@ -260,6 +260,11 @@ class Quantizer(nn.Module, ABC):
         params: int64 (N, dim, P) in units of 1/64 nat. codes: int8 (N, dim), or None to decode.
         Returns the codes written or read, int8 (N, dim).
         """
+
+
+def straight_through(codes: Tensor, u: Tensor) -> Tensor:
+    """The codes as float32, to the last bit, with the gradient of u: same shapes."""
+    return codes.float() + (u - u.detach())  # u + (codes - u).detach() is rounded, and often falls short of a code
 
 
 def clipped(z: Tensor, radius: float) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from leechcodec.quantizers.base import straight_through
 from leechcodec.quantizers.learned import COMMITMENT, GRID, LearnedQuantizer, sampled
 
 DECAY = 0.99
@@ -51,7 +52,7 @@ class VQ(LearnedQuantizer):
         rows = self.nearest_rows(flat)[:, 0]
         self._observe(flat / GRID, rows)
         codes = self.codebook[rows].reshape(u.shape)
-        return codes, u + (codes - u).detach()
+        return codes, straight_through(codes, u)
 
     def _observe(self, z: Tensor, rows: Tensor) -> None:
         self.seen_counts.index_add_(0, rows, torch.ones_like(rows, dtype=torch.float32))

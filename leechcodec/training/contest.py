@@ -55,7 +55,8 @@ def contest_loss(
 ) -> Tensor:
     """Expected change of the loss in bits, summed over an image's tokens of the stage drawn: (B,).
 
-    x: (B, 3, H, W) in -1..1. out: of the same x and quality. squared_weight: (B,), bits for a squared error of 1 in a
+    x: (B, 3, H, W) in -1..1. out: of the same x and quality; where the rate term took a sample of the tokens, the
+    others' bits are computed here. squared_weight: (B,), bits for a squared error of 1 in a
     pixel's mean over channels. Only z receives a gradient.
     """
     stage = drawn.stage
@@ -71,13 +72,16 @@ def contest_loss(
     second = torch.where(inside[:, None], second.to(first).reshape(first.shape), first)
     replaced = codes.reshape(count, -1, dim).index_copy(1, cells, second).reshape(codes.shape)
     with torch.no_grad():
+        before = out.token_bits
+        if sum(map(len, out.log_partitions)) < sum(bits.numel() for bits in before):
+            before = model.rates(out.codes, quality, x.shape[2], x.shape[3], None, stage)[1]
         changed = list(out.codes)
         changed[stage] = replaced.permute(0, 3, 1, 2)
         x_hat, token_bits = model.reconstruct(changed, quality, x.shape[2], x.shape[3], stage)
         squares = ((x_hat.float() - x).square() - (out.x_hat.float() - x).square()).mean(1)
         changes = [
             F.pad((new - old)[:, None], (0, 0, 0, 0, 0, 0, 0, len(x) - len(new)))
-            for new, old in zip(token_bits[stage:], out.token_bits[stage:], strict=True)
+            for new, old in zip(token_bits[stage:], before[stage:], strict=True)
         ]
         change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:count, 0]
         change = change.reshape(count, -1)[:, cells].clamp(-LIMIT, LIMIT)

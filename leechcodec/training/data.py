@@ -74,7 +74,7 @@ class Cropper:
         self.cumulative = torch.cumsum(areas / areas.sum(), 0)
 
     def __call__(self, count: int, size: int) -> Tensor:
-        """A batch of crops, uint8 (count, 3, size, size); small images are padded by reflection."""
+        """A batch of crops, uint8 (count, 3, size, size); small images are padded with their last rows and columns."""
         draws = torch.rand(count, 5, generator=self.generator)
         picks = torch.searchsorted(self.cumulative, draws[:, 0].contiguous()).clamp(max=len(self.images) - 1)
         return torch.stack([self._crop(self.images[i], size, draw) for i, draw in zip(picks.tolist(), draws.tolist())])

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from leechcodec.checkpoint import load_model
-from leechcodec.config import ModelConfig
+from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
 
 
@@ -75,7 +75,7 @@ def _counterpart(name: str, old: ModelConfig, new: ModelConfig) -> str:
     scale = new.stage_scales[stage]
     place = stage - new.stage_scales.index(scale)
     if not old.stages[scale]:
-        return name
+        raise ModelError(f"nothing to start {name} from: the model had no stage at stride {STRIDES[scale]}")
     last = old.stages[scale] - 1
     parts[2] = str(old.stage_scales.index(scale) + min(place, last))
     if parts[0] == "prior" and min(place, last) >= old.checkerboard[scale]:

@@ -28,7 +28,7 @@ from leechcodec.training.objective import Objective
 from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_checkpoint, save_checkpoint
-from leechcodec.training.validation import validate
+from leechcodec.training.validation import large_enough, validate
 
 MAX_SKIPS = 50
 """So many skipped steps in a row end the run: the model has diverged."""
@@ -217,8 +217,8 @@ def train(
                 "lr": round(settings.muon_lr * factor, 6),
             }
             log_row(out, row | {name: round(value.item(), 4) for name, value in outcome.terms.items()})
-            progress.set_postfix(loss=f"{mean_loss:.3f}", bpp=row["bpp"], psnr=row["psnr"])
-        if main and (step % settings.validation_every == 0 or done == 1) and validation:
+            progress.set_postfix(loss=f"{row['mean_loss']:.3f}", bpp=row["bpp"], psnr=row["psnr"])
+        if main and (step % settings.validation_every == 0 or done == 1) and large_enough(validation):
             with _swapped(model, ema):
                 log_row(out, {"step": step, "validation": validate(model, validation, settings)})
         due = time.monotonic() - last_save > 60 * settings.checkpoint_minutes

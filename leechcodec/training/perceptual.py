@@ -7,6 +7,7 @@ The tokens stay those of the released model, so any file decodes either way. Zha
 these losses.
 """
 
+import copy
 import sys
 import time
 import tomllib
@@ -23,7 +24,7 @@ from leechcodec.errors import ConfigError
 from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
-from leechcodec.training.loop import log_row
+from leechcodec.training.loop import TrainingError, log_row
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.transforms import SynthesisTransform, TokenStage, knot_weights
 
@@ -144,8 +145,8 @@ def train_perceptual(
 ) -> None:
     """Train a decoder; resumable. Writes out/checkpoint.safetensors, out/log.jsonl and, at the end, out/model.
 
-    data: folders or tar files of images. lpips_weights: the LPIPS backbone, a file or its folder. Raises ConfigError
-    and ModelError.
+    data: folders or tar files of images. lpips_weights: the LPIPS backbone, a file or its folder. Raises ConfigError,
+    ModelError, and TrainingError where it diverges.
     """
     from leechcodec.lab.lpips_net import Lpips  # lpips is an extra
 
@@ -155,7 +156,7 @@ def train_perceptual(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     lpips = Lpips(lpips_weights).net.to(device)
-    base = load_model(config.base).networks.to(device)
+    base = copy.deepcopy(load_model(config.base).networks).to(device)  # the loaded one is everyone's
     networks = PerceptualNetworks(base).to(device).to(memory_format=torch.channels_last)
     synthesis, discriminator = networks.synthesis.requires_grad_(False), networks.discriminator
     names = trained_names(synthesis, config.first_scale)
@@ -196,6 +197,8 @@ def train_perceptual(
 
         discriminator.requires_grad_(True)
         judged = hinge_loss(discriminator, x, x_hat)
+        if not torch.isfinite(judged):
+            raise TrainingError(f"diverged at step {step + 1}: {path} is from before")
         judged.backward()
         optimizers["discriminator"].step()
         discriminator.requires_grad_(False)
@@ -205,7 +208,8 @@ def train_perceptual(
         if step >= config.adversarial_start:
             loss = loss - config.adversarial * discriminator(x_hat).mean()
         loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
+        if not torch.isfinite(nn.utils.clip_grad_norm_(trained, 1.0)):
+            raise TrainingError(f"diverged at step {step + 1}: {path} is from before")
         optimizers["adam"].step()
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)

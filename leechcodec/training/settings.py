@@ -86,6 +86,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.crop < 64 or self.crop % 64:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
+        if self.rate_tokens < 1 or self.validation_every < 1:
+            raise ConfigError("training needs rate_tokens >= 1 and validation_every >= 1")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"ema must be from 0 to less than 1, got {self.ema!r}")
+        if not isinstance(self.exclude, tuple) or not all(isinstance(name, str) for name in self.exclude):
+            raise ConfigError(f"exclude must be a list of file names, got {self.exclude!r}")
         if self.precision not in ("bf16", "float32"):
             raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
         if self.optimizer not in ("muon", "dion"):

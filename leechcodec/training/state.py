@@ -7,6 +7,7 @@ the seconds trained and the model config are in the file's metadata.
 
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,6 +53,9 @@ def save_checkpoint(
                 tensors[f"{kind}.{key}.{names[id(parameter)]}"] = value
     tensors["random.crops"] = generator.get_state()
     tensors["random.torch"] = torch.get_rng_state()
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     metadata = {
         "step": str(step),
         "seconds": str(seconds),
@@ -61,8 +65,17 @@ def save_checkpoint(
     temporary = path.with_suffix(".tmp")
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
     if path.exists():
-        os.replace(path, path.with_name("checkpoint.previous.safetensors"))
+        _keep(path, path.with_name("checkpoint.previous.safetensors"))
     os.replace(temporary, path)
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """A second name for a file that is about to be replaced: at no moment is there none of the first."""
+    previous.unlink(missing_ok=True)
+    try:
+        os.link(path, previous)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, previous)
 
 
 def load_checkpoint(
@@ -99,6 +112,9 @@ def load_checkpoint(
                     optimizer.state[parameter][key] = on_device
     generator.set_state(tensors["random.crops"])
     torch.set_rng_state(tensors["random.torch"])
+    device = next(model.parameters()).device
+    if device.type == "cuda" and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
     return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata.get("mean_codec_loss", "null"))
 
 

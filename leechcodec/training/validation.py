@@ -14,14 +14,19 @@ CROP = 256
 MAX_IMAGES = 24
 
 
+def large_enough(images: list[Tensor]) -> list[Tensor]:
+    """Those of some images (3, H, W) that hold a crop."""
+    return [image for image in images if min(image.shape[1:]) >= CROP]
+
+
 @torch.no_grad()
 def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) -> dict:
     """Mean bpp (the prior's cross-entropy), PSNR, MS-SSIM and Lagrangian lmbda·255²·MSE + bpp at four qualities.
 
-    images: uint8 (3, H, W); the central 256 x 256 of the first 24 that are large enough. "score" is the mean over
-    qualities of log2 of the Lagrangian: a difference of 0.01 is about 0.7 %.
+    images: uint8 (3, H, W), one at least large enough; the central 256 x 256 of the first 24 that are. "score" is the
+    mean over qualities of log2 of the Lagrangian: a difference of 0.01 is about 0.7 %.
     """
-    large = [image for image in images if image.shape[1] >= CROP and image.shape[2] >= CROP][:MAX_IMAGES]
+    large = large_enough(images)[:MAX_IMAGES]
     rows, score = [], 0.0
     device = next(model.parameters()).device
     for quality in QUALITIES:

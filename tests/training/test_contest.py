@@ -52,6 +52,37 @@ def total(model, x, weight, x_hat, token_bits):
     return (squares.sum() + sum(bits.sum() for bits in token_bits)).item()
 
 
+def test_nothing_replaced_changes_nothing(monkeypatch):
+    """With a sample of the rate term's tokens as with all of them."""
+    model = tiny_model("leech-ball")
+    monkeypatch.setattr(model.quantizer, "runner_up", lambda u, codes: codes)
+    monkeypatch.setattr("leechcodec.training.contest.TEMPERATURE", 1e9)
+    x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([90.0, 70.0])
+    for rate_tokens in (None, 8):
+        out = model(x, quality, rate_tokens)
+        for stage in range(len(out.codes)):
+            loss = contest_loss(model, x, quality, out, torch.full((2,), 1e4), Draw(stage, 0, 0))
+            assert loss.abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("quantizer", ["leech", "bw16", "vq-6-6"])
+def test_every_contest_is_against_another_code(quantizer, monkeypatch):
+    model = tiny_model(quantizer)
+    seen, runner_up = [], model.quantizer.runner_up
+
+    def watched(u, codes):
+        seen.append((u, codes, runner_up(u, codes)))
+        return seen[-1][2]
+
+    monkeypatch.setattr(model.quantizer, "runner_up", watched)
+    x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.full((2,), 90.0)
+    out = model(x, quality)
+    for stage in range(len(out.codes)):
+        contest_loss(model, x, quality, out, torch.full((2,), 1e4), Draw(stage, 0, 0))
+        u, first, second = seen[-1]
+        assert torch.equal(first, model.quantizer.nearest(u)) and (first != second).any(1).all()
+
+
 def test_a_stage_that_no_image_is_sent_is_never_drawn():
     model = tiny_model()
     x, quality = torch.rand(1, 3, 64, 64) * 2 - 1, torch.tensor([1.0])

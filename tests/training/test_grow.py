@@ -84,6 +84,14 @@ def test_another_width_is_refused(saved):
         grown(path, channels=(8, 8, 8, 8, 16))
 
 
+def test_a_scale_without_a_stage_has_nothing_to_copy(tmp_path):
+    few = dict(stages=(1, 0, 2, 1, 0), min_quality=(1, 1, 30, 60), synthesis_blocks=((1,), (1,), (1, 1), (1,), (1,)))
+    model = CodecModel(ModelConfig(**{**LAYOUT, **few}))
+    save_model(tmp_path / "few", model)
+    with pytest.raises(ModelError, match="no stage at stride 32"):
+        grown(tmp_path / "few")
+
+
 def test_a_codebook_comes_along_or_is_missed(tmp_path):
     model = tiny_model("vq-6-6")
     save_model(tmp_path / "vq", model)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, is_validation, load_images
-from leechcodec.training.loop import stratified_quality, train
+from leechcodec.training.loop import TrainingError, stratified_quality, train
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_weights
 from tests.lab.lab_files import lpips_weights
@@ -85,6 +85,20 @@ def test_a_run_with_every_option_goes_on_where_it_stopped(tmp_path, photographs)
         train(settings, [photographs], tmp_path / "plain", resume=True, **options)
 
 
+def test_a_single_crop_of_one_token_is_a_start(tmp_path, photographs):
+    path = settings_file(tmp_path, 2)
+    path.write_text(path.read_text().replace("batch = 2", "batch = 1"))
+    train(path, [photographs], tmp_path / "run")
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_a_run_that_diverges_says_so(tmp_path, photographs, monkeypatch):
+    monkeypatch.setattr("leechcodec.training.loop.MAX_SKIPS", 2)
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(TrainingError, match="diverged: 3 steps"):
+        train(settings_file(tmp_path, 60), [photographs], tmp_path / "run")
+
+
 def test_a_penalty_below_zero_skips_no_step(tmp_path, photographs, capsys):
     """The entropy penalty rewards codes in use: it is negative, and may outweigh all else."""
     settings = settings_file(tmp_path, 5, "entropy_weight = 1000.0\nspike_factor = 100.0\n")
@@ -139,6 +153,10 @@ def test_settings_name_what_is_wrong(tmp_path):
         ("[training]\nstep = 1", "unknown training key 'step'"),
         ("[data]", r"unknown table \[data\]"),
         ("[training]\ncrop = 100", "multiple of 64"),
+        ("[training]\nrate_tokens = 0", "rate_tokens"),
+        ("[training]\nvalidation_every = 0", "validation_every"),
+        ("[training]\nema = 1", "ema"),
+        ("[training]\nexclude = 'kodim01.png'", "list of file names"),
         ("[training]\noptimizer = 'adam'", "'muon' or 'dion'"),
         ("[model]\nwidth = 3", "unknown model config key 'width'"),
         ("[training", "c.toml"),
