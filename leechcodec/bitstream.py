@@ -108,6 +108,8 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, i
 
     Raises NotLqError, TruncatedError, UnsupportedVersionError, CorruptError or TooLargeError (more than max_pixels).
     """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise NotLqError(f"the bytes of a file are needed (Path.read_bytes), not {type(data).__name__}")
     if not data[:4] == MAGIC[: len(data)] or not data:
         raise NotLqError("not an .lq file: " + ("empty" if not data else "wrong magic bytes"))
     if len(data) < 5:

@@ -148,12 +148,13 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
 @lru_cache(maxsize=4)
 def _load(folder: Path) -> LoadedModel:
     if not folder.is_dir():
-        raise ModelError(f"no model at {folder}")
+        installed = ", ".join(sorted(path.name for path in models_dir().glob("*/") if path.is_dir()))
+        raise ModelError(f"no model {folder.name!r}; installed: {installed or 'none'}")
     try:
         values = json.loads((folder / "config.json").read_text())
         tensors = load_file(folder / "weights.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{folder}: {error}") from error
+        raise ModelError(f"{folder}: not a model ({getattr(error, 'strerror', None) or error})") from error
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, values, tensors)
     config = ModelConfig.load(folder / "config.json")

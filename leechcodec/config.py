@@ -1,6 +1,7 @@
 """The one description of a model: a frozen dataclass, saved as config.json beside the weights."""
 
 import json
+import numbers
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +16,8 @@ Number = TypeVar("Number")
 
 def check_quality(quality: float) -> None:
     """Raises ConfigError for a value that the dial does not have."""
-    if not 1 <= quality <= 100:
-        raise ConfigError(f"quality must be between 1 and 100, got {quality:g}")
+    if not isinstance(quality, numbers.Real) or not 1 <= quality <= 100:
+        raise ConfigError(f"quality must be a number between 1 and 100, got {quality!r}")
 
 
 def header_quality(quality: float) -> float:
@@ -108,7 +109,7 @@ class ModelConfig:
         try:
             values = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+            raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
         return cls.from_dict(values)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from leechcodec.bitstream import MAX_PIXELS, check_size
@@ -17,6 +17,8 @@ from leechcodec.errors import ImageError, TooLargeError
 
 OPAQUE = {"JPEG", "BMP", "PPM"}
 """Formats without transparency: it is laid on white."""
+QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 95}
+"""Of pictures written in a lossy format: a second loss that is hardly seen."""
 SHEET_GAP = 4
 """Pixels between the pictures of a sheet."""
 
@@ -24,7 +26,8 @@ SHEET_GAP = 4
 def load_image(
     source: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] | None = None
 ) -> Image.Image:
-    """Read an image upright: EXIF orientation applied and its tag removed. Its mode is the file's.
+    """Read an image upright: EXIF orientation applied and its tag removed. Its mode is the file's. Of an animation, or
+    of several pages, the first, with a warning.
 
     formats: Pillow's names of those that are read, None for all. Raises ImageError (missing, unreadable, truncated,
     empty) or TooLargeError (more than max_pixels).
@@ -35,6 +38,7 @@ def load_image(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(source, formats=formats)
         check_size(image.width, image.height, max_pixels)
+        frames = _frames(image)
         image.load()
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
@@ -47,18 +51,37 @@ def load_image(
     except Exception as error:  # Pillow's plugins raise whatever their parsers trip over
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{name}: {reason}") from None
-    return _upright(image, name)
+    if frames > 1:
+        warnings.warn(f"{name}: the first of {frames} pictures is taken", stacklevel=2)
+    return upright(image, name)
 
 
-def _upright(image: Image.Image, name: str) -> Image.Image:
-    """The image with its EXIF orientation applied; damaged EXIF does not spoil good pixels."""
+def _frames(image: Image.Image) -> int:
+    """Pictures in a file, but for MPO's, which are a photograph and its previews. What cannot be counted is one."""
     try:
+        return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except Exception:  # damage behind the first picture
+        return 1
+
+
+def upright(image: Image.Image, name: str = "the image") -> Image.Image:
+    """An image with its EXIF orientation applied and the tag removed; itself where there is none. Damaged EXIF does
+    not spoil good pixels, and is warned of under the name given."""
+    try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image
         return ImageOps.exif_transpose(image)
     except MemoryError:
         raise
     except Exception:
         warnings.warn(f"{name}: damaged EXIF data, orientation ignored", stacklevel=3)
         return image
+
+
+def check_image(image: Image.Image) -> None:
+    """Raises ImageError for what is not an image of Pillow's."""
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"an image of Pillow's is needed (PIL.Image.open, fromarray), not {type(image).__name__}")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -152,6 +175,8 @@ def encode_image(image: Image.Image, suffix: str) -> bytes:
     if image.mode == "RGBA" and file_format in OPAQUE:
         image = _metadata_of(image, to_rgb(image))
     options = {name: image.info[name] for name in ("icc_profile", "exif", "xmp") if name in image.info}
+    if file_format in QUALITY:
+        options["quality"] = QUALITY[file_format]
     if file_format == "PNG" and "xmp" in options:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))

@@ -4,7 +4,7 @@
     from PIL import Image
 
     image = Image.open("photo.lq")        # header and metadata only; pixels are decoded when they are first needed
-    image.save("smaller.lq", quality=30)  # options: quality, effort, metadata, icc_profile, exif, xmp, model
+    image.save("smaller.lq", quality=30)  # or size=, bpp=, psnr=; effort, metadata, icc_profile, exif, xmp, model
 
 Opening reads size, mode and metadata and verifies every checksum; torch is imported when pixels are decoded or saved.
 Importing this module registers the format; :func:`register_lq_opener` does it for those who import it without wanting
@@ -96,15 +96,13 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             source.info[name] = value
         else:
             source.info.pop(name, None)
-    quality = options.get("quality")
+    how = {name: options[name] for name in ("effort", "metadata", "model") if name in options}
+    quality, targets = options.get("quality"), {name: options.get(name) for name in ("size", "bpp", "psnr")}
     try:
-        data = codec.compress(
-            source,
-            quality=50.0 if quality is None else quality,
-            effort=options.get("effort", 1),
-            metadata=options.get("metadata", True),
-            model=options.get("model"),
-        )
+        if any(value is not None for value in targets.values()):
+            data, _ = codec.compress_to(source, **targets, **how)
+        else:
+            data = codec.compress(source, quality=50.0 if quality is None else quality, **how)
     except LqError as error:
         raise OSError(str(error)) from error
     file.write(data)

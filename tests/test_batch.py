@@ -107,6 +107,8 @@ def test_nothing_to_do_is_an_error(run, tmp_path):
 
 def test_the_output_of_many_is_a_folder(run, photos):
     assert "not a folder" in run("encode", photos, "-o", photos / "notes.txt", code=1).stderr
+    assert "need a folder" in run("encode", photos, "-o", photos / "one.lq", code=1).stderr
+    assert "need a folder" in run("decode", photos, "-o", photos / "one.png", code=1).stderr
 
 
 def test_one_file_or_many(tmp_path):

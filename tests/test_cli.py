@@ -82,6 +82,17 @@ def test_an_existing_output_is_refused_without_force(run, photo):
     assert target.read_bytes()[:4] == b"\x89LQ\n"
 
 
+def test_the_input_is_never_the_output(run, photo):
+    before = photo.read_bytes()
+    run("encode", photo)
+    link = photo.with_name("link.lq")
+    link.symlink_to(photo.with_suffix(".lq"))
+    for arguments in (["decode", photo], ["encode", photo.with_suffix(".lq"), "-f"], ["encode", link, "-f"]):
+        assert "is the input" in run(*arguments, code=1).stderr
+    assert "writes .lq files" in run("encode", photo, "-o", photo, "-f", code=2).stderr
+    assert photo.read_bytes() == before
+
+
 def test_pipes(run, photo):
     encoded = run("encode", "-", data=photo.read_bytes()).stdout_bytes
     assert encoded[:4] == b"\x89LQ\n"
@@ -94,7 +105,7 @@ def test_pipes(run, photo):
 def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, command, content):
     source = tmp_path / "bad.lq"
     source.write_bytes(content)
-    target = [] if command == "info" else ["-o", tmp_path / "out.png"]
+    target = [] if command == "info" else ["-o", tmp_path / ("out.lq" if command == "encode" else "out.png")]
     assert "bad.lq" in run(command, source, *target, code=1).stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.lq"]
 
@@ -137,6 +148,7 @@ def test_missing_input_and_unwritable_output(run, photo, tmp_path):
 
 
 def test_a_folder_as_the_output_of_one_file(run, photo, tmp_path):
+    assert "no such folder" in run("decode", photo, "-o", f"{tmp_path}/out/", code=1).stderr
     (tmp_path / "out").mkdir()
     run("encode", photo, "-o", tmp_path / "out")
     run("decode", tmp_path / "out" / "photo.lq", "-o", tmp_path / "out")
@@ -152,7 +164,8 @@ def test_standard_output_in_a_given_format(run, photo):
 
 def test_unknown_model(photo, tmp_path, tiny_folder, run):
     result = CliRunner().invoke(main, ["encode", str(photo), "--model", "no-such"])
-    assert result.exit_code == 1 and "no-such" in result.stderr
+    assert result.exit_code == 1
+    assert result.stderr == "leechcodec: no model 'no-such'; installed: leech-vbr, leech-vbr-perceptual\n"
     run("encode", photo)
     from leechcodec.checkpoint import save_model
     from tests.tiny import tiny_model

@@ -1,4 +1,5 @@
 import contextlib
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,16 @@ import leechcodec
 from leechcodec import codec
 from leechcodec.bitstream import Chunk, ChunkKind, Header, read_file, write_file
 from leechcodec.checkpoint import load_model, save_model
-from leechcodec.errors import ConfigError, CorruptError, LqError, ModelError, TooLargeError, UnknownModelError
+from leechcodec.errors import (
+    ConfigError,
+    CorruptError,
+    ImageError,
+    LqError,
+    ModelError,
+    NotLqError,
+    TooLargeError,
+    UnknownModelError,
+)
 from tests.tiny import tiny_model
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample.png"
@@ -165,6 +175,38 @@ def test_files_of_other_models_are_refused(tiny_folder, tmp_path):
 def test_quality_out_of_range(tiny_folder, quality):
     with pytest.raises(ConfigError, match="quality"):
         codec.compress(gradient(8, 8), quality=quality, model=tiny_folder)
+
+
+def test_photographs_that_lie_on_their_side_are_turned_upright(tiny_folder):
+    image = Image.effect_noise((90, 70), 60).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", exif=exif)
+    lying, upright = Image.open(buffer), image.transpose(Image.Transpose.ROTATE_270)
+    data = codec.compress(lying, quality=60, model=tiny_folder)
+    expected = codec.compress(upright, quality=60, model=tiny_folder)
+    decoded = codec.decompress(data, model=tiny_folder)
+    assert decoded.tobytes() == codec.decompress(expected, model=tiny_folder).tobytes()
+    assert dict(decoded.getexif()) == {0x010F: "maker"}
+    tokens, expected = (codec.tokenize(each, quality=60, model=tiny_folder) for each in (lying, upright))
+    assert (tokens.width, tokens.height) == (70, 90) and all(map(np.array_equal, tokens.codes, expected.codes))
+    found = codec.compress_to(lying, psnr=10, model=tiny_folder)[0]
+    assert codec.decompress(found, model=tiny_folder).size == (70, 90)
+    assert codec.preview(lying, quality=60, model=tiny_folder)[1].size == (70, 90)
+
+
+@pytest.mark.parametrize("wrong", ["photo.png", np.zeros((8, 8, 3), np.uint8)])
+def test_what_is_no_image_is_named(tiny_folder, wrong):
+    for function in (codec.compress, codec.tokenize, codec.preview):
+        with pytest.raises(ImageError, match=type(wrong).__name__):
+            function(wrong, model=tiny_folder)
+    with pytest.raises(ImageError):
+        codec.compress_to(wrong, size=100, model=tiny_folder)
+    with pytest.raises(NotLqError, match="str"):
+        codec.decompress("photo.lq", model=tiny_folder)
+    with pytest.raises(ConfigError, match="number"):
+        codec.compress(Image.new("RGB", (8, 8)), quality="60", model=tiny_folder)
 
 
 def test_models_that_cannot_be_loaded(tiny_folder, tmp_path):

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_orientation_is_applied():
     assert load_image(saved(Image.new("RGB", (8, 4)), "JPEG", exif=exif)).size == (4, 8)
 
 
+def test_of_an_animation_the_first_picture_is_taken_with_a_warning(tmp_path, recwarn):
+    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="a.gif: the first of 3"):
+        assert load_image(tmp_path / "a.gif").convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+    recwarn.clear()
+    frames[0].save(tmp_path / "b.mpo", save_all=True, append_images=frames[1:])  # a photograph and its previews
+    assert load_image(tmp_path / "b.mpo").size == (8, 4) and not recwarn
+
+
 def test_damaged_exif_does_not_spoil_the_pixels():
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -119,3 +130,11 @@ def test_encoding_by_suffix():
     assert np.array_equal(Image.open(io.BytesIO(encode_image(from_array(pixels), ".PNG"))), pixels)
     with pytest.raises(ImageError, match="type"):
         encode_image(from_array(pixels), ".xyz")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+def test_a_lossy_format_costs_a_decoded_picture_little(suffix):
+    path = Path(__file__).parent.parent / "data" / "sample.png"
+    picture = Image.open(path).convert("RGB").resize((192, 128))
+    error = np.asarray(Image.open(io.BytesIO(encode_image(picture, suffix))), float) - np.asarray(picture)
+    assert -10 * np.log10(np.mean(error**2) / 255**2) > 36

@@ -219,6 +219,9 @@ def test_quality_changes_the_size():
     assert len(saved(picture(), "LQ", quality=1)) < len(saved(picture(), "LQ", quality=100))
     with pytest.raises(OSError, match="quality"):
         saved(picture(), "LQ", quality=0)
+    assert len(saved(picture(), "LQ", size=900)) <= 900
+    with pytest.raises(OSError, match="exactly one"):
+        saved(picture(), "LQ", size=900, psnr=20)
 
 
 def test_other_formats_import_no_torch(tmp_path):

@@ -54,6 +54,8 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, taken: frozens
         raise LqError("many files do not go to standard output; give a folder with -o")
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise LqError(f"{output}: not a folder")
+    if output is not None and not Path(output).exists() and Path(output).suffix.lower() in {suffix, *PHOTOGRAPHS}:
+        raise LqError(f"{output}: the name of one file; many files need a folder")
     jobs: dict[Path, Job] = {}
     for path, below in _files(sources, taken, recursive):
         place = path if output is None else Path(output) / below
@@ -131,7 +133,8 @@ def run(
                         raise
                     failures[number] = message
                 else:
-                    finished(jobs[number], done)
+                    with bar.external_write_mode():  # lines above the bar
+                        finished(jobs[number], done)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # an interrupt ends after the files at work
             raise

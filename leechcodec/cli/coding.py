@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from leechcodec.cli.streams import (
     warnings_told,
     write,
 )
+from leechcodec.config import header_quality
 
 QUALITY = click.FloatRange(1, 100)
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -103,9 +105,11 @@ def encode(
     targets = {"size": target_size, "bpp": bpp, "psnr": psnr}
     if sum(value is not None for value in (quality, *targets.values())) > 1:
         raise click.UsageError("give at most one of -q, --bpp, --target-size and --psnr")
+    if output and batch.is_single(sources) and Path(output).suffix.lower() in batch.PHOTOGRAPHS:
+        raise click.UsageError(f"{output}: encode writes .lq files")
     work = partial(
         encode_file,
-        quality=DEFAULT_QUALITY if quality is None else quality,
+        quality=DEFAULT_QUALITY if quality is None else header_quality(quality),
         targets=targets if any(value is not None for value in targets.values()) else None,
         options={"effort": effort, "metadata": not strip, "verify": verify, "model": model},
         force=show["force"],
@@ -124,13 +128,13 @@ def decode(sources, output, recursive, model, threads, jobs, form, partly, **sho
 
     \b
     leechcodec decode photo.lq                  photo.png
-    leechcodec decode photo.lq -o photo.jpg     another format
+    leechcodec decode photo.lq -o photo.jpg     another format (jpg, webp and avif at their quality of 95)
     leechcodec decode photo.lq -o png:- | feh - standard output
     leechcodec decode photos/ -o out/           every .lq file of a folder
     """
     output, prefix = split_format(output)
     suffix = prefix or (f".{form.lstrip('.').lower()}" if form else ".png")
-    named = output not in (None, "-") and not Path(output).is_dir()
+    named = output not in (None, "-") and not Path(output).is_dir() and not output.endswith(("/", os.sep))
     if named and batch.is_single(sources) and not (form or prefix):
         suffix = Path(output).suffix
     from leechcodec.image import image_format

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from leechcodec.cli.group import note
-from leechcodec.errors import LqError
+from leechcodec.errors import LqError, ModelError
 
 LONG_PIXELS = 2_000_000
 """From so many pixels on the work is long enough for a progress bar."""
@@ -25,7 +25,7 @@ def split_format(output: str | None) -> tuple[str | None, str | None]:
 
 
 def target_of(source: str, output: str | None, suffix: str, force: bool) -> Path | None:
-    """The output path, None for standard output; refused early where it exists.
+    """The output path, None for standard output; refused early where it exists, and with -f where it is the input.
 
     output: a path, a folder that is there, - or None, which is beside the source.
     """
@@ -42,8 +42,11 @@ def target_of(source: str, output: str | None, suffix: str, force: bool) -> Path
         raise LqError(f"{output}: no such folder")
     if path.is_dir():
         raise LqError(f"{path}: is a folder")
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path}: exists; -f overwrites it")
+    if path.exists():
+        if source != "-" and Path(source).exists() and path.samefile(source):
+            raise LqError(f"{path}: is the input; -o names another output")
+        if not force:
+            raise OutputExistsError(f"{path}: exists; -f overwrites it")
     return path
 
 
@@ -69,9 +72,11 @@ def write(target: Path | None, data: bytes, force: bool) -> None:
 
 @contextlib.contextmanager
 def naming(source: str) -> Iterator[None]:
-    """Put the file's name before the message of whatever is wrong with it."""
+    """Put the file's name before the message of whatever is wrong with it. (A model's troubles are not its own.)"""
     try:
         yield
+    except ModelError:
+        raise
     except LqError as error:
         name = "standard input" if source == "-" else source
         raise type(error)(f"{name}: {error}") from error

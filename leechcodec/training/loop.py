@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from leechcodec.config import ModelConfig
-from leechcodec.errors import LqError
+from leechcodec.errors import ConfigError, LqError
 from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.dion import Dion
@@ -90,6 +90,7 @@ def train(
         settings = TrainingConfig(**{**asdict(settings), "steps": steps})
     if threads:
         torch.set_num_threads(threads)
+    check_device(device)
     rank, world = _start_distributed(device)
     if world == 1 and device.startswith("cuda:"):
         torch.cuda.set_device(device)  # graphs and kernels go to the current device
@@ -231,6 +232,14 @@ def train(
     progress.close()
     if world > 1:
         dist.destroy_process_group()
+
+
+def check_device(device: str) -> None:
+    """Raises ConfigError for a device that this machine, or this torch, does not have."""
+    try:
+        torch.zeros(1, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
 
 
 def _start_distributed(device: str) -> tuple[int, int]:

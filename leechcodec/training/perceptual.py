@@ -24,7 +24,7 @@ from leechcodec.errors import ConfigError
 from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
-from leechcodec.training.loop import TrainingError, log_row
+from leechcodec.training.loop import TrainingError, check_device, log_row
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.transforms import SynthesisTransform, TokenStage, knot_weights
 
@@ -86,7 +86,7 @@ def load_perceptual(path: Path) -> PerceptualConfig | None:
     try:
         tables = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if "perceptual" not in tables:
         return None
     if unknown := sorted(set(tables) - {"perceptual"}):
@@ -152,6 +152,7 @@ def train_perceptual(
 
     if threads:
         torch.set_num_threads(threads)
+    check_device(device)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)

@@ -134,7 +134,7 @@ def load_settings(path: Path) -> tuple[ModelConfig, TrainingConfig]:
     try:
         tables = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if unknown := sorted(set(tables) - {"model", "training"}):
         raise ConfigError(f"{path}: unknown table [{unknown[0]}] (known: [model], [training])")
     values = tables.get("training", {})

@@ -371,7 +371,7 @@ def test_without_the_extra_the_command_says_what_to_install(monkeypatch):
 
 def test_a_model_that_is_not_there_is_said_before_anything_is_served():
     result = CliRunner().invoke(main, ["serve", "--model", "nothing", "--port", "0"])
-    assert result.exit_code == 1 and "no model at" in result.stderr and not result.stdout
+    assert result.exit_code == 1 and "no model" in result.stderr and not result.stdout
 
 
 def test_the_address_is_printed_with_a_token_beyond_loopback(monkeypatch, tiny_folder):

@@ -99,6 +99,12 @@ def test_a_run_that_diverges_says_so(tmp_path, photographs, monkeypatch):
         train(settings_file(tmp_path, 60), [photographs], tmp_path / "run")
 
 
+def test_a_device_that_is_not_there(tmp_path, photographs):
+    with pytest.raises(ConfigError, match="device 'cuda:99'"):
+        train(settings_file(tmp_path, 1), [photographs], tmp_path / "run", device="cuda:99")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_penalty_below_zero_skips_no_step(tmp_path, photographs, capsys):
     """The entropy penalty rewards codes in use: it is negative, and may outweigh all else."""
     settings = settings_file(tmp_path, 5, "entropy_weight = 1000.0\nspike_factor = 100.0\n")
