@@ -47,6 +47,7 @@ class ChunkKind(IntEnum):
     ICC = OPTIONAL | 1
     EXIF = OPTIONAL | 2
     XMP = OPTIONAL | 3
+    GREY = OPTIONAL | 4
 
 
 @dataclass(frozen=True)

@@ -130,12 +130,13 @@ def compress_to(
 
     def psnr_of(quality: float, effort: int = effort) -> float:
         decoded = detokenize(tokenize(colours, quality=quality, effort=effort, model=model), model=model)
+        decoded = extras.without_colours(decoded)
         error = to_array(colours).astype(np.float64) - np.asarray(decoded, dtype=np.float64)
         tried(effort)
         return float(-10 * np.log10(max(np.mean(error**2), 1e-9) / 255**2))
 
     if psnr is not None:
-        colours, _ = separate(image, metadata=metadata)
+        colours, extras = separate(image, metadata=metadata)
         found = least_for_psnr(psnr_of, psnr, partial(psnr_of, effort=1) if effort > 1 else None)
     else:
         target = size if bpp is None else bpp * image.width * image.height / 8
@@ -156,10 +157,11 @@ def decompress(
 ) -> Image.Image:
     """Decompress the bytes of a .lq file to an RGB image, RGBA where it has transparency, 8 bits a channel.
 
-    ICC profile, EXIF and XMP are in ``info`` under Pillow's names. model: a name, a folder, or None for whichever
-    installed model the file's tokens belong to. max_pixels: refuse larger images before anything is allocated; a side
-    counts as at least 64. shrink: 1, 2, 4, 8 or 16: the image that many times smaller, sides rounded up; from 4 on the
-    finest tokens are left out, which takes less time. progress: called with (steps done, steps in all).
+    The channels of a picture that had no colours are equal. ICC profile, EXIF and XMP are in ``info`` under Pillow's
+    names. model: a name, a folder, or None for whichever installed model the file's tokens belong to. max_pixels:
+    refuse larger images before anything is allocated; a side counts as at least 64. shrink: 1, 2, 4, 8 or 16: the image
+    that many times smaller, sides rounded up; from 4 on the finest tokens are left out, which takes less time.
+    progress: called with (steps done, steps in all).
 
     Bad data raises LqError kinds and nothing else: NotLqError, UnsupportedVersionError, TruncatedError, CorruptError,
     TooLargeError, UnknownModelError. ConfigError for another shrink, ModelError for a model that cannot be loaded.

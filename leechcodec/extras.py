@@ -1,6 +1,7 @@
 """What travels beside the pixels: transparency and metadata, each in a chunk of its own (docs/FORMAT.md).
 
-Transparency is kept losslessly, as a grey PNG. ICC profile, EXIF and XMP are kept as the bytes Pillow hands over.
+Transparency is kept losslessly, as a grey PNG. ICC profile, EXIF and XMP are kept as the bytes Pillow hands over. That
+a picture has no colours is kept too: the networks know only coloured ones, and give each channel errors of its own.
 """
 
 import io
@@ -8,7 +9,8 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageChops
 
 from leechcodec.bitstream import Chunk, ChunkKind
 from leechcodec.errors import CorruptError
@@ -20,31 +22,43 @@ METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKi
 
 @dataclass(frozen=True)
 class Extras:
-    """alpha: the bytes of a grey PNG, or None for an opaque image. metadata: bytes by Pillow's name."""
+    """alpha: the bytes of a grey PNG, or None for an opaque image. metadata: bytes by Pillow's name. grey: whether all
+    channels are to be alike."""
 
     alpha: bytes | None
     metadata: dict[str, bytes]
+    grey: bool = False
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[Chunk]) -> "Extras":
         """What a file's chunks hold."""
         found = {chunk.kind: chunk.payload for chunk in chunks}
-        return cls(found.get(ChunkKind.ALPHA), {name: found[kind] for name, kind in METADATA.items() if kind in found})
+        metadata = {name: found[kind] for name, kind in METADATA.items() if kind in found}
+        return cls(found.get(ChunkKind.ALPHA), metadata, ChunkKind.GREY in found)
 
     def chunks(self) -> list[Chunk]:
         """The chunks of a file, in ascending order of kind."""
         alpha = [] if self.alpha is None else [Chunk(ChunkKind.ALPHA, self.alpha)]
-        return alpha + [Chunk(kind, self.metadata[name]) for name, kind in METADATA.items() if name in self.metadata]
+        metadata = [Chunk(kind, self.metadata[name]) for name, kind in METADATA.items() if name in self.metadata]
+        return alpha + metadata + ([Chunk(ChunkKind.GREY, b"")] if self.grey else [])
 
     def add_to(self, image: Image.Image) -> Image.Image:
-        """An RGB image with its transparency (then RGBA) and its metadata in ``info``.
+        """An RGB image with its transparency (then RGBA) and its metadata in ``info``; still RGB where it is grey.
 
         Raises CorruptError where the alpha chunk is not a grey PNG of the image's size.
         """
+        image = self.without_colours(image)
         if self.alpha is not None:
             image.putalpha(_read_alpha(self.alpha, image.size))
         image.info.update(self.metadata)
         return image
+
+    def without_colours(self, image: Image.Image) -> Image.Image:
+        """An RGB image, every channel the mean of the three where it is to be grey."""
+        if not self.grey:
+            return image
+        mean = np.asarray(image).sum(-1, dtype=np.uint16)
+        return Image.fromarray(((mean + 1) // 3).astype(np.uint8)).convert("RGB")
 
 
 def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image, Extras]:
@@ -62,10 +76,20 @@ def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image,
         image = image.convert("RGB")
     if profile and (not metadata or profile[16:20] != b"RGB "):
         image, profile = _to_srgb(image, profile), None
+    grey = is_grey(image)
     kept = {"icc_profile": profile, "exif": info.get("exif"), "xmp": info.get("xmp")} if metadata else {}
-    return image, Extras(
-        alpha, {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
-    )
+    metadata = {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
+    return image, Extras(alpha, metadata, grey)
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether all channels of an opaque image are alike."""
+    if image.mode == "P":
+        image = image.convert("RGB")
+    if image.mode != "RGB":
+        return image.mode in ("1", "L") or image.mode.startswith("I")
+    red, green, blue = image.split()
+    return not any(ImageChops.difference(red, other).getbbox() for other in (green, blue))
 
 
 def flattened(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from leechcodec import codec
-from leechcodec.bitstream import Chunk, ChunkKind
+from leechcodec.bitstream import Chunk, ChunkKind, read_file, write_file
 from leechcodec.errors import CorruptError, ImageError
 from leechcodec.extras import Extras, flattened, separate
 from leechcodec.image import encode_image, load_image
@@ -59,6 +59,32 @@ def test_metadata_reaches_the_decoded_file(suffix):
     assert again.info["icc_profile"] == SRGB
     assert again.getexif()[0x010F] == "Maker"
     assert b"xmpmeta" in again.info["xmp"]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "I;16"])
+def test_a_picture_without_colours_comes_back_without(tiny_folder, mode):
+    grey = picture("L")
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    else:
+        image = grey.convert(mode)
+    data = codec.compress(image, quality=60, model=tiny_folder)
+    decoded = np.asarray(codec.decompress(data, model=tiny_folder).convert("RGB"))
+    assert (decoded == decoded[..., :1]).all()
+    header, chunks = read_file(data)
+    assert ChunkKind.GREY in {chunk.kind for chunk in chunks}
+    tokens = codec.detokenize(codec.read_tokens(data, model=tiny_folder), model=tiny_folder)
+    channels = np.asarray(tokens).astype(float)
+    assert np.array_equal(decoded[..., 0], np.round(channels.mean(-1)))
+    without = write_file(header, [chunk for chunk in chunks if chunk.kind != ChunkKind.GREY])
+    assert (np.asarray(codec.decompress(without, model=tiny_folder).convert("RGB")) != decoded).any()
+
+
+def test_a_picture_with_one_coloured_pixel_has_colours(tiny_folder):
+    image = picture("L").convert("RGB")
+    image.putpixel((3, 4), (80, 80, 81))
+    _, chunks = read_file(codec.compress(image, model=tiny_folder))
+    assert ChunkKind.GREY not in {chunk.kind for chunk in chunks}
 
 
 def test_transparency_is_laid_on_white_where_a_format_has_none():

@@ -15,7 +15,7 @@ from leechcodec import codec
 from leechcodec.bitstream import MAGIC, read_header, write_file
 from leechcodec.checkpoint import load_model
 from leechcodec.errors import ImageError
-from leechcodec.extras import separate
+from leechcodec.extras import Extras, is_grey, separate
 from leechcodec.image import encode_image, load_image, to_rgb, to_rgba
 from leechcodec.lab.metrics import psnr
 from leechcodec.token_coding import encode_tokens
@@ -78,6 +78,7 @@ def show(image: Image.Image, quality: float, model: str | None, check: Check) ->
     """
     check()
     tokens, decoded = codec.preview(image, quality=quality, model=model)
+    decoded = _extras(image).without_colours(decoded)
     check()
     facts = {"quality": tokens.quality, "psnr": decibels(image, decoded)}
     return tokens, Answer(facts, (Part(fast_png(decoded), "image/png"),))
@@ -89,9 +90,14 @@ def file_of(image: Image.Image, quality: float, tokens: codec.Tokens | None, mod
     if tokens is None or tokens.quality != quality:
         tokens = codec.tokenize(image, quality=quality, model=model)
     header, chunks = encode_tokens(tokens, load_model(model), lambda *_: check())
-    data = write_file(header, chunks)
+    data = write_file(header, chunks + _extras(image).chunks())
     facts = {"quality": tokens.quality, "bytes": len(data), "bpp": bits_per_pixel(data, image)}
     return Answer(facts, (Part(data, LQ_TYPE),))
+
+
+def _extras(image: Image.Image) -> Extras:
+    """What a picture of the page's has beside its pixels."""
+    return Extras(None, {}, is_grey(image))
 
 
 def view(data: bytes, model: str | None, max_pixels: int) -> Answer:
