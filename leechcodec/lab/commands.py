@@ -16,6 +16,7 @@ from leechcodec.lab.report import report
 
 PATH = click.Path(path_type=Path)
 DEFAULT_LPIPS = Path("data/lpips")
+NO_LPIPS = "no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights names one"
 DEFAULT_CODECS = ("leech", "jpeg", "jpeg2000", "webp", "avif", "jxl", "heic")
 
 
@@ -47,7 +48,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
     if lpips_weights is None and DEFAULT_LPIPS.is_dir():
         lpips_weights = DEFAULT_LPIPS
     if lpips_weights is None:
-        _note("no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights names one")
+        _note(NO_LPIPS)
     config = lab.EvalConfig(
         dataset=dataset,
         codecs=codecs or DEFAULT_CODECS,
@@ -252,6 +253,8 @@ def compare(original, others, lpips_weights, as_json) -> None:
         values = [f"{row[name]:.4f}" if row[name] is not None else "–" for name in ("ms_ssim", "ssim", "lpips")]
         cells = f"{row['bpp']:>7.4f}  {row['psnr']:>8.2f}  {values[0]:>7}  {values[1]:>6}  {values[2]:>6}"
         click.echo(f"{row['image']:<{width}}  {cells}")
+    if lpips is None:
+        _note(NO_LPIPS)
 
 
 COMMANDS = {

@@ -132,7 +132,7 @@ def table(found: Sequence[Row], form: str = "text") -> str:
         (
             row.name,
             str(row.dim),
-            f"{row.size:,}" if row.size < 10**9 else f"2^{row.bits:.1f}",
+            f"{row.size:,}" if row.size < 10**9 else f"2^{row.bits:.1f}".removesuffix(".0"),
             f"{row.bits:.2f}",
             _number(row.delta_min, ".4f"),
             _number(row.delta_printed, ".3f"),
