@@ -51,13 +51,19 @@ def draw(config: ModelConfig, images: Sequence[int], crop: int) -> Draw:
 
 
 def contest_loss(
-    model: CodecModel, x: Tensor, quality: Tensor, out: Forward, squared_weight: Tensor, drawn: Draw
+    model: CodecModel,
+    x: Tensor,
+    quality: Tensor,
+    out: Forward,
+    squared_weight: Tensor,
+    drawn: Draw,
+    rate_weight: float = 1.0,
 ) -> Tensor:
-    """Expected change of the loss in bits, summed over an image's tokens of the stage drawn: (B,).
+    """Expected change of the loss, in bits where those weigh 1, summed over an image's tokens of the stage drawn: (B,).
 
     x: (B, 3, H, W) in -1..1. out: of the same x and quality; where the rate term took a sample of the tokens, the
-    others' bits are computed here. squared_weight: (B,), bits for a squared error of 1 in a
-    pixel's mean over channels. Only z receives a gradient.
+    others' bits are computed here. squared_weight: (B,), what a squared error of 1 in a pixel's mean over channels
+    weighs. rate_weight: what a bit weighs. Only z receives a gradient.
     """
     stage = drawn.stage
     codes, z = out.codes[stage].detach().permute(0, 2, 3, 1), out.z[stage]
@@ -80,7 +86,7 @@ def contest_loss(
         x_hat, token_bits = model.reconstruct(changed, quality, x.shape[2], x.shape[3], stage)
         squares = ((x_hat.float() - x).square() - (out.x_hat.float() - x).square()).mean(1)
         changes = [
-            F.pad((new - old)[:, None], (0, 0, 0, 0, 0, 0, 0, len(x) - len(new)))
+            F.pad(rate_weight * (new - old)[:, None], (0, 0, 0, 0, 0, 0, 0, len(x) - len(new)))
             for new, old in zip(token_bits[stage:], before[stage:], strict=True)
         ]
         change = around((squares * squared_weight[:, None, None])[:, None], changes, height)[:count, 0]

@@ -139,13 +139,15 @@ class Objective:
         precise = quality.to(torch.float32 if quality.device.type == "mps" else torch.float64)
         lmbda = self.config.lmbda(precise).float()
         weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
-        squared, rate = 255**2 * mse, settings.rate_weight(step) * bpp
+        rate_weight = settings.rate_weight(step)
+        squared, rate = 255**2 * mse, rate_weight * bpp
         distortion = self._distortion(x, x_hat, squared, terms)
         if settings.adversarial and step >= settings.adversarial_start:
             distortion = distortion - settings.adversarial * PER_LPIPS * self._verdict(x_hat)
         losses = lmbda * distortion + rate + commitment
         if settings.contest:
-            losses = losses + settings.contest * self._contest(bare, x, quality, out, lmbda, drawn) / pixels
+            change = self._contest(bare, x, quality, out, lmbda, drawn, rate_weight)
+            losses = losses + settings.contest * change / pixels
         loss = (weight * losses).mean()
         codec_loss = (weight * (lmbda * squared + rate)).mean().detach()
         loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
@@ -185,11 +187,19 @@ class Objective:
         return verdict
 
     def _contest(
-        self, model: CodecModel, x: Tensor, quality: Tensor, out: Forward, lmbda: Tensor, drawn: Draw
+        self,
+        model: CodecModel,
+        x: Tensor,
+        quality: Tensor,
+        out: Forward,
+        lmbda: Tensor,
+        drawn: Draw,
+        rate_weight: float,
     ) -> Tensor:
         weight = self.settings.squared_share * lmbda * 255**2 / 4
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            return contest_loss(model, x.contiguous(memory_format=torch.channels_last), quality, out, weight, drawn)
+            x = x.contiguous(memory_format=torch.channels_last)
+            return contest_loss(model, x, quality, out, weight, drawn, rate_weight)
 
 
 def _given(weights: Path | None, setting: str, option: str) -> Path:

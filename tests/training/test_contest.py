@@ -65,6 +65,17 @@ def test_nothing_replaced_changes_nothing(monkeypatch):
             assert loss.abs().max() < 1e-2
 
 
+def test_bits_count_as_much_as_the_rate_does(monkeypatch):
+    model = tiny_model()
+    monkeypatch.setattr("leechcodec.training.contest.LIMIT", 1e9)
+    x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.full((2,), 90.0)
+    out = model(x, quality)
+    bits, halves, none = (
+        contest_loss(model, x, quality, out, torch.zeros(2), Draw(3, 0, 0), weight) for weight in (1.0, 0.5, 0.0)
+    )
+    assert bits.abs().min() > 0 and torch.allclose(bits / 2, halves, rtol=1e-4) and not none.any()
+
+
 @pytest.mark.parametrize("quantizer", ["leech", "bw16", "vq-6-6"])
 def test_every_contest_is_against_another_code(quantizer, monkeypatch):
     model = tiny_model(quantizer)

@@ -57,7 +57,8 @@ def plain(model, batch, settings, step):
     losses = lmbda * distortion + settings.rate_weight(step) * bpp + settings.commitment * out.commitment / 64**2
     if settings.contest:
         squared_weight = (1 - settings.similarity) * lmbda * 255**2 / 4
-        losses = losses + settings.contest * contest_loss(model, x, batch[1], out, squared_weight, drawn) / 64**2
+        change = contest_loss(model, x, batch[1], out, squared_weight, drawn, settings.rate_weight(step))
+        losses = losses + settings.contest * change / 64**2
     loss = (weight * losses).mean() + settings.entropy_weight * out.entropy_loss + out.codebook_loss
     return loss, out, lmbda, weight
 
@@ -80,8 +81,9 @@ def test_without_options_the_loss_is_the_plain_one_to_the_bit(model, batch):
 def test_similarity_commitment_and_contests(model, batch):
     options = dict(similarity=0.2, commitment=8.0, contest=4.0)
     settings = TrainingConfig(precision="float32", rate_tokens=16, **options)
-    expected = plain(model, batch, settings, 2000)[0]
-    assert outcome_of(model, batch, 2000, **options).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for step in (5, 2000):  # with the rate at a twentieth of its weight, and at its own
+        expected = plain(model, batch, settings, step)[0]
+        assert outcome_of(model, batch, step, **options).loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_shares_of_the_distortion(model, batch, monkeypatch, tmp_path):
