@@ -153,8 +153,13 @@ def _load(folder: Path) -> LoadedModel:
     try:
         values = json.loads((folder / "config.json").read_text())
         tensors = load_file(folder / "weights.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{folder}: not a model ({getattr(error, 'strerror', None) or error})") from error
+    except OSError as error:
+        what = (
+            f"no {Path(error.filename).name}" if isinstance(error, FileNotFoundError) and error.filename else str(error)
+        )
+        raise ModelError(f"{folder}: not a model ({what})") from error
+    except (ValueError, SafetensorError) as error:
+        raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, values, tensors)
     config = ModelConfig.load(folder / "config.json")
