@@ -153,12 +153,10 @@ def _load(folder: Path) -> LoadedModel:
     try:
         values = json.loads((folder / "config.json").read_text())
         tensors = load_file(folder / "weights.safetensors")
-    except OSError as error:
-        what = (
-            f"no {Path(error.filename).name}" if isinstance(error, FileNotFoundError) and error.filename else str(error)
-        )
-        raise ModelError(f"{folder}: not a model ({what})") from error
-    except (ValueError, SafetensorError) as error:
+    except FileNotFoundError:
+        missing = "config.json" if not (folder / "config.json").is_file() else "weights.safetensors"
+        raise ModelError(f"{folder}: not a model (no {missing})") from None
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, values, tensors)
