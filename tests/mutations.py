@@ -71,7 +71,7 @@ def field(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
         places += [(position, 2), (position + 2, 4)]
         position += FRAME_SIZE + _FRAME.unpack_from(data, position)[1]
     offset, size = places[rng.integers(len(places))]
-    values = (0, 1, 2, 3, 16, 99, 100, 10_000, 10_001, 0x8001, 0xFFFF, 65_535, 8000, 2**31 - 1, 2**32 - 1)
+    values = (0, 1, 2, 3, 16, 99, 100, 10_000, 10_001, 0x8001, 0x8004, 0xFFFF, 65_535, 8000, 2**31 - 1, 2**32 - 1)
     value = int(values[rng.integers(len(values))]) & (256**size - 1)
     if len(changed) >= offset + size:
         changed[offset : offset + size] = value.to_bytes(size, "little")
