@@ -90,8 +90,8 @@ def train(
         settings = TrainingConfig(**{**asdict(settings), "steps": steps})
     if threads:
         torch.set_num_threads(threads)
-    check_device(device)
     rank, world = _start_distributed(device)
+    check_device(device)
     if world == 1 and device.startswith("cuda:"):
         torch.cuda.set_device(device)  # graphs and kernels go to the current device
     main = rank == 0
