@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError, UnknownModelError
 from leechcodec.model import CodecModel
-from leechcodec.paths import models_dir
+from leechcodec.paths import installed_models, models_dir
 from leechcodec.prior import ACTIVATION_BITS, WEIGHT_BITS, check_exact, integer_weights
 
 DEFAULT_MODEL = "leech-vbr"
@@ -131,7 +131,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
     synthesis: id of the synthesis transform to take where several go with these tokens; without it, or where it is not
     installed, the model that they were made for and not a second decoder. Raises UnknownModelError where there is none.
     """
-    candidates = [model] if model is not None else sorted(p.name for p in models_dir().glob("*/") if p.is_dir())
+    candidates = [model] if model is not None else installed_models()
     fitting = []
     for candidate in candidates:
         loaded = load_model(candidate)
@@ -148,8 +148,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
 @lru_cache(maxsize=4)
 def _load(folder: Path) -> LoadedModel:
     if not folder.is_dir():
-        installed = ", ".join(sorted(path.name for path in models_dir().glob("*/") if path.is_dir()))
-        raise ModelError(f"no model {folder.name!r}; installed: {installed or 'none'}")
+        raise ModelError(f"no model {folder.name!r}; installed: {', '.join(installed_models()) or 'none'}")
     try:
         values = json.loads((folder / "config.json").read_text())
         tensors = load_file(folder / "weights.safetensors")

@@ -20,7 +20,7 @@ from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.extras import Extras, separate
-from leechcodec.image import check_image, from_array, to_array, upright
+from leechcodec.image import from_array, to_array, upright
 from leechcodec.model import ALIGNMENT
 from leechcodec.search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.token_coding import (
@@ -59,16 +59,15 @@ def compress(
     dial, 1..100, decimals allowed (hundredths are kept). effort: 1..9, how long to refine the tokens; 1 takes the
     encoder's first answer. A higher one makes a better picture of about the same size. metadata: keep ICC profile, EXIF
     and XMP of ``image.info``. verify: decode the file and compare its tokens. model: a name, a folder, or None for the
-    default.
-    progress: called with (steps done, steps in all).
+    default. progress: called with (steps done, steps in all).
 
     Raises ConfigError for a quality or effort out of range, ImageError for an empty image or a mode without colours,
     TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.
     """
     check_quality(quality)
-    check_image(image)
+    image = upright(image)
     loaded = load_model(model)
-    colours, extras = separate(upright(image), metadata=metadata)
+    colours, extras = separate(image, metadata=metadata)
     before = 1 + refinement.steps_in_all(effort, aligned(colours.height), aligned(colours.width))
     steps = before + loaded.config.stages_sent(header_quality(quality))
 
@@ -111,7 +110,6 @@ def compress_to(
     """
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
-    check_image(image)
     image = upright(image)
     files: dict[tuple[float, int], bytes] = {}
     trials = 0
@@ -228,7 +226,6 @@ def tokenize(
     int8 (h, w, dim) a stage, h and w being the image's sides, padded to multiples of 64, over the stage's stride.
     Raises what :func:`compress` raises.
     """
-    check_image(image)
     image = upright(image)
     pixels, quality = _input(image, quality)
     loaded = load_model(model)
@@ -258,7 +255,6 @@ def preview(
     if loaded.is_second_decoder:
         tokens = tokenize(image, quality=quality, model=model)
         return tokens, detokenize(tokens, model=model)
-    check_image(image)
     image = upright(image)
     pixels, quality = _input(image, quality)
     codes, x_hat = loaded.networks.encode_and_decode(pixels, quality)

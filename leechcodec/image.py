@@ -64,9 +64,14 @@ def _frames(image: Image.Image) -> int:
         return 1
 
 
-def upright(image: Image.Image, name: str = "the image") -> Image.Image:
-    """An image with its EXIF orientation applied and the tag removed; itself where there is none. Damaged EXIF does
-    not spoil good pixels, and is warned of under the name given."""
+def upright(image: Image.Image, name: str | None = None) -> Image.Image:
+    """An image with its EXIF orientation applied and the tag removed; itself where there is none.
+
+    Damaged EXIF does not spoil good pixels; there is a warning of it where a file's name is given, once, when it is
+    read. Raises ImageError for what is not an image of Pillow's.
+    """
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"an image of Pillow's is needed (PIL.Image.open, fromarray), not {type(image).__name__}")
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
             return image
@@ -74,14 +79,9 @@ def upright(image: Image.Image, name: str = "the image") -> Image.Image:
     except MemoryError:
         raise
     except Exception:
-        warnings.warn(f"{name}: damaged EXIF data, orientation ignored", stacklevel=3)
+        if name is not None:
+            warnings.warn(f"{name}: damaged EXIF data, orientation ignored", stacklevel=3)
         return image
-
-
-def check_image(image: Image.Image) -> None:
-    """Raises ImageError for what is not an image of Pillow's."""
-    if not isinstance(image, Image.Image):
-        raise ImageError(f"an image of Pillow's is needed (PIL.Image.open, fromarray), not {type(image).__name__}")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

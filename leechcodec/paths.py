@@ -8,3 +8,8 @@ def models_dir() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "models"
     return installed if installed.is_dir() else package.parent / "models"
+
+
+def installed_models() -> list[str]:
+    """Names of the folders among them, sorted."""
+    return sorted(path.name for path in models_dir().glob("*/") if path.is_dir())

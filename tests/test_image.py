@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from leechcodec.errors import ImageError, TooLargeError
-from leechcodec.image import encode_image, from_array, load_image, to_array, to_rgb
+from leechcodec.image import encode_image, from_array, load_image, to_array, to_rgb, upright
 
 
 def saved(image: Image.Image, file_format: str = "PNG", **options) -> io.BytesIO:
@@ -78,7 +78,10 @@ def test_damaged_exif_does_not_spoil_the_pixels():
     data = saved(Image.new("RGB", (8, 4), (200, 100, 50)), "WEBP", exif=exif, lossless=True).getvalue()
     assert b"*\0\0\0\x08" in data
     with pytest.warns(UserWarning, match="EXIF"):
-        assert load_image(io.BytesIO(data.replace(b"*\0\0\0\x08", b"\xff\0\0\0\x08"))).size == (8, 4)
+        image = load_image(io.BytesIO(data.replace(b"*\0\0\0\x08", b"\xff\0\0\0\x08")))
+    assert image.size == (8, 4)
+    with warnings.catch_warnings(action="error"):  # once is enough
+        assert upright(image) is image
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TGA"])

@@ -22,10 +22,8 @@ from leechcodec.training.loop import stratified_quality
 from leechcodec.training.muon import Muon
 from leechcodec.training.settings import load_settings
 from leechcodec.training.state import load_weights
+from leechcodec.training.validation import CROP, QUALITIES, large_enough
 from leechcodec.transforms import QualityTable, knot_weights
-
-QUALITIES = (10.0, 35.0, 60.0, 85.0)
-CROP = 256
 
 
 class FeaturePrior(nn.Module):
@@ -129,7 +127,7 @@ def main() -> None:
             optimizer.step()
             optimizer.zero_grad()
     integers = {name: torch.from_numpy(value).double() for name, value in integer_weights(model.prior).items()}
-    images = [image for image in held_out if min(image.shape[1:]) >= CROP][:24]
+    images = large_enough(held_out)[:24]
     for quality in QUALITIES:
         totals = torch.zeros(3, dtype=torch.float64)
         for image in images:

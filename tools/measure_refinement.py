@@ -18,7 +18,7 @@ from leechcodec import refinement
 from leechcodec.checkpoint import load_model
 from leechcodec.model import CodecModel
 from leechcodec.training.data import load_images
-from leechcodec.training.validation import CROP, QUALITIES, centre
+from leechcodec.training.validation import CROP, QUALITIES, centre, large_enough
 
 
 @torch.inference_mode()
@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     model = load_model(args.model).networks
     _, held_out = load_images(args.data, validation_share=0.02, threads=args.threads)
-    crops = [centre(image)[None] for image in held_out if min(image.shape[1:]) >= CROP][: args.images]
+    crops = [centre(image)[None] for image in large_enough(held_out)][: args.images]
     plain = {}
     for quality in QUALITIES:
         for number, x in enumerate(crops):

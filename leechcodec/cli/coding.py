@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from leechcodec.cli import batch
 from leechcodec.cli.batch import Job
 from leechcodec.cli.group import note
 from leechcodec.cli.streams import (
+    names_folder,
     naming,
     progress_bar,
     read,
@@ -134,7 +134,7 @@ def decode(sources, output, recursive, model, threads, jobs, form, partly, **sho
     """
     output, prefix = split_format(output)
     suffix = prefix or (f".{form.lstrip('.').lower()}" if form else ".png")
-    named = output not in (None, "-") and not Path(output).is_dir() and not output.endswith(("/", os.sep))
+    named = output not in (None, "-") and not Path(output).is_dir() and not names_folder(output)
     if named and batch.is_single(sources) and not (form or prefix):
         suffix = Path(output).suffix
     from leechcodec.image import image_format

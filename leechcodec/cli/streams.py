@@ -24,6 +24,11 @@ def split_format(output: str | None) -> tuple[str | None, str | None]:
     return output, None
 
 
+def names_folder(output: str) -> bool:
+    """Whether an output is written as a folder, there or not."""
+    return output.endswith(("/", os.sep))
+
+
 def target_of(source: str, output: str | None, suffix: str, force: bool) -> Path | None:
     """The output path, None for standard output; refused early where it exists, and with -f where it is the input.
 
@@ -38,7 +43,7 @@ def target_of(source: str, output: str | None, suffix: str, force: bool) -> Path
     path = Path(output) if output is not None else Path(source).with_suffix(suffix)
     if path.is_dir() and source != "-":
         path = path / Path(source).with_suffix(suffix).name
-    elif output and output.endswith(("/", os.sep)):
+    elif output and names_folder(output):
         raise LqError(f"{output}: no such folder")
     if path.is_dir():
         raise LqError(f"{path}: is a folder")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from leechcodec.quantizers.base import straight_through
 from leechcodec.quantizers.learned import GRID, LearnedQuantizer, sampled
 from leechcodec.quantizers.table import chunks, full_precision
 
@@ -53,8 +54,7 @@ class LGQ(LearnedQuantizer):
         where the prior's scores are higher, until the prior cannot follow."""
         if not self.training:
             return super().book()
-        units = self.centres * GRID
-        return super().book() + (units - units.detach())
+        return straight_through(super().book(), self.centres * GRID)
 
     def entropy_loss(self, z: Tensor) -> Tensor:
         """Peakedness and usage, over at most 1,024 of the tokens. (N, dim) -> scalar."""

@@ -10,7 +10,6 @@ these losses.
 import copy
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +24,7 @@ from leechcodec.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.loop import TrainingError, check_device, log_row
+from leechcodec.training.settings import read_tables
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.transforms import SynthesisTransform, TokenStage, knot_weights
 
@@ -83,10 +83,7 @@ class PerceptualConfig:
 
 def load_perceptual(path: Path) -> PerceptualConfig | None:
     """The [perceptual] table of a TOML file, None where it has none. Raises ConfigError for what it does not know."""
-    try:
-        tables = tomllib.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    tables = read_tables(path)
     if "perceptual" not in tables:
         return None
     if unknown := sorted(set(tables) - {"perceptual"}):

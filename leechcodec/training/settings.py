@@ -129,12 +129,17 @@ class TrainingConfig:
         return min(1.0, (step + 1) / max(1, self.warmup), max(0.05, decayed))
 
 
-def load_settings(path: Path) -> tuple[ModelConfig, TrainingConfig]:
-    """Read a TOML file with tables [model] and [training]. Raises ConfigError for anything it does not know."""
+def read_tables(path: Path) -> dict:
+    """The tables of a TOML file. Raises ConfigError where it cannot be read."""
     try:
-        tables = tomllib.loads(Path(path).read_text())
+        return tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def load_settings(path: Path) -> tuple[ModelConfig, TrainingConfig]:
+    """Read a TOML file with tables [model] and [training]. Raises ConfigError for anything it does not know."""
+    tables = read_tables(path)
     if unknown := sorted(set(tables) - {"model", "training"}):
         raise ConfigError(f"{path}: unknown table [{unknown[0]}] (known: [model], [training])")
     values = tables.get("training", {})
