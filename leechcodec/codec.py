@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from leechcodec import entropy, refinement
-from leechcodec.bitstream import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.extras import Extras, separate
-from leechcodec.image import from_array, to_array, upright
+from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
+from leechcodec.formats.images import from_array, to_array, upright
+from leechcodec.formats.side_data import Extras, separate
 from leechcodec.model import ALIGNMENT
 from leechcodec.search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.token_coding import (

@@ -15,10 +15,10 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from leechcodec.bitstream import MAX_PIXELS
 from leechcodec.codec import compress, decompress
 from leechcodec.errors import ConfigError
-from leechcodec.machine import available_cores
+from leechcodec.formats.container import MAX_PIXELS
+from leechcodec.formats.machine import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

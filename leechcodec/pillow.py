@@ -15,9 +15,9 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
-from leechcodec.bitstream import MAGIC, ChunkKind, read_file
 from leechcodec.errors import LqError
-from leechcodec.extras import METADATA, Extras
+from leechcodec.formats.container import MAGIC, ChunkKind, read_file
+from leechcodec.formats.side_data import METADATA, Extras
 
 FORMAT = "LQ"
 EXTENSION = ".lq"

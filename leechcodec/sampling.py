@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from leechcodec.bitstream import check_size
 from leechcodec.checkpoint import load_model, model_for_file
 from leechcodec.config import STRIDES, ModelConfig, check_quality
 from leechcodec.entropy import TokenCoder
 from leechcodec.errors import ConfigError
+from leechcodec.formats.container import check_size
 from leechcodec.model import ALIGNMENT
 from leechcodec.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials, integer_pmf
 from leechcodec.token_coding import Progress, Tokens, grid, walk_stages

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from leechcodec import entropy
-from leechcodec.bitstream import Chunk, ChunkKind, Header
 from leechcodec.checkpoint import LoadedModel
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError, CorruptError
+from leechcodec.formats.container import Chunk, ChunkKind, Header
 from leechcodec.model import ALIGNMENT
 from leechcodec.prior import IntegerParams, IntegerView, drive
 from leechcodec.quantizers import LeechBallSQ

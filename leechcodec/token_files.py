@@ -19,10 +19,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from leechcodec.bitstream import check_size
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
+from leechcodec.formats.container import check_size
 from leechcodec.sending import strays
 from leechcodec.token_coding import Tokens, grid
 

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from leechcodec.bitstream import FRAME_SIZE, HEADER_SIZE
+from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE
 
 _FRAME = struct.Struct("<HI")
 

@@ -8,7 +8,7 @@ from PIL import Image
 from leechcodec import codec
 from leechcodec.checkpoint import save_model
 from leechcodec.cli import main
-from leechcodec.image import contact_sheet, sheet_grid
+from leechcodec.formats.images import contact_sheet, sheet_grid
 from tests.test_codec import gradient
 from tests.tiny import tiny_model
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 import leechcodec
 from leechcodec import codec
-from leechcodec.bitstream import Chunk, ChunkKind, Header, read_file, write_file
 from leechcodec.checkpoint import load_model, save_model
 from leechcodec.errors import (
     ConfigError,
@@ -24,6 +23,7 @@ from leechcodec.errors import (
     TooLargeError,
     UnknownModelError,
 )
+from leechcodec.formats.container import Chunk, ChunkKind, Header, read_file, write_file
 from tests.tiny import tiny_model
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample.png"

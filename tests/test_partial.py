@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from leechcodec import codec
-from leechcodec.bitstream import FRAME_SIZE, HEADER_SIZE, ChunkKind, read_file
 from leechcodec.errors import CorruptError, LqError, TruncatedError
+from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, ChunkKind, read_file
 from tests.test_codec import gradient
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from leechcodec import codec
-from leechcodec.bitstream import read_file, salvage
 from leechcodec.errors import LqError
+from leechcodec.formats.container import read_file, salvage
 from tests.mutations import mutate, repaired
 
 CONTENTS = {

@@ -13,8 +13,8 @@ import pytest
 from leechcodec import codec
 from leechcodec.checkpoint import save_model
 from leechcodec.errors import ConfigError, TokensError
-from leechcodec.extras import flattened
-from leechcodec.image import load_image
+from leechcodec.formats.images import load_image
+from leechcodec.formats.side_data import flattened
 from leechcodec.lab.errors import MissingPackageError, WorkerError
 from leechcodec.shards.archive import fragment, read_index, write_archive
 from leechcodec.shards.plan import Plan, find_images

@@ -14,9 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from leechcodec import codec
-from leechcodec.bitstream import Chunk, Header, write_file
 from leechcodec.checkpoint import load_model
 from leechcodec.errors import LqError
+from leechcodec.formats.container import Chunk, Header, write_file
 from leechcodec.token_coding import TOKEN_KINDS
 
 MAX_SECONDS, MAX_MB = 0.2, 50

@@ -26,11 +26,11 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec import codec
-from leechcodec.files import write_atomic
+from leechcodec.formats.files import write_atomic
+from leechcodec.formats.machine import available_cores
 from leechcodec.lab import curves, plot
 from leechcodec.lab.datasets import photographs
 from leechcodec.lab.measure import start_worker
-from leechcodec.machine import available_cores
 from leechcodec.token_coding import tokens_sent
 from leechcodec.training.settings import load_settings
 from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show

@@ -28,10 +28,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec import codec
-from leechcodec.bitstream import read_file, read_header, salvage
 from leechcodec.checkpoint import save_model
 from leechcodec.errors import LqError
-from leechcodec.extras import Extras
+from leechcodec.formats.container import read_file, read_header, salvage
+from leechcodec.formats.side_data import Extras
 from leechcodec.token_coding import TOKEN_KINDS, chunk_of
 from tests.mutations import mutate
 from tests.tiny import tiny_model

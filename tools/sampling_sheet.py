@@ -17,7 +17,7 @@ from PIL import Image
 
 import leechcodec
 from leechcodec import codec
-from leechcodec.image import contact_sheet
+from leechcodec.formats.images import contact_sheet
 
 QUALITY = 60
 KEPT = (1, 2, 3, 5)

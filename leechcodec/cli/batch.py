@@ -15,8 +15,8 @@ from typing import TypeVar
 from leechcodec.cli.group import note, reason
 from leechcodec.cli.streams import CURRENT, count_bar, set_threads, target_of
 from leechcodec.errors import LqError
-from leechcodec.files import files_below
-from leechcodec.machine import available_cores
+from leechcodec.formats.files import files_below
+from leechcodec.formats.machine import available_cores
 
 PHOTOGRAPHS = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".avif", ".heic", ".heif", ".jxl")

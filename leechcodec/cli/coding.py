@@ -137,7 +137,7 @@ def decode(sources, output, recursive, model, threads, jobs, form, partly, **sho
     named = output not in (None, "-") and not Path(output).is_dir() and not names_folder(output)
     if named and batch.is_single(sources) and not (form or prefix):
         suffix = Path(output).suffix
-    from leechcodec.image import image_format
+    from leechcodec.formats.images import image_format
 
     image_format(suffix)  # refused before the work
     work = partial(decode_file, suffix=suffix, model=model, partly=partly, force=show["force"])
@@ -188,7 +188,7 @@ def _run(work, sources, output, suffix, taken, recursive, model, threads, jobs, 
 def encode_file(job: Job, *, quality: float, targets: dict | None, options: dict, force: bool) -> Done:
     """Compress a job's file; options and targets are those of codec.compress and compress_to."""
     from leechcodec import codec
-    from leechcodec.image import load_image
+    from leechcodec.formats.images import load_image
 
     image = load_image(io.BytesIO(read(job.source)) if job.source == "-" else job.source)
     started, remarks = time.perf_counter(), ()
@@ -209,13 +209,13 @@ def encode_file(job: Job, *, quality: float, targets: dict | None, options: dict
 
 def decode_file(job: Job, *, suffix: str, model: str | None, partly: bool, force: bool) -> Done:
     """Decompress a job's file to an image of the format that suffix names."""
-    from leechcodec.bitstream import read_header
+    from leechcodec.formats.container import read_header
 
     data = read(job.source)
     with naming(job.source):
         header, _ = read_header(data)
     from leechcodec import codec
-    from leechcodec.image import encode_image
+    from leechcodec.formats.images import encode_image
 
     started, missing = time.perf_counter(), []
     bar = nullcontext() if job.batch else progress_bar("decoding", header.width * header.height)

@@ -23,7 +23,7 @@ def info(source: str, as_json: bool) -> None:
 
     Every checksum is verified.
     """
-    from leechcodec.bitstream import HEADER_SIZE, ChunkKind, read_file
+    from leechcodec.formats.container import HEADER_SIZE, ChunkKind, read_file
 
     data = read(source)
     with naming(source):
@@ -108,7 +108,7 @@ def bench(image: str | None, model: str | None, threads: int | None, effort: int
     import torch
 
     from leechcodec import codec
-    from leechcodec.image import load_image
+    from leechcodec.formats.images import load_image
 
     set_threads(threads)
     picture = load_image(image) if image else _spectrum_of_a_photograph(*BENCH_SIZE)
@@ -147,7 +147,7 @@ def _spectrum_of_a_photograph(width: int, height: int):
     """Noise whose amplitude falls with frequency, as a photograph's does."""
     import numpy as np
 
-    from leechcodec.image import from_array
+    from leechcodec.formats.images import from_array
 
     noise = np.random.default_rng(0).standard_normal((height, width, 3))
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])

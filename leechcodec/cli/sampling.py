@@ -99,7 +99,7 @@ def sample(
     suffix = (prefix or Path(output).suffix or (".png" if output == "-" else "")).lower()
     if suffix == ".lq" and number > 1:
         raise click.UsageError("an .lq file holds one picture, not -n pictures")
-    from leechcodec.image import contact_sheet, encode_image, image_format
+    from leechcodec.formats.images import contact_sheet, encode_image, image_format
 
     if suffix != ".lq":
         image_format(suffix)  # refused before the work
@@ -156,7 +156,7 @@ def _hole(mask: str) -> "np.ndarray":
     """Where an image is nearer to white than to black, bool (height, width)."""
     import numpy as np
 
-    from leechcodec.image import load_image, to_rgb
+    from leechcodec.formats.images import load_image, to_rgb
 
     image = load_image(mask)
     with naming(mask):

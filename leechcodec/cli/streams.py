@@ -34,7 +34,7 @@ def target_of(source: str, output: str | None, suffix: str, force: bool) -> Path
 
     output: a path, a folder that is there, - or None, which is beside the source.
     """
-    from leechcodec.files import OutputExistsError
+    from leechcodec.formats.files import OutputExistsError
 
     if output == "-" or (output is None and source == "-"):
         return None
@@ -66,7 +66,7 @@ def read(source: str) -> bytes:
 
 def write(target: Path | None, data: bytes, force: bool) -> None:
     """Write a file whole or not at all, or to standard output for None."""
-    from leechcodec.files import write_atomic
+    from leechcodec.formats.files import write_atomic
 
     if target is None:
         sys.stdout.buffer.write(data)

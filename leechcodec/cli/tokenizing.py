@@ -133,9 +133,9 @@ def _format_of(suffix: str) -> str:
 def _tokens_of(source: str, quality: float | None, effort: int, model: str | None) -> "Tokens":
     """Of an image, or of an .lq file, which has its own quality."""
     from leechcodec import codec
-    from leechcodec.bitstream import MAGIC
-    from leechcodec.extras import flattened
-    from leechcodec.image import load_image
+    from leechcodec.formats.container import MAGIC
+    from leechcodec.formats.images import load_image
+    from leechcodec.formats.side_data import flattened
 
     data = read(source)
     if data.startswith(MAGIC):
@@ -159,7 +159,7 @@ def _shards(
         from leechcodec.lab.errors import require
 
         require("ray.data", "ray")  # before anything is written
-    from leechcodec.machine import available_cores
+    from leechcodec.formats.machine import available_cores
     from leechcodec.shards.plan import SHARD_SIZE, Plan, find_images
     from leechcodec.shards.processes import run_processes
     from leechcodec.shards.ray_data import run_ray
@@ -214,7 +214,7 @@ def detokenize(source, output, size, quality, model, threads, force) -> None:
     output, prefix = split_format(output)
     named = output not in (None, "-") and not Path(output).is_dir()
     suffix = (prefix or (Path(output).suffix if named else "") or ".png").lower()
-    from leechcodec.image import encode_image, image_format
+    from leechcodec.formats.images import encode_image, image_format
 
     if suffix != ".lq":
         image_format(suffix)  # refused before the work

@@ -145,9 +145,9 @@ def _cell() -> tuple[int, int]:
 
 def _picture(source: str, data: bytes, room: tuple[int, int], model: str | None) -> "Image.Image":
     """The image as sRGB colours, of no fewer pixels than the room shows, where it has them."""
-    from leechcodec.bitstream import MAGIC
-    from leechcodec.extras import separate
-    from leechcodec.image import load_image, to_rgb
+    from leechcodec.formats.container import MAGIC
+    from leechcodec.formats.images import load_image, to_rgb
+    from leechcodec.formats.side_data import separate
 
     if not data.startswith(MAGIC):
         image = load_image(io.BytesIO(data) if source == "-" else source)
@@ -158,7 +158,7 @@ def _picture(source: str, data: bytes, room: tuple[int, int], model: str | None)
 
 
 def _decoded(data: bytes, room: tuple[int, int], model: str | None) -> "Image.Image":
-    from leechcodec.bitstream import read_header
+    from leechcodec.formats.container import read_header
 
     header, _ = read_header(data)
     from leechcodec import codec

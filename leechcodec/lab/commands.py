@@ -162,7 +162,7 @@ def limits(images, model, samples, output, form) -> None:
     One token of a unit vector, best scalar gain, no entropy coding: on uniform directions and, where IMAGES are given,
     on what the model asks its quantizer about them.
     """
-    from leechcodec.image import load_image
+    from leechcodec.formats.images import load_image
     from leechcodec.lab import limits as lab
 
     latents = lab.latents_of([load_image(path) for path in images], model) if images else None
@@ -186,7 +186,7 @@ def quantizers(images, model, names, samples, as_json, markdown) -> None:
     Size, smallest distance between codewords, distortion of uniform directions against the rate-distortion bound and,
     where IMAGES are given, how many codes the model's latents use.
     """
-    from leechcodec.image import load_image
+    from leechcodec.formats.images import load_image
     from leechcodec.lab import limits, quantizer_table
 
     if as_json and markdown:
@@ -229,7 +229,7 @@ def compare(original, others, lpips_weights, as_json) -> None:
     Any format that Pillow reads, and .lq files.
     """
     import leechcodec.pillow  # noqa: F401 (registers .lq)
-    from leechcodec.image import load_image, to_rgb
+    from leechcodec.formats.images import load_image, to_rgb
     from leechcodec.lab.lpips_net import Lpips, find_weights
     from leechcodec.lab.metrics import scores
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from leechcodec.errors import ImageError
-from leechcodec.files import write_atomic
-from leechcodec.image import from_array, load_image, to_array
+from leechcodec.formats.files import write_atomic
+from leechcodec.formats.images import from_array, load_image, to_array
 from leechcodec.lab.download import Progress, fetch, no_progress
 from leechcodec.lab.errors import DatasetError
 

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from leechcodec import __version__
+from leechcodec.formats.machine import available_cores
 from leechcodec.lab.cache import Entry, RowCache, fingerprint
 from leechcodec.lab.datasets import Photograph, photographs, sha256_of
 from leechcodec.lab.errors import DatasetError, WorkerError, require
@@ -23,7 +24,6 @@ from leechcodec.lab.measure import Measured, Task, measure, start_worker
 from leechcodec.lab.peer import Peer, PeerOptions, Setting
 from leechcodec.lab.peers import adapter
 from leechcodec.lab.results import ImageRow, Results, Skipped, means, save
-from leechcodec.machine import available_cores
 
 Progress = Callable[[str, int, int], None]
 """Called with the codec at work, the rows done and the rows in all, cached ones left out."""

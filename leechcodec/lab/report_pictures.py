@@ -16,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from leechcodec.errors import ImageError, LqError
-from leechcodec.files import write_atomic
-from leechcodec.image import load_image, to_array, to_rgb
+from leechcodec.formats.files import write_atomic
+from leechcodec.formats.images import load_image, to_array, to_rgb
 from leechcodec.lab.errors import ResultsError
 from leechcodec.lab.peer import Peer
 from leechcodec.lab.peers import adapter_of

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
 
-from leechcodec.files import write_atomic
+from leechcodec.formats.files import write_atomic
 from leechcodec.lab.errors import ResultsError, SchemaError
 
 SCHEMA = 1

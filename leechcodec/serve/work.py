@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from leechcodec import codec
-from leechcodec.bitstream import MAGIC, read_header, write_file
 from leechcodec.checkpoint import load_model
 from leechcodec.errors import ImageError
-from leechcodec.extras import Extras, is_grey, separate
-from leechcodec.image import encode_image, load_image, to_rgb, to_rgba
+from leechcodec.formats.container import MAGIC, read_header, write_file
+from leechcodec.formats.images import encode_image, load_image, to_rgb, to_rgba
+from leechcodec.formats.side_data import Extras, is_grey, separate
 from leechcodec.lab.metrics import psnr
 from leechcodec.token_coding import encode_tokens
 

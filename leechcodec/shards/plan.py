@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from leechcodec.errors import ConfigError, TokensError
-from leechcodec.files import files_below
+from leechcodec.formats.files import files_below
 
 SHARD_SIZE = 1000
 NUMBER = re.compile(r"%0?\d*d")

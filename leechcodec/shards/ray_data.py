@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 
+from leechcodec.formats.machine import available_cores
 from leechcodec.lab.errors import WorkerError, require
-from leechcodec.machine import available_cores
 from leechcodec.shards.worker import Outcome, Settings, Task, Worker
 
 MAX_BLOCK = 32

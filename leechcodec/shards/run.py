@@ -15,7 +15,7 @@ from pathlib import Path
 from leechcodec.checkpoint import LoadedModel, load_model
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import TokensError
-from leechcodec.files import write_atomic
+from leechcodec.formats.files import write_atomic
 from leechcodec.shards.archive import fragment, read_index, write_archive
 from leechcodec.shards.plan import PART, Plan, claimed, key_of
 from leechcodec.shards.worker import Outcome, Settings, Task

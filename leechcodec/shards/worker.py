@@ -12,8 +12,8 @@ import torch
 from leechcodec import codec
 from leechcodec.checkpoint import load_model
 from leechcodec.errors import LqError
-from leechcodec.extras import flattened
-from leechcodec.image import load_image
+from leechcodec.formats.images import load_image
+from leechcodec.formats.side_data import flattened
 from leechcodec.token_files import describe, serialize_tokens
 
 

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from leechcodec import codec
-from leechcodec.bitstream import Chunk, ChunkKind, read_file, write_file
 from leechcodec.errors import CorruptError, ImageError
-from leechcodec.extras import Extras, flattened, separate
-from leechcodec.image import encode_image, load_image
+from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
+from leechcodec.formats.images import encode_image, load_image
+from leechcodec.formats.side_data import Extras, flattened, separate
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

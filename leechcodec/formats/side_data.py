@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops
 
-from leechcodec.bitstream import Chunk, ChunkKind
 from leechcodec.errors import CorruptError
-from leechcodec.image import to_rgb, to_rgba
+from leechcodec.formats.container import Chunk, ChunkKind
+from leechcodec.formats.images import to_rgb, to_rgba
 
 METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKind.XMP}
 """Pillow's names in ``Image.info``, and the chunks they live in."""

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from leechcodec.bitstream import MAX_PIXELS, check_size
 from leechcodec.errors import ImageError, TooLargeError
+from leechcodec.formats.container import MAX_PIXELS, check_size
 
 OPAQUE = {"JPEG", "BMP", "PPM"}
 """Formats without transparency: it is laid on white."""

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from leechcodec.errors import ImageError, TooLargeError
-from leechcodec.image import encode_image, from_array, load_image, to_array, to_rgb, upright
+from leechcodec.formats.images import encode_image, from_array, load_image, to_array, to_rgb, upright
 
 
 def saved(image: Image.Image, file_format: str = "PNG", **options) -> io.BytesIO:

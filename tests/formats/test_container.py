@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leechcodec.bitstream import (
+from leechcodec.errors import (
+    CorruptError,
+    LqError,
+    NotLqError,
+    TooLargeError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+from leechcodec.formats.container import (
     FRAME_SIZE,
     HEADER_SIZE,
     MAGIC,
@@ -14,14 +22,6 @@ from leechcodec.bitstream import (
     read_file,
     read_header,
     write_file,
-)
-from leechcodec.errors import (
-    CorruptError,
-    LqError,
-    NotLqError,
-    TooLargeError,
-    TruncatedError,
-    UnsupportedVersionError,
 )
 
 HEADER = Header(token_model=b"tokenmod", synthesis=b"synthesi", width=768, height=512, quality=5025)
