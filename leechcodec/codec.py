@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leechcodec import entropy, refinement
+from leechcodec import refinement
 from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import check_quality, header_quality
+from leechcodec.entropy import range_coder
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
 from leechcodec.formats.images import from_array, to_array, upright
@@ -340,7 +341,7 @@ def _write(
 def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:
     """The prior's cross-entropy of tokens in bits, one figure a chunk: what a perfect coder would write."""
     loaded = model_for_file(tokens.token_model, model)
-    coders = [entropy.BitCounter() for _ in CHUNK_SCALES]
+    coders = [range_coder.BitCounter() for _ in CHUNK_SCALES]
     code_stages(loaded, tokens.width, tokens.height, round(tokens.quality * 100), coders, tokens.codes)
     return [coder.bits for coder in coders]
 
@@ -349,7 +350,7 @@ def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.nd
     """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) a stage."""
     loaded = model_for_file(tokens.token_model, model)
     bits = [np.zeros(codes.shape[:2]) for codes in tokens.codes]
-    counter = entropy.BitCounter(max(stage.size for stage in bits))
+    counter = range_coder.BitCounter(max(stage.size for stage in bits))
 
     def observe(stage: int, positions: np.ndarray) -> None:
         bits[stage].reshape(-1)[positions] = counter.token_bits[: len(positions)]

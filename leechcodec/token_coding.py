@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec import entropy
 from leechcodec.checkpoint import LoadedModel
 from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.entropy import range_coder
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import Chunk, ChunkKind, Header
 from leechcodec.model import ALIGNMENT
@@ -29,7 +29,7 @@ CHUNK_SCALES = ((0, 1), (2,), (3, 4))
 """Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
 TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
 
-TOKENS_AT_ONCE = 64 * entropy.GROUP
+TOKENS_AT_ONCE = 64 * range_coder.GROUP
 """Tokens whose parameters are in memory together: whole groups, so that the stream does not depend on it."""
 
 
@@ -70,7 +70,7 @@ def decode_tokens(
 ) -> Tokens:
     """The tokens of the first so many stages, from the payloads of their chunks."""
     check_sizes(loaded.config, header, payloads, stages)
-    coders = [entropy.TokenDecoder(payload) for payload in payloads]
+    coders = [range_coder.TokenDecoder(payload) for payload in payloads]
     codes = code_stages(loaded, header.width, header.height, header.quality, coders, None, progress, stages)
     sent = loaded.config.stages_sent(header.quality / 100)
     unread = chunk_of(loaded.config, stages) if stages < sent else len(coders)  # may have been begun
@@ -169,7 +169,7 @@ def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None
     for stage, codes in enumerate(tokens.codes):
         if len(strays(config, stage, quality / 100, codes)):
             raise ConfigError(f"stage {stage + 1} has tokens where quality {tokens.quality:g} sends none")
-    coders = [entropy.TokenEncoder() for _ in range(1 + chunk_of(loaded.config, len(tokens.codes) - 1))]
+    coders = [range_coder.TokenEncoder() for _ in range(1 + chunk_of(loaded.config, len(tokens.codes) - 1))]
     code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, progress)
     header = Header(
         token_model=loaded.token_model,
@@ -190,7 +190,7 @@ def check_sizes(config: ModelConfig, header: Header, payloads: Sequence[bytes], 
     for stage in range(count):
         tokens[chunk_of(config, stage)] += tokens_sent(config, stage, header.quality, header.height, header.width)
     for payload, number in zip(payloads, tokens):
-        if 8 * len(payload) < entropy.MIN_BITS_PER_TOKEN * number - 64:
+        if 8 * len(payload) < range_coder.MIN_BITS_PER_TOKEN * number - 64:
             raise CorruptError(f"{len(payload)} bytes cannot hold {number} tokens")
 
 

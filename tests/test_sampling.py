@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import leechcodec
-from leechcodec import codec, entropy, pmf_leech
+from leechcodec import codec
 from leechcodec.checkpoint import load_model, save_model
+from leechcodec.entropy import leech_masses, range_coder
+from leechcodec.entropy.pmf import TOTAL, integer_pmf
 from leechcodec.errors import ConfigError, LqError, TooLargeError, UnknownModelError
 from leechcodec.lattice import leech
-from leechcodec.pmf import TOTAL, integer_pmf
 from leechcodec.sampling import TokenSampler, _least_integers, likeliest, sample, tempered, touched
 from tests.families import SMALL
 from tests.test_codec import gradient
@@ -98,22 +99,22 @@ def test_logarithms_without_a_libm():
 def test_drawn_tokens_cost_the_entropy(origin):
     """Entropy by brute force over the whole codebook."""
     params = np.random.default_rng(4).normal(0, 60, (1, 24, 3)).astype(np.int64)
-    scores = np.log(pmf_leech.coordinate_masses(params)[0])
+    scores = np.log(leech_masses.coordinate_masses(params)[0])
     codebook = leech.codebook()
-    f = sum(scores[i, pmf_leech.ZERO + codebook[:, i].astype(np.int64)] for i in range(24))
+    f = sum(scores[i, leech_masses.ZERO + codebook[:, i].astype(np.int64)] for i in range(24))
     f = np.append(f, 0) if origin else f
     log_p = f - f.max() - np.log(np.exp(f - f.max()).sum())
     exact = -(np.exp(log_p) * log_p).sum() / math.log(2)
     many = np.repeat(params, 8000, axis=0)
-    drawn = entropy.code_leech_tokens(TokenSampler(1), many, origin=origin)
-    bits = entropy.leech_token_bits(many, drawn, origin=origin)
+    drawn = range_coder.code_leech_tokens(TokenSampler(1), many, origin=origin)
+    bits = range_coder.leech_token_bits(many, drawn, origin=origin)
     assert abs(bits.mean() - exact) < 4 * bits.std() / len(bits) ** 0.5
     assert 5 < exact < 15
 
 
 def test_drawn_signs_are_as_frequent_as_their_odds():
     params = np.tile(np.array([[0, 64, -128, 300]]), (20_000, 1))
-    drawn = entropy.code_sign_tokens(TokenSampler(2), params)
+    drawn = range_coder.code_sign_tokens(TokenSampler(2), params)
     assert np.allclose((drawn > 0).mean(axis=0), 1 / (1 + np.exp(-params[0] / 64)), atol=0.02)
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec import pmf_leech
-from leechcodec.entropy import GROUP
+from leechcodec.entropy import leech_masses
+from leechcodec.entropy.range_coder import GROUP
 from leechcodec.lattice import kernels, torch_kernels
 from leechcodec.lattice.leech import codebook
 from leechcodec.quantizers.base import SCORE_UNIT
@@ -77,9 +77,9 @@ def measure(tokens: int, repeats: int) -> list[Row]:
 
 
 def coder_masses(params: np.ndarray) -> np.ndarray:
-    """From the prior's integers to the exact masses of classes, octads and pairs, in entropy.py's groups."""
+    """From the prior's integers to the exact masses of classes, octads and pairs, in range_coder.py's groups."""
     groups = [params[start : start + GROUP] for start in range(0, len(params), GROUP)]
-    return np.concatenate([pmf_leech.shell_masses(pmf_leech.coordinate_masses(group))[0] for group in groups])
+    return np.concatenate([leech_masses.shell_masses(leech_masses.coordinate_masses(group))[0] for group in groups])
 
 
 def codebook_features() -> Tensor:

@@ -18,8 +18,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec import codec, entropy, pmf_leech, token_coding
+from leechcodec import codec, token_coding
 from leechcodec.checkpoint import load_model
+from leechcodec.entropy import leech_masses, range_coder
 from tests.entropy_reference import Reference
 
 
@@ -47,7 +48,7 @@ def masses_agree(params: np.ndarray) -> bool:
     """Classes, octads and pairs of the compiled kernels and of the reference, bit for bit."""
     for start in range(0, len(params), 4096):
         group = params[start : start + 4096]
-        classes, octads, pairs = pmf_leech.shell_masses(pmf_leech.coordinate_masses(group))
+        classes, octads, pairs = leech_masses.shell_masses(leech_masses.coordinate_masses(group))
         reference = Reference(group)
         same = (
             np.array_equal(classes, np.stack(reference.classes, axis=1))
@@ -82,7 +83,7 @@ def main() -> None:
         failures += overhead > 0.01
         largest = max(largest, overhead)
         if args.reference:
-            coders = [entropy.BitCounter() for _ in token_coding.CHUNK_SCALES]
+            coders = [range_coder.BitCounter() for _ in token_coding.CHUNK_SCALES]
             with Recorder(loaded.networks.quantizer) as recorder:
                 token_coding.code_stages(loaded, image.width, image.height, round(100 * quality), coders, known.codes)
             failures += not masses_agree(np.concatenate(recorder.params))

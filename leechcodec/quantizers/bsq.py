@@ -77,9 +77,9 @@ class BSQ(Quantizer):
         return (F.softplus(2 * half) - half).sum(-1)
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec import entropy  # the range coder is not needed to train
+        from leechcodec.entropy import range_coder  # the range coder is not needed to train
 
-        return entropy.code_sign_tokens(coder, params[..., 0], codes)
+        return range_coder.code_sign_tokens(coder, params[..., 0], codes)
 
 
 def entropy_penalty(bits: Tensor) -> Tensor:

@@ -72,9 +72,9 @@ class GridQuantizer(Quantizer):
         return params
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec import entropy_tables  # the range coder is not needed to train
+        from leechcodec.entropy import tables  # the range coder is not needed to train
 
-        return entropy_tables.code_grid_tokens(
+        return tables.code_grid_tokens(
             coder, self.integer_params(params), self.lowest, self.highest, self.code_shift, codes
         )
 

@@ -64,9 +64,9 @@ class LeechSQ(Quantizer):
         return torch_kernels.log_partition(self.score_table(params))
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec import entropy  # the range coder is not needed to train
+        from leechcodec.entropy import range_coder  # the range coder is not needed to train
 
-        return entropy.code_leech_tokens(coder, params, codes, origin=self.origin, threads=torch.get_num_threads())
+        return range_coder.code_leech_tokens(coder, params, codes, origin=self.origin, threads=torch.get_num_threads())
 
 
 class LeechBallSQ(LeechSQ):

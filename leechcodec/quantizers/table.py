@@ -170,11 +170,11 @@ class TableQuantizer(Quantizer):
         return _LogSumExp.apply(parts, features).reshape(-1, self.factors).sum(-1)
 
     def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec import entropy_tables  # the range coder is not needed to train
+        from leechcodec.entropy import tables  # the range coder is not needed to train
 
         book = self.codebook.cpu().numpy()
         rows = None if codes is None else self._rows(codes)
-        coded = entropy_tables.code_table_tokens(coder, params, book, self.code_shift, rows)
+        coded = tables.code_table_tokens(coder, params, book, self.code_shift, rows)
         return book[coded].reshape(len(coded), self.dim)
 
     # --- released models --------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from leechcodec.entropy import GROUP, TokenCoder, token_rows
+from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, SCORE_LIMIT, TOTAL, exponentials, integer_params, integer_pmf
+from leechcodec.entropy.range_coder import GROUP, TokenCoder, token_rows
 from leechcodec.errors import ConfigError
-from leechcodec.pmf import FIRST_SYMBOL_CAP, SCORE_LIMIT, TOTAL, exponentials, integer_params, integer_pmf
 
 
 def code_grid_tokens(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from leechcodec import entropy
-from leechcodec.entropy_tables import (
+from leechcodec.entropy import range_coder
+from leechcodec.entropy.tables import (
     check_exact_scores,
     code_grid_tokens,
     code_table_tokens,
@@ -81,7 +81,7 @@ def test_streams_are_those_of_the_specification(name):
         params = params_of(quantizer, count, scale)
         tokens = [reference_symbols(quantizer, *pair) for pair in zip(params.tolist(), codes.tolist())]
         symbols = [token[k] for k in range(len(tokens[0])) for token in tokens]  # kind by kind within a group
-        coder = entropy.TokenEncoder()
+        coder = range_coder.TokenEncoder()
         quantizer.code_tokens(coder, params, codes)
         assert coder.to_bytes() == stream(symbols)
 
@@ -92,15 +92,15 @@ def test_what_is_written_is_read(name):
     codes = some_codes(quantizer, 1500).numpy()  # two groups
     for scale in (40, 1e4, 5e8):
         params = params_of(quantizer, 1500, scale).clip(-(2**31), 2**31 - 1)
-        coder = entropy.TokenEncoder()
+        coder = range_coder.TokenEncoder()
         assert np.array_equal(quantizer.code_tokens(coder, params, codes), codes)
         data = coder.to_bytes()
-        decoder = entropy.TokenDecoder(data)
+        decoder = range_coder.TokenDecoder(data)
         assert np.array_equal(quantizer.code_tokens(decoder, params, None), codes)
         decoder.finish()
-        assert 8 * len(data) >= entropy.MIN_BITS_PER_TOKEN * 1500 - 64
+        assert 8 * len(data) >= range_coder.MIN_BITS_PER_TOKEN * 1500 - 64
         with pytest.raises(CorruptError):
-            broken = entropy.TokenDecoder(data[:-8])
+            broken = range_coder.TokenDecoder(data[:-8])
             quantizer.code_tokens(broken, params, None)
             broken.finish()
 
@@ -112,7 +112,7 @@ def test_the_coder_charges_what_training_counts(name):
     if name == "round-6":
         codes = codes.clamp(-3, 3)  # rarer symbols cost 24 bits at most, which training does not know
     params = params_of(quantizer, 200, 15)
-    counter = entropy.BitCounter(200)
+    counter = range_coder.BitCounter(200)
     quantizer.code_tokens(counter, params, codes.numpy())
     expected = quantizer.bits_of(torch.from_numpy(params).float() / 64, codes.float()).numpy()
     # every rounded score is off by at most 1/128 nat
@@ -127,16 +127,16 @@ def test_a_certain_token_still_costs_the_least(name):
     shape = (1, quantizer.dim, quantizer.params_per_coordinate)
     params = np.zeros(shape, dtype=np.int64)
     params[..., 0] = code.numpy().astype(np.int64) * 10**6
-    counter = entropy.BitCounter(1)
+    counter = range_coder.BitCounter(1)
     best = quantizer.nearest(code.float())
     quantizer.code_tokens(counter, params, best.numpy())
-    assert counter.bits >= entropy.MIN_BITS_PER_TOKEN - 1e-12
+    assert counter.bits >= range_coder.MIN_BITS_PER_TOKEN - 1e-12
 
 
 def test_bad_tokens_and_tables_are_refused():
     table = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=np.int8)
     params = np.zeros((1, 2, 3), dtype=np.int64)
-    coder = entropy.TokenEncoder()
+    coder = range_coder.TokenEncoder()
     with pytest.raises(ValueError, match="not in the codebook"):
         code_table_tokens(coder, params, table, 0, np.array([[4]]))
     with pytest.raises(ValueError, match="shape"):

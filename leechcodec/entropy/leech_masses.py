@@ -17,11 +17,11 @@ from functools import cache
 import numpy as np
 from numba import njit
 
+from leechcodec.entropy.pmf import SCORE_LIMIT, exponentials
 from leechcodec.lattice import leech
 from leechcodec.lattice.golay import BLOCK_LENGTH, BLOCKS, golay_words, octad_supports, octad_words
 from leechcodec.lattice.leech import DIM, OFFSET_2, OFFSET_3
 from leechcodec.lattice.structure import NoAlias
-from leechcodec.pmf import SCORE_LIMIT, exponentials
 
 LANES = 32
 OCTADS = 759

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec import pmf, pmf_leech
+from leechcodec.entropy import leech_masses, pmf
 from leechcodec.lattice import leech
 from tests.entropy_reference import Reference
 from tests.entropy_reference import coordinate_masses as reference_coordinate_masses
@@ -47,7 +47,7 @@ def test_the_table_is_rounded_correctly_with_room_to_spare():
 
 
 def test_scores_are_clamped_and_floored(params: np.ndarray):
-    masses = pmf_leech.coordinate_masses(params)
+    masses = leech_masses.coordinate_masses(params)
     assert np.array_equal(masses, reference_coordinate_masses(params))
     assert (masses[:, :, 4] == 1).all()
     assert masses.min() == pmf.exponentials()[0] and masses.max() == pmf.exponentials()[-1]
@@ -55,48 +55,48 @@ def test_scores_are_clamped_and_floored(params: np.ndarray):
 
 def test_extreme_params_do_not_overflow():
     params = np.array([[[1, 1, 1], [-1, 1, -1]] * 12]) * (2**31 - 1)
-    assert np.array_equal(pmf_leech.coordinate_masses(params), reference_coordinate_masses(params))
+    assert np.array_equal(leech_masses.coordinate_masses(params), reference_coordinate_masses(params))
 
 
 def test_the_sums_over_the_codebook_equal_the_reference_to_the_bit(params: np.ndarray, reference: Reference):
-    classes, octads, pairs = pmf_leech.shell_masses(pmf_leech.coordinate_masses(params))
+    classes, octads, pairs = leech_masses.shell_masses(leech_masses.coordinate_masses(params))
     assert np.array_equal(classes, np.stack(reference.classes, axis=1))
     assert np.array_equal(octads, np.stack(reference.octads, axis=1))
     assert np.array_equal(pairs, np.array(reference.pairs).transpose(2, 0, 1))
-    assert np.array_equal(pmf_leech.sums_over_a(pairs), np.stack(reference.x, axis=1))
+    assert np.array_equal(leech_masses.sums_over_a(pairs), np.stack(reference.x, axis=1))
 
 
 def test_a_token_has_the_same_masses_in_any_lane(params: np.ndarray):
-    e = pmf_leech.coordinate_masses(params)
-    together = pmf_leech.shell_masses(e)
+    e = leech_masses.coordinate_masses(params)
+    together = leech_masses.shell_masses(e)
     for start, count in ((1, 1), (3, 40), (70, 5)):
-        for whole, part in zip(together, pmf_leech.shell_masses(e[start : start + count])):
+        for whole, part in zip(together, leech_masses.shell_masses(e[start : start + count])):
             assert np.array_equal(whole[start : start + count], part)
 
 
 def test_the_masses_within_a_class_equal_the_reference_to_the_bit(params: np.ndarray, reference: Reference):
-    e = pmf_leech.coordinate_masses(params)
-    t = pmf_leech.entry_masses(e)
+    e = leech_masses.coordinate_masses(params)
+    t = leech_masses.entry_masses(e)
     assert np.array_equal(t, reference.t)
-    assert np.array_equal(pmf_leech.first_entry_masses(t), np.stack([reference.first[i] for i in range(23)], axis=1))
+    assert np.array_equal(leech_masses.first_entry_masses(t), np.stack([reference.first[i] for i in range(23)], axis=1))
     everywhere = np.ones(len(e), dtype=np.int64)
     for octad in (0, 100, 758):
-        sign, rest = pmf_leech.octad_sign_masses(e, octad * everywhere)
+        sign, rest = leech_masses.octad_sign_masses(e, octad * everywhere)
         for k in range(7):
             for parity in (0, 1):
-                masses = pmf_leech.next_sign_masses(sign, rest, k, parity * everywhere)
+                masses = leech_masses.next_sign_masses(sign, rest, k, parity * everywhere)
                 assert np.array_equal(masses, np.stack(reference.sign(octad, k, parity), axis=1))
     for x, a in ((0, 0), (7, 12), (15, 15)):
-        masses = pmf_leech.last_word_masses(e, x * everywhere, a * everywhere)
+        masses = leech_masses.last_word_masses(e, x * everywhere, a * everywhere)
         assert np.array_equal(masses, np.stack(reference.b(x, a), axis=1))
     for word in (0, 1234, 4095):
-        assert np.array_equal(pmf_leech.flip_masses(e, word * everywhere), np.stack(reference.flip(word), axis=1))
+        assert np.array_equal(leech_masses.flip_masses(e, word * everywhere), np.stack(reference.flip(word), axis=1))
 
 
 def test_the_class_masses_are_those_of_the_whole_codebook(params: np.ndarray):
     """Against brute force over 196,560 rows, in logarithms (clamped params included)."""
-    e = pmf_leech.coordinate_masses(params[::9])
-    classes = np.log(pmf_leech.shell_masses(e)[0])
+    e = leech_masses.coordinate_masses(params[::9])
+    classes = np.log(leech_masses.shell_masses(e)[0])
     columns = leech.codebook().astype(np.int64) + 4
     bounds = [0, leech.OFFSET_2, leech.OFFSET_3, leech.SIZE]
     for token, masses in zip(np.log(e), classes):
@@ -129,8 +129,8 @@ def test_a_pmf_of_equal_masses_and_of_one():
 
 def test_symbols_and_codewords_are_inverse():
     tokens = leech.codebook()[::7]
-    symbols = pmf_leech.tokens_to_symbols(tokens)
-    assert np.array_equal(pmf_leech.symbols_to_tokens(symbols), tokens)
+    symbols = leech_masses.tokens_to_symbols(tokens)
+    assert np.array_equal(leech_masses.symbols_to_tokens(symbols), tokens)
     assert np.array_equal(np.unique(symbols[:, 0]), [0, 1, 2])
 
 

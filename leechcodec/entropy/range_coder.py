@@ -19,10 +19,8 @@ import constriction
 import numpy as np
 from numba import njit
 
-from leechcodec import pmf_leech
-from leechcodec.errors import CorruptError, LqError
-from leechcodec.lattice.leech import DIM
-from leechcodec.pmf import (
+from leechcodec.entropy import leech_masses
+from leechcodec.entropy.pmf import (
     FIRST_SYMBOL_CAP,
     PRECISION,
     SCORE_LIMIT,
@@ -31,6 +29,8 @@ from leechcodec.pmf import (
     integer_params,
     integer_pmf,
 )
+from leechcodec.errors import CorruptError, LqError
+from leechcodec.lattice.leech import DIM
 
 GROUP = 1024
 """Tokens coded together; a constant of the format, since symbols of one kind are neighbours within a group."""
@@ -185,13 +185,13 @@ def code_leech_tokens(
     Raises TypeError or ValueError for bad arguments, CorruptError where a decoder's data hold no such tokens.
     """
     params = integer_params(params, (DIM, 3))
-    symbols = np.zeros((len(params), pmf_leech.SYMBOLS), dtype=np.int32)
+    symbols = np.zeros((len(params), leech_masses.SYMBOLS), dtype=np.int32)
     if tokens is not None:
-        symbols[:] = pmf_leech.tokens_to_symbols(token_rows(tokens, len(params), DIM), origin)
+        symbols[:] = leech_masses.tokens_to_symbols(token_rows(tokens, len(params), DIM), origin)
     starts = range(0, len(params), GROUP)
     for start, (e, sums) in zip(starts, _masses_ahead([params[n : n + GROUP] for n in starts], threads), strict=True):
         _LeechGroup(coder, symbols, start).code(e, *sums, origin)
-    return pmf_leech.symbols_to_tokens(symbols)
+    return leech_masses.symbols_to_tokens(symbols)
 
 
 def leech_token_bits(params: np.ndarray, tokens: np.ndarray, *, origin: bool = False) -> np.ndarray:
@@ -203,8 +203,8 @@ def leech_token_bits(params: np.ndarray, tokens: np.ndarray, *, origin: bool = F
 
 def _masses(params: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """What coding a group needs: int64 (n, 24, 3) -> its coordinates' masses, the sums over the codebook."""
-    e = pmf_leech.coordinate_masses(params)
-    return e, pmf_leech.shell_masses(e)
+    e = leech_masses.coordinate_masses(params)
+    return e, leech_masses.shell_masses(e)
 
 
 def _masses_ahead(groups: list[np.ndarray], threads: int) -> Iterator:
@@ -241,28 +241,28 @@ class _LeechGroup:
         self.code_class_3(three, e[three], pairs[three])
 
     def code_class_1(self, rows: np.ndarray, e: np.ndarray) -> None:
-        t = pmf_leech.entry_masses(e)
-        i = self.step(rows, 1, pmf_leech.first_entry_masses(t))
+        t = leech_masses.entry_masses(e)
+        i = self.step(rows, 1, leech_masses.first_entry_masses(t))
         for first in range(DIM - 1):  # the alphabet of j is what lies after i
             here = np.flatnonzero(i == first)
             self.step(rows[here], 2, t[here, first + 1 :])
         j = i + 1 + self.symbols[rows, 2]
         for column, entry in ((3, i), (4, j)):
             at = e[np.arange(len(rows)), entry]
-            self.step(rows, column, at[:, [pmf_leech.ZERO + 4, pmf_leech.ZERO - 4]])
+            self.step(rows, column, at[:, [leech_masses.ZERO + 4, leech_masses.ZERO - 4]])
 
     def code_class_2(self, rows: np.ndarray, e: np.ndarray, octads: np.ndarray) -> None:
         octad = self.step(rows, 1, octads)
-        sign, rest = pmf_leech.octad_sign_masses(e, octad)
+        sign, rest = leech_masses.octad_sign_masses(e, octad)
         parity = np.zeros(len(rows), dtype=np.int64)
         for k in range(7):
-            parity ^= self.step(rows, 2 + k, pmf_leech.next_sign_masses(sign, rest, k, parity))
+            parity ^= self.step(rows, 2 + k, leech_masses.next_sign_masses(sign, rest, k, parity))
 
     def code_class_3(self, rows: np.ndarray, e: np.ndarray, pairs: np.ndarray) -> None:
-        x = self.step(rows, 1, pmf_leech.sums_over_a(pairs))
+        x = self.step(rows, 1, leech_masses.sums_over_a(pairs))
         a = self.step(rows, 2, pairs[np.arange(len(rows)), x])
-        b = self.step(rows, 3, pmf_leech.last_word_masses(e, x, a))
-        self.step(rows, 4, pmf_leech.flip_masses(e, 256 * x + 16 * a + b))
+        b = self.step(rows, 3, leech_masses.last_word_masses(e, x, a))
+        self.step(rows, 4, leech_masses.flip_masses(e, 256 * x + 16 * a + b))
 
     def step(self, rows: np.ndarray, column: int, masses: np.ndarray, cap: int = TOTAL) -> np.ndarray:
         """Code one symbol of each of these rows. Returns int64 (n,), the symbols coded."""

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec import entropy, pmf_leech
-from leechcodec.entropy import BitCounter, TokenDecoder, TokenEncoder, code_leech_tokens, code_sign_tokens
+from leechcodec.entropy import leech_masses, range_coder
+from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, integer_pmf
+from leechcodec.entropy.range_coder import BitCounter, TokenDecoder, TokenEncoder, code_leech_tokens, code_sign_tokens
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.lattice import leech
-from leechcodec.pmf import FIRST_SYMBOL_CAP, TOTAL, integer_pmf
 from tests import entropy_reference
 
 
@@ -53,14 +53,14 @@ def assert_round_trip(code, params: np.ndarray, tokens: np.ndarray) -> None:
     counter = BitCounter()
     code(counter, params, tokens)
     assert -1e-6 <= 8 * len(data) - counter.bits <= 64
-    assert counter.bits >= len(tokens) * entropy.MIN_BITS_PER_TOKEN
+    assert counter.bits >= len(tokens) * range_coder.MIN_BITS_PER_TOKEN
 
 
 # --- round trips -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [0, 8, 60, 400, 1e8])
-@pytest.mark.parametrize("count", [0, 1, 3, 2 * entropy.GROUP + 100])
+@pytest.mark.parametrize("count", [0, 1, 3, 2 * range_coder.GROUP + 100])
 def test_leech_tokens_round_trip(count: int, scale: float):
     assert_round_trip(code_leech_tokens, *random_case(count, count, scale))
 
@@ -91,9 +91,9 @@ def test_certain_and_hopeless_tokens_round_trip(strength: int):
 
 def test_a_certain_token_costs_the_bound_and_no_more():
     tokens = leech.codebook()[[0, 5000, 150_000]]
-    bits = entropy.leech_token_bits(pointed_params(tokens, 600), tokens)
-    assert (bits >= entropy.MIN_BITS_PER_TOKEN).all()
-    assert (bits < entropy.MIN_BITS_PER_TOKEN + 0.001).all()
+    bits = range_coder.leech_token_bits(pointed_params(tokens, 600), tokens)
+    assert (bits >= range_coder.MIN_BITS_PER_TOKEN).all()
+    assert (bits < range_coder.MIN_BITS_PER_TOKEN + 0.001).all()
 
 
 @settings(max_examples=30)
@@ -104,7 +104,7 @@ def test_any_leech_tokens_round_trip(seed: int, count: int, scale: int):
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_masses_computed_ahead_do_not_change_the_stream(monkeypatch, threads):
-    monkeypatch.setattr(entropy, "GROUP", 37)
+    monkeypatch.setattr(range_coder, "GROUP", 37)
     params, tokens = random_case(4, 300, 60)
     ahead = partial(code_leech_tokens, threads=threads)
     data = encoded(ahead, params, tokens)
@@ -121,7 +121,7 @@ def test_any_sign_tokens_round_trip(seed: int, count: int, dim: int, scale: int)
 
 
 def test_sign_tokens_round_trip_over_several_groups():
-    assert_round_trip(code_sign_tokens, *random_signs(3, 2 * entropy.GROUP + 7, 18))
+    assert_round_trip(code_sign_tokens, *random_signs(3, 2 * range_coder.GROUP + 7, 18))
 
 
 def test_several_calls_share_one_stream():
@@ -150,9 +150,9 @@ def test_leech_streams_are_those_of_the_specification():
 def test_groups_follow_the_specification():
     params, tokens = random_case(4, 12)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entropy, "GROUP", 5)
+        patch.setattr(range_coder, "GROUP", 5)
         assert encoded(code_leech_tokens, params, tokens) == entropy_reference.leech_stream(params, tokens, group=5)
-    assert entropy.GROUP == 1024
+    assert range_coder.GROUP == 1024
 
 
 def test_sign_streams_are_those_of_the_specification():
@@ -183,10 +183,10 @@ def test_streams_without_the_compiler_are_the_same(tmp_path: Path):
     np.savez(tmp_path / "case.npz", params=params, tokens=tokens)
     script = (
         "import sys, numpy as np; from leechcodec import entropy; case = np.load(sys.argv[1]); "
-        "encoder = entropy.TokenEncoder(); entropy.code_leech_tokens(encoder, case['params'], case['tokens']); "
+        "encoder = range_coder.TokenEncoder(); range_coder.code_leech_tokens(encoder, case['params'], case['tokens']); "
         "print(encoder.to_bytes().hex())"
     )
-    root = str(Path(entropy.__file__).parents[1])
+    root = str(Path(range_coder.__file__).parents[1])
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": root}
     command = [sys.executable, "-c", script, str(tmp_path / "case.npz")]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -200,7 +200,7 @@ def test_the_code_length_is_the_cross_entropy_over_the_whole_codebook():
     """Tokens drawn from the prior itself, against log-sum-exp over 196,560 rows."""
     rng = np.random.default_rng(7)
     params = rng.normal(0, 25, (60, 24, 3)).astype(np.int64)
-    log_e = np.log(pmf_leech.coordinate_masses(params))
+    log_e = np.log(leech_masses.coordinate_masses(params))
     columns = leech.codebook().astype(np.int64) + 4
     exact, tokens = [], []
     for token in log_e:
@@ -209,30 +209,30 @@ def test_the_code_length_is_the_cross_entropy_over_the_whole_codebook():
         log_p -= np.log(np.exp(log_p).sum())
         tokens.append(leech.codebook()[np.searchsorted(np.exp(log_p).cumsum(), rng.random() * 0.999999)])
         exact.append(-log_p[leech.vector_to_index(tokens[-1])] / math.log(2))
-    bits = entropy.leech_token_bits(params, np.array(tokens))
+    bits = range_coder.leech_token_bits(params, np.array(tokens))
     assert bits.sum() == pytest.approx(sum(exact), rel=1e-3)
     assert bits == pytest.approx(np.array(exact), rel=1e-2)
 
 
 def test_flat_params_cost_the_uniform_code():
     _, tokens = random_case(8, 300)
-    bits = entropy.leech_token_bits(np.zeros((300, 24, 3), dtype=np.int32), tokens)
+    bits = range_coder.leech_token_bits(np.zeros((300, 24, 3), dtype=np.int32), tokens)
     assert bits == pytest.approx(math.log2(leech.SIZE), rel=1e-3)
 
 
 def test_token_bits_add_up():
-    params, tokens = random_case(10, entropy.GROUP + 50)
+    params, tokens = random_case(10, range_coder.GROUP + 50)
     counter = BitCounter()
     assert np.array_equal(code_leech_tokens(counter, params, tokens), tokens)
-    assert entropy.leech_token_bits(params, tokens).sum() == pytest.approx(counter.bits)
-    assert entropy.leech_token_bits(params[:0], tokens[:0]).shape == (0,)
+    assert range_coder.leech_token_bits(params, tokens).sum() == pytest.approx(counter.bits)
+    assert range_coder.leech_token_bits(params[:0], tokens[:0]).shape == (0,)
 
 
 def test_no_first_symbol_is_likelier_than_the_cap():
-    assert pytest.approx(-math.log2(1 - 2**-8)) == entropy.MIN_BITS_PER_TOKEN
+    assert pytest.approx(-math.log2(1 - 2**-8)) == range_coder.MIN_BITS_PER_TOKEN
     counter = BitCounter(2)
     code_sign_tokens(counter, np.full((2, 3), 10**6), np.ones((2, 3), dtype=np.int8))
-    assert counter.token_bits == pytest.approx(entropy.MIN_BITS_PER_TOKEN, rel=1e-3)
+    assert counter.token_bits == pytest.approx(range_coder.MIN_BITS_PER_TOKEN, rel=1e-3)
     assert FIRST_SYMBOL_CAP / TOTAL == 1 - 2**-8
 
 
@@ -344,11 +344,11 @@ def test_the_origin_is_a_class_of_its_own():
     assert np.array_equal(code_leech_tokens(decoder, params, origin=True), tokens)
     decoder.finish()
 
-    partition = pmf_leech.shell_masses(pmf_leech.coordinate_masses(params))[0].sum(axis=1)
-    bits = entropy.leech_token_bits(params, tokens, origin=True)
+    partition = leech_masses.shell_masses(leech_masses.coordinate_masses(params))[0].sum(axis=1)
+    bits = range_coder.leech_token_bits(params, tokens, origin=True)
     assert bits[::3] == pytest.approx(np.log2(1 + partition[::3]), abs=0.02)
     spoken = np.arange(200) % 3 > 0
-    without = entropy.leech_token_bits(params[spoken], tokens[spoken])
+    without = range_coder.leech_token_bits(params[spoken], tokens[spoken])
     assert bits[spoken] == pytest.approx(without + np.log2(1 + 1 / partition[spoken]), abs=0.02)
 
 
