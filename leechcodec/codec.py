@@ -22,7 +22,7 @@ from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
 from leechcodec.formats.images import from_array, to_array, upright
 from leechcodec.formats.side_data import Extras, separate
-from leechcodec.model import ALIGNMENT
+from leechcodec.networks.model import ALIGNMENT
 from leechcodec.search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.token_coding import (
     CHUNK_SCALES,

@@ -42,7 +42,7 @@ class ModelConfig:
     min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 24, 36, 46, 59, 67, 78, 87)
     """The dial's value from which a stage is sent, one entry a stage, coarse to fine."""
     ramp: float = 0.0
-    """Over so many qualities from there the share of its positions that are sent rises to all (sending.py); 0: at
+    """Over so many qualities from there the share of its positions that are sent rises to all (layout.py); 0: at
     once. Stages that every quality has are always whole."""
     channels: tuple[int, ...] = (128, 160, 160, 128, 64)
     """Channels of the transforms at each scale."""

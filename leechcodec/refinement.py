@@ -21,10 +21,10 @@ from torch import Tensor
 
 from leechcodec.config import STRIDES
 from leechcodec.errors import ConfigError
-from leechcodec.model import ALIGNMENT, CodecModel
-from leechcodec.sending import positions_sent
-from leechcodec.similarity import PER_SQUARED_ERROR, WINDOW, ms_ssim
-from leechcodec.transforms import TokenStage, knot_weights
+from leechcodec.networks.layout import positions_sent
+from leechcodec.networks.model import ALIGNMENT, CodecModel
+from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, WINDOW, ms_ssim
+from leechcodec.networks.transforms import TokenStage, knot_weights
 
 STEPS = {1: 0, 2: 1, 3: 3, 4: 6, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
 """Gradient steps of an effort 1..9."""

@@ -23,7 +23,7 @@ from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials,
 from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import check_size
-from leechcodec.model import ALIGNMENT
+from leechcodec.networks.model import ALIGNMENT
 from leechcodec.token_coding import Progress, Tokens, grid, walk_stages
 
 DEFAULT_SIZE = 256

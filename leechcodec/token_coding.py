@@ -17,10 +17,10 @@ from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.entropy import range_coder
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import Chunk, ChunkKind, Header
-from leechcodec.model import ALIGNMENT
-from leechcodec.prior import IntegerParams, IntegerView, drive
+from leechcodec.networks.layout import positions_sent, strays
+from leechcodec.networks.model import ALIGNMENT
+from leechcodec.networks.prior import IntegerParams, IntegerView, drive
 from leechcodec.quantizers import LeechBallSQ
-from leechcodec.sending import positions_sent, strays
 
 Progress = Callable[[int, int], None]
 CodeRows = Callable[[int, np.ndarray, np.ndarray], np.ndarray]

@@ -23,7 +23,7 @@ from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
 from leechcodec.formats.container import check_size
-from leechcodec.sending import strays
+from leechcodec.networks.layout import strays
 from leechcodec.token_coding import Tokens, grid
 
 LAYOUT = 1

@@ -10,7 +10,7 @@ from leechcodec import codec
 from leechcodec.checkpoint import load_model, save_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.training.loop import train
 from leechcodec.training.state import load_weights
 from tests.families import LEARNED, SMALL

@@ -8,8 +8,8 @@ from PIL import Image
 from leechcodec import compress, decompress, refinement
 from leechcodec.checkpoint import load_model
 from leechcodec.errors import ConfigError
+from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.refinement import _Box, _tiles, refine, steps_in_all
-from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
 from tests.families import SMALL
 from tests.tiny import tiny_model
 

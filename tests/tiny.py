@@ -3,7 +3,7 @@
 import torch
 
 from leechcodec.config import ModelConfig
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 
 LAYOUT = dict(
     stages=(1, 1, 2, 1, 0),

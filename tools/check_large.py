@@ -35,10 +35,11 @@ def mosaic(sample: Image.Image, pixels: float) -> Image.Image:
 
 def work(job: dict) -> None:
     """A process's part: encode or decode one file; what it took goes to standard output as JSON."""
-    from leechcodec import bands, codec
+    from leechcodec import codec
+    from leechcodec.networks import tiling
 
     if job["whole"]:
-        bands.POSITIONS = 1 << 40
+        tiling.POSITIONS = 1 << 40
     codec.decompress(codec.compress(Image.new("RGB", (64, 64)), quality=QUALITY))  # compiles what is compiled
     data = None if job["encode"] else Path(job["lq"]).read_bytes()
     Image.MAX_IMAGE_PIXELS = None

@@ -45,10 +45,11 @@ def prepare(setting: dict) -> None:
     """Bring this process into a setting."""
     import torch
 
-    from leechcodec import bands, token_coding
+    from leechcodec import token_coding
     from leechcodec.checkpoint import load_model
     from leechcodec.entropy import range_coder
-    from leechcodec.prior import IntegerView
+    from leechcodec.networks import tiling
+    from leechcodec.networks.prior import IntegerView
 
     if "threads" in setting:
         torch.set_num_threads(setting["threads"])
@@ -57,7 +58,7 @@ def prepare(setting: dict) -> None:
     if setting.get("channels_last"):
         load_model().networks.to(memory_format=torch.channels_last)
     if "bands" in setting:
-        bands.POSITIONS, token_coding.TOKENS_AT_ONCE = setting["bands"], range_coder.GROUP
+        tiling.POSITIONS, token_coding.TOKENS_AT_ONCE = setting["bands"], range_coder.GROUP
     if setting.get("numpy"):
 
         def accumulate(view: IntegerView, name: str, x: torch.Tensor) -> torch.Tensor:

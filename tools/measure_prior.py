@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
-from leechcodec.model import CodecModel
-from leechcodec.prior import FloatView, IntegerParams, IntegerView, drive, integer_weights
+from leechcodec.networks.model import CodecModel
+from leechcodec.networks.prior import FloatView, IntegerParams, IntegerView, drive, integer_weights
+from leechcodec.networks.transforms import QualityTable, knot_weights
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.loop import stratified_quality
 from leechcodec.training.muon import Muon
 from leechcodec.training.settings import load_settings
 from leechcodec.training.state import load_weights
 from leechcodec.training.validation import CROP, QUALITIES, large_enough
-from leechcodec.transforms import QualityTable, knot_weights
 
 
 class FeaturePrior(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from leechcodec import refinement
 from leechcodec.checkpoint import load_model
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.validation import CROP, QUALITIES, centre, large_enough
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from leechcodec.checkpoint import load_model, save_model
 from leechcodec.config import ModelConfig
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.training.state import load_weights
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.model import CodecModel, Forward
+from leechcodec.networks.model import CodecModel, Forward
 
 TEMPERATURE = 0.05
 """τ: a margin, as a share of a codeword's squared length, at which the second code would be taken with 27 %."""

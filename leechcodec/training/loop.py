@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError, LqError
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.dion import Dion
 from leechcodec.training.grow import load_grown

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
-from leechcodec.model import CodecModel, Forward
-from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
+from leechcodec.networks.model import CodecModel, Forward
+from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.alignment import Alignment
 from leechcodec.training.contest import Draw, contest_loss, draw
 from leechcodec.training.discriminator import Discriminator, hinge_loss

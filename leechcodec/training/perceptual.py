@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from leechcodec.checkpoint import load_model, save_decoder
 from leechcodec.errors import ConfigError
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
+from leechcodec.networks.transforms import SynthesisTransform, TokenStage, knot_weights
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.loop import TrainingError, check_device, log_row
 from leechcodec.training.settings import read_tables
 from leechcodec.training.state import load_checkpoint, save_checkpoint
-from leechcodec.transforms import SynthesisTransform, TokenStage, knot_weights
 
 
 @dataclass(frozen=True)

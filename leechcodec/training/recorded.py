@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from leechcodec.config import STRIDES
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers.leech import LeechSQ
 from leechcodec.training.contest import Draw, draw
 from leechcodec.training.objective import BatchLoss, Objective

@@ -58,7 +58,7 @@ class TrainingConfig:
     contest: float = 0.0
     """Weight of the contests between a token and its nearest other code (contest.py); 0: none, and no time spent."""
     similarity: float = 0.0
-    """Share of the distortion given to MS-SSIM in place of the squared error (similarity.py)."""
+    """Share of the distortion given to MS-SSIM in place of the squared error (ms_ssim.py)."""
     mae: float = 0.0
     """Share of the distortion given to the mean absolute error."""
     lpips: float = 0.0

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from leechcodec.model import CodecModel
-from leechcodec.similarity import ms_ssim
+from leechcodec.networks.model import CodecModel
+from leechcodec.networks.ms_ssim import ms_ssim
 from leechcodec.training.settings import TrainingConfig
 
 QUALITIES = (10.0, 35.0, 60.0, 85.0)

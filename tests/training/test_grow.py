@@ -6,7 +6,7 @@ import torch
 from leechcodec.checkpoint import save_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import LqError, ModelError
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.training.grow import load_grown
 from leechcodec.training.state import save_checkpoint
 from tests.tiny import LAYOUT, tiny_model

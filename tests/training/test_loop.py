@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from leechcodec.errors import ConfigError, ModelError
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import Cropper, is_validation, load_images
 from leechcodec.training.loop import TrainingError, stratified_quality, train
 from leechcodec.training.settings import TrainingConfig, load_settings

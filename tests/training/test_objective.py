@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from leechcodec.errors import ConfigError, ModelError
-from leechcodec.similarity import PER_SQUARED_ERROR, ms_ssim
+from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.contest import contest_loss, draw
 from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
 from leechcodec.training.settings import TrainingConfig

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from leechcodec.lattice import cuda_kernels, torch_kernels
-from leechcodec.model import CodecModel
+from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers import leech
 from leechcodec.training.contest import Draw
 from leechcodec.training.muon import Muon

@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
+from leechcodec.networks.tiling import in_bands
+from leechcodec.networks.transforms import knot_weights
 from leechcodec.quantizers.base import MAX_ACTIVATION, SCORE_UNIT, Quantizer
-from leechcodec.transforms import knot_weights
 
 ACTIVATION_BITS = 8
 """Activations are multiples of 2^-8 ..."""

@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec import bands, codec, token_coding
-from leechcodec.bands import in_bands
+from leechcodec import codec, token_coding
 from leechcodec.entropy import range_coder
+from leechcodec.networks import tiling
+from leechcodec.networks.tiling import in_bands
 from tests.lab.lab_files import picture
 from tests.tiny import tiny_model
 
@@ -36,7 +37,7 @@ def test_bands_change_nothing(height, width, positions, layers, in_place):
 
     expected = function(x, slice(0, height))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bands, "POSITIONS", positions)
+        patch.setattr(tiling, "POSITIONS", positions)
         found = in_bands(function, x, halo=layers, in_place=in_place)
     assert torch.equal(found, expected)
 
@@ -46,14 +47,14 @@ def test_bands_of_other_scales(monkeypatch):
     x = torch.arange(2 * 24 * 6).reshape(1, 2, 24, 6).double()
     finer = in_bands(lambda part, _: F.interpolate(part, scale_factor=2), x, up=2)
     coarser = in_bands(lambda part, _: F.avg_pool2d(F.avg_pool2d(part, 3, 1, padding=1), 4) * 4, x, halo=4, down=4)
-    monkeypatch.setattr(bands, "POSITIONS", 3)
+    monkeypatch.setattr(tiling, "POSITIONS", 3)
     assert torch.equal(in_bands(lambda part, _: F.interpolate(part, scale_factor=2), x, up=2), finer)
     found = in_bands(lambda part, _: F.avg_pool2d(F.avg_pool2d(part, 3, 1, padding=1), 4) * 4, x, halo=4, down=4)
     assert found.shape == coarser.shape and torch.allclose(found, coarser)
 
 
 def test_gradients_see_no_bands(monkeypatch):
-    monkeypatch.setattr(bands, "POSITIONS", 4)
+    monkeypatch.setattr(tiling, "POSITIONS", 4)
     x = torch.ones(1, 1, 8, 4, requires_grad=True)
     seen = []
     in_bands(lambda part, rows: seen.append(rows) or part * 2, x, in_place=True).sum().backward()
@@ -68,7 +69,7 @@ def test_networks_in_bands(monkeypatch):
     codes = model.encode(x, 80.0)
     x_hat = model.decode(codes, 320, 192, 80.0)
     for positions in (1, 40, 300):
-        monkeypatch.setattr(bands, "POSITIONS", positions)
+        monkeypatch.setattr(tiling, "POSITIONS", positions)
         assert all(torch.equal(a, b) for a, b in zip(model.encode(x, 80.0), codes, strict=True))
         assert (model.decode(codes, 320, 192, 80.0) - x_hat).abs().max() < 1e-5
 
@@ -77,7 +78,7 @@ def test_files_do_not_depend_on_bands(monkeypatch, tiny_folder):
     image = picture(200, 170)
     data = codec.compress(image, quality=80, model=tiny_folder)
     pixels = np.asarray(codec.decompress(data, model=tiny_folder))
-    monkeypatch.setattr(bands, "POSITIONS", 5)
+    monkeypatch.setattr(tiling, "POSITIONS", 5)
     monkeypatch.setattr(token_coding, "TOKENS_AT_ONCE", range_coder.GROUP)
     tokens = codec.read_tokens(data, model=tiny_folder)
     assert codec.compress(image, quality=80, model=tiny_folder) == data

@@ -10,7 +10,7 @@
 The synthesis state s starts from a constant at stride 64. At every scale token stages and residual blocks take
 turns; a pixel shuffle leads to the next scale. Every stage codes what the state does not say yet, so this is
 residual quantization of the image in feature space, coarse to fine (next-scale autoregression). Large images are
-worked on in bands of rows (bands.py); maps at stride 4 are never whole then.
+worked on in bands of rows (tiling.py); maps at stride 4 are never whole then.
 """
 
 import math
@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.networks.tiling import in_bands
 
 
 class QualityTable(nn.Module):

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leechcodec.bands import in_bands
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ConfigError
-from leechcodec.prior import FloatView, Prior, drive
+from leechcodec.networks.layout import positions_sent
+from leechcodec.networks.prior import FloatView, Prior, drive
+from leechcodec.networks.tiling import in_bands
+from leechcodec.networks.transforms import AnalysisTransform, SynthesisTransform, TokenStage, knot_weights
 from leechcodec.quantizers import make_quantizer
-from leechcodec.sending import positions_sent
-from leechcodec.transforms import AnalysisTransform, SynthesisTransform, TokenStage, knot_weights
 
 ALIGNMENT = STRIDES[0]
 """Images are padded to multiples of the coarsest stride."""
@@ -130,7 +130,7 @@ class CodecModel(nn.Module):
         """x̂ (B, 3, height, width) and the bits of every token, (n, h, w) a stage, of codes already chosen.
 
         codes: as in :class:`Forward`. quality: (B,), not rising. first: bits of earlier stages are left at zero.
-        partly: count the tokens that a file holds alone (sending.py), all images being of one quality; a training pass
+        partly: count the tokens that a file holds alone (layout.py), all images being of one quality; a training pass
         sends every stage whole.
         """
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from leechcodec.transforms import knot_weights
+from leechcodec.networks.transforms import knot_weights
 from tests.tiny import tiny_model
 
 

@@ -14,8 +14,8 @@ from leechcodec.checkpoint import save_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError, TokensError
 from leechcodec.lattice import leech
-from leechcodec.model import CodecModel
-from leechcodec.sending import positions_sent
+from leechcodec.networks.layout import positions_sent
+from leechcodec.networks.model import CodecModel
 from leechcodec.token_coding import encode_tokens, tokens_sent
 from leechcodec.token_files import deserialize_tokens, indices_to_tokens, serialize_tokens, tokens_to_indices
 from tests.tiny import LAYOUT, tiny_model

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from leechcodec.errors import ModelError
-from leechcodec.prior import FloatView, IntegerView, check_exact, checkerboard, integer_weights
+from leechcodec.networks.prior import FloatView, IntegerView, check_exact, checkerboard, integer_weights
 from leechcodec.quantizers import make_quantizer
 from tests.tiny import tiny_model
 

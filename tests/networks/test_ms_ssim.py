@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from leechcodec.similarity import ms_ssim
+from leechcodec.networks.ms_ssim import ms_ssim
 
 
 def pair(height, width, noise=0.1):
