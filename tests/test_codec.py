@@ -1,7 +1,6 @@
 import contextlib
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +23,8 @@ from leechcodec.errors import (
     UnknownModelError,
 )
 from leechcodec.formats.container import Chunk, ChunkKind, Header, read_file, write_file
+from tests.places import SAMPLE
 from tests.tiny import tiny_model
-
-SAMPLE = Path(__file__).parent.parent / "data" / "sample.png"
 
 
 def gradient(width: int, height: int, seed: int = 0) -> Image.Image:

@@ -1,6 +1,5 @@
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,12 @@ from leechcodec.errors import ConfigError
 from leechcodec.lab import curves
 from leechcodec.quantizers import make_quantizer
 from leechcodec.training.settings import load_settings
+from tests.places import ROOT
 from tools import compare_quantizers, quantizer_runs
 from tools.quantizer_runs import Run
 from tools.twins import config_of, seconds_a_step
 
-CONFIG = Path(__file__).parent.parent / "configs" / "twin.toml"
+CONFIG = ROOT / "configs" / "twin.toml"
 RUN = Run(
     variant="bsq-18",
     seed=1,

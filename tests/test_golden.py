@@ -1,15 +1,15 @@
 """Files written once must decode for ever: tokens to the bit, pixels within one level."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from leechcodec import codec
+from tests.places import GOLDEN
 
-MANIFESTS = sorted((Path(__file__).parent / "golden").glob("*/manifest.json"))
+MANIFESTS = sorted(GOLDEN.glob("*/manifest.json"))
 CASES = [(path, name) for path in MANIFESTS for name in json.loads(path.read_text())["tokens_sha256"]]
 
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.refinement import _Box, _tiles, refine, steps_in_all
 from tests.families import SMALL
+from tests.places import SAMPLE
 from tests.tiny import tiny_model
 
 
@@ -159,7 +158,7 @@ def test_progress_ends_where_it_said(quality, tiny_folder):
 
 
 def photograph(width, height):
-    image = Image.open(Path(__file__).parent.parent / "data" / "sample.png").convert("RGB")
+    image = Image.open(SAMPLE).convert("RGB")
     return image.crop((256, 128, 256 + width, 128 + height))
 
 

@@ -1,20 +1,19 @@
 """The released second decoder beside the released model."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from leechcodec import compress, decompress
 from leechcodec.checkpoint import load_model, model_for_file
+from tests.places import SAMPLE
 
 NAME = "leech-vbr-perceptual"
 
 
 @pytest.fixture
 def photograph():
-    return Image.open(Path(__file__).parent.parent / "data" / "sample.png").convert("RGB").crop((100, 100, 228, 228))
+    return Image.open(SAMPLE).convert("RGB").crop((100, 100, 228, 228))
 
 
 def test_it_goes_with_the_released_tokens(released):

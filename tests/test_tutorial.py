@@ -1,11 +1,11 @@
 """docs/tutorial.md runs as it stands."""
 
 import re
-from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
+from tests.places import ROOT
+
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -18,6 +18,7 @@ from leechcodec.entropy.range_coder import BitCounter, TokenDecoder, TokenEncode
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.lattice import leech
 from tests import entropy_reference
+from tests.places import ROOT
 
 
 def random_case(seed: int, count: int, scale: float = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -182,11 +183,11 @@ def test_streams_without_the_compiler_are_the_same(tmp_path: Path):
     params, tokens = random_case(6, 4)
     np.savez(tmp_path / "case.npz", params=params, tokens=tokens)
     script = (
-        "import sys, numpy as np; from leechcodec import entropy; case = np.load(sys.argv[1]); "
+        "import sys, numpy as np; from leechcodec.entropy import range_coder; case = np.load(sys.argv[1]); "
         "encoder = range_coder.TokenEncoder(); range_coder.code_leech_tokens(encoder, case['params'], case['tokens']); "
         "print(encoder.to_bytes().hex())"
     )
-    root = str(Path(range_coder.__file__).parents[1])
+    root = str(ROOT)
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": root}
     command = [sys.executable, "-c", script, str(tmp_path / "case.npz")]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -1,7 +1,6 @@
 import contextlib
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from PIL import Image
 
 from leechcodec.errors import ImageError, TooLargeError
 from leechcodec.formats.images import encode_image, from_array, load_image, to_array, to_rgb, upright
+from tests.places import SAMPLE
 
 
 def saved(image: Image.Image, file_format: str = "PNG", **options) -> io.BytesIO:
@@ -137,7 +137,7 @@ def test_encoding_by_suffix():
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
 def test_a_lossy_format_costs_a_decoded_picture_little(suffix):
-    path = Path(__file__).parent.parent / "data" / "sample.png"
+    path = SAMPLE
     picture = Image.open(path).convert("RGB").resize((192, 128))
     error = np.asarray(Image.open(io.BytesIO(encode_image(picture, suffix))), float) - np.asarray(picture)
     assert -10 * np.log10(np.mean(error**2) / 255**2) > 36
