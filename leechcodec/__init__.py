@@ -26,11 +26,11 @@ from leechcodec.errors import (
 )
 
 if TYPE_CHECKING:
-    from leechcodec.codec import compress, compress_to, decompress, decompress_partial, detokenize, tokenize
-    from leechcodec.many import compress_many, decompress_many
-    from leechcodec.sampling import sample
-    from leechcodec.token_coding import Tokens
-    from leechcodec.token_files import (
+    from leechcodec.codec.api import compress, compress_to, decompress, decompress_partial, detokenize, tokenize
+    from leechcodec.codec.batch import compress_many, decompress_many
+    from leechcodec.codec.sampling import sample
+    from leechcodec.codec.token_coding import Tokens
+    from leechcodec.codec.token_files import (
         deserialize_tokens,
         indices_to_tokens,
         serialize_tokens,
@@ -70,21 +70,21 @@ __all__ = [
     "vocabulary",
 ]
 _LAZY = {
-    "Tokens": "leechcodec.token_coding",
-    "compress": "leechcodec.codec",
-    "compress_many": "leechcodec.many",
-    "compress_to": "leechcodec.codec",
-    "decompress": "leechcodec.codec",
-    "decompress_many": "leechcodec.many",
-    "decompress_partial": "leechcodec.codec",
-    "deserialize_tokens": "leechcodec.token_files",
-    "detokenize": "leechcodec.codec",
-    "indices_to_tokens": "leechcodec.token_files",
-    "sample": "leechcodec.sampling",
-    "serialize_tokens": "leechcodec.token_files",
-    "tokenize": "leechcodec.codec",
-    "tokens_to_indices": "leechcodec.token_files",
-    "vocabulary": "leechcodec.token_files",
+    "Tokens": "leechcodec.codec.token_coding",
+    "compress": "leechcodec.codec.api",
+    "compress_many": "leechcodec.codec.batch",
+    "compress_to": "leechcodec.codec.api",
+    "decompress": "leechcodec.codec.api",
+    "decompress_many": "leechcodec.codec.batch",
+    "decompress_partial": "leechcodec.codec.api",
+    "deserialize_tokens": "leechcodec.codec.token_files",
+    "detokenize": "leechcodec.codec.api",
+    "indices_to_tokens": "leechcodec.codec.token_files",
+    "sample": "leechcodec.codec.sampling",
+    "serialize_tokens": "leechcodec.codec.token_files",
+    "tokenize": "leechcodec.codec.api",
+    "tokens_to_indices": "leechcodec.codec.token_files",
+    "vocabulary": "leechcodec.codec.token_files",
 }
 
 

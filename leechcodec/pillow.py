@@ -61,10 +61,10 @@ class LqImageFile(ImageFile.ImageFile):
         """Decode the pixels, once. Raises OSError where the tokens are damaged, or their model is not installed."""
         data = self._data  # another thread may take it away while this one decodes
         if data is not None:
-            from leechcodec import codec
+            from leechcodec.codec import api
 
             try:
-                decoded = codec.decompress(data, shrink=self._shrink)
+                decoded = api.decompress(data, shrink=self._shrink)
             except LqError as error:
                 raise OSError(str(error)) from error
             self.im, self._data, self.tile = decoded.im, None, []
@@ -85,7 +85,7 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    from leechcodec import codec
+    from leechcodec.codec import api
 
     options = dict(image.encoderinfo)
     source = image.copy()
@@ -100,9 +100,9 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     quality, targets = options.get("quality"), {name: options.get(name) for name in ("size", "bpp", "psnr")}
     try:
         if any(value is not None for value in targets.values()):
-            data, _ = codec.compress_to(source, **targets, **how)
+            data, _ = api.compress_to(source, **targets, **how)
         else:
-            data = codec.compress(source, quality=50.0 if quality is None else quality, **how)
+            data = api.compress(source, quality=50.0 if quality is None else quality, **how)
     except LqError as error:
         raise OSError(str(error)) from error
     file.write(data)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from leechcodec.checkpoint import save_model
-from leechcodec.paths import models_dir
+from leechcodec.codec.model_store import save_model
+from leechcodec.codec.paths import models_dir
 from tests.tiny import tiny_model
 
 # No test is timed: a busy machine breaks nothing.

@@ -167,7 +167,7 @@ def test_unknown_model(photo, tmp_path, tiny_folder, run):
     assert result.exit_code == 1
     assert result.stderr == "leechcodec: no model 'no-such'; installed: leech-vbr, leech-vbr-perceptual\n"
     run("encode", photo)
-    from leechcodec.checkpoint import save_model
+    from leechcodec.codec.model_store import save_model
     from tests.tiny import tiny_model
 
     save_model(tmp_path / "other", tiny_model(seed=2))
@@ -204,7 +204,7 @@ def test_an_output_keeps_its_permissions(run, photo):
 
 def test_an_unknown_output_type_is_refused_before_the_work(run, photo, monkeypatch):
     run("encode", photo)
-    monkeypatch.setattr("leechcodec.codec.decompress", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr("leechcodec.codec.api.decompress", lambda *_, **__: pytest.fail("decoded"))
     assert ".xyz" in run("decode", photo.with_suffix(".lq"), "-o", "out.xyz", code=1).stderr
 
 
@@ -220,7 +220,7 @@ def test_unforeseen_errors_are_one_line(run, photo, monkeypatch, error, message)
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr("leechcodec.codec.compress", broken)
+    monkeypatch.setattr("leechcodec.codec.api.compress", broken)
     assert run("encode", photo, code=1).stderr == message
     assert not photo.with_suffix(".lq").exists()
 
@@ -229,7 +229,7 @@ def test_an_interrupt_exits_130(run, photo, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("leechcodec.codec.compress", interrupted)
+    monkeypatch.setattr("leechcodec.codec.api.compress", interrupted)
     run("encode", photo, code=130)
     assert not photo.with_suffix(".lq").exists()
 

@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from leechcodec import codec
-from leechcodec.checkpoint import save_model
 from leechcodec.cli import main
+from leechcodec.codec import api
+from leechcodec.codec.model_store import save_model
 from leechcodec.formats.images import contact_sheet, sheet_grid
 from tests.test_codec import gradient
 from tests.tiny import tiny_model
@@ -28,7 +28,7 @@ def run(tiny_folder):
 @pytest.fixture
 def file(tmp_path, tiny_folder):
     path = tmp_path / "photo.lq"
-    path.write_bytes(codec.compress(gradient(90, 70), model=tiny_folder))
+    path.write_bytes(api.compress(gradient(90, 70), model=tiny_folder))
     return path
 
 
@@ -54,9 +54,9 @@ def test_the_drawn_tokens_as_a_file(run, tmp_path, tiny_folder):
 
 
 def test_from_a_file(run, file, tmp_path, tiny_folder):
-    start, out = codec.read_tokens(file.read_bytes(), model=tiny_folder), tmp_path / "out.lq"
+    start, out = api.read_tokens(file.read_bytes(), model=tiny_folder), tmp_path / "out.lq"
     run("--from", file, "--keep-stages", 2, "-o", out)
-    drawn = codec.read_tokens(out.read_bytes(), model=tiny_folder)
+    drawn = api.read_tokens(out.read_bytes(), model=tiny_folder)
     same = [np.array_equal(a, b) for a, b in zip(start.codes, drawn.codes, strict=True)]
     assert same == [True, True, False, False] and (drawn.width, drawn.height) == (90, 70)
     assert run("--from", "-", "--keep-stages", 2, "-o", "lq:-", data=file.read_bytes()).stdout_bytes == out.read_bytes()
@@ -68,8 +68,8 @@ def test_a_hole_is_filled(run, file, tmp_path, tiny_folder):
     hole[:10, :10] = 255
     Image.fromarray(hole).save(mask)
     run("--from", file, "--mask", mask, "-o", out)
-    start = codec.read_tokens(file.read_bytes(), model=tiny_folder)
-    drawn = codec.read_tokens(out.read_bytes(), model=tiny_folder)
+    start = api.read_tokens(file.read_bytes(), model=tiny_folder)
+    drawn = api.read_tokens(out.read_bytes(), model=tiny_folder)
     differs = (start.codes[2] != drawn.codes[2]).any(axis=-1)
     assert differs[0, 0] and differs.sum() == 1
 

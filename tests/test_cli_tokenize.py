@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from leechcodec import codec
 from leechcodec.cli import main
-from leechcodec.token_files import deserialize_tokens
+from leechcodec.codec import api
+from leechcodec.codec.token_files import deserialize_tokens
 from tests.lab.lab_files import picture
 
 
@@ -33,7 +33,7 @@ def run(tiny_folder):
 
 
 def tokens_of(photo, model, quality=50):
-    return codec.tokenize(Image.open(photo), quality=quality, model=model)
+    return api.tokenize(Image.open(photo), quality=quality, model=model)
 
 
 @pytest.mark.parametrize("form", ["safetensors", "npz", "npy"])
@@ -42,10 +42,10 @@ def test_there_and_back(run, photo, tmp_path, tiny_folder, form):
     own = ("--size", "70x50", "-q", "80") if form == "npy" else ()
     run("tokenize", photo, "-q", 80, "-o", file)
     run("detokenize", file, *own, "-o", tmp_path / "out.png")
-    picture_of = codec.detokenize(tokens_of(photo, tiny_folder, 80), model=tiny_folder)
+    picture_of = api.detokenize(tokens_of(photo, tiny_folder, 80), model=tiny_folder)
     assert Image.open(tmp_path / "out.png").tobytes() == picture_of.tobytes()
     run("detokenize", file, *own, "-o", tmp_path / "out.lq")
-    assert codec.read_tokens((tmp_path / "out.lq").read_bytes(), model=tiny_folder).digest() == (
+    assert api.read_tokens((tmp_path / "out.lq").read_bytes(), model=tiny_folder).digest() == (
         tokens_of(photo, tiny_folder, 80).digest()
     )
 

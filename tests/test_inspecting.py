@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from leechcodec import paths
 from leechcodec.cli import main
+from leechcodec.codec import paths
 
 
 def run(*arguments, code=0):
@@ -20,8 +20,8 @@ def run(*arguments, code=0):
 def installed(tmp_path, monkeypatch, tiny_folder):
     folder = tmp_path / "models"
     shutil.copytree(tiny_folder, folder / "leech-vbr")
-    monkeypatch.setattr("leechcodec.paths.models_dir", lambda: folder)
-    monkeypatch.setattr("leechcodec.checkpoint.models_dir", lambda: folder)
+    monkeypatch.setattr("leechcodec.codec.paths.models_dir", lambda: folder)
+    monkeypatch.setattr("leechcodec.codec.model_store.models_dir", lambda: folder)
     return folder
 
 

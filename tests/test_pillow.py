@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import leechcodec.pillow  # noqa: F401 (registers the format)
-from leechcodec import codec
+from leechcodec.codec import api
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 FORMATS = {"LQ": {}, "WEBP": {}, "AVIF": {"speed": 10}}
@@ -20,10 +20,10 @@ FORMATS = {"LQ": {}, "WEBP": {}, "AVIF": {"speed": 10}}
 @pytest.fixture(autouse=True)
 def tiny_default(tiny_folder, monkeypatch):
     """The tiny model stands in for the default one: a plugin's user names none."""
-    load, for_file = codec.load_model, codec.model_for_file
-    monkeypatch.setattr(codec, "load_model", lambda model=None: load(model or tiny_folder))
+    load, for_file = api.load_model, api.model_for_file
+    monkeypatch.setattr(api, "load_model", lambda model=None: load(model or tiny_folder))
     monkeypatch.setattr(
-        codec, "model_for_file", lambda token_model, model=None, *_: for_file(token_model, model or tiny_folder)
+        api, "model_for_file", lambda token_model, model=None, *_: for_file(token_model, model or tiny_folder)
     )
 
 
@@ -161,7 +161,7 @@ def test_the_name_of_the_format():
 
 def test_opening_is_lazy(monkeypatch):
     data = saved(picture(), "LQ")
-    monkeypatch.setattr(codec, "decompress", None)
+    monkeypatch.setattr(api, "decompress", None)
     image = Image.open(io.BytesIO(data))
     assert image.size == (50, 40) and image.mode == "RGB" and image.info["quality"] == 50
     image.verify()
@@ -254,10 +254,8 @@ def test_thumbnails_leave_the_finest_tokens_out(tmp_path, monkeypatch):
     path = tmp_path / "x.lq"
     picture("RGBA").resize((330, 200)).save(path, quality=100)
     asked = []
-    decompress = codec.decompress
-    monkeypatch.setattr(
-        codec, "decompress", lambda data, shrink: asked.append(shrink) or decompress(data, shrink=shrink)
-    )
+    decompress = api.decompress
+    monkeypatch.setattr(api, "decompress", lambda data, shrink: asked.append(shrink) or decompress(data, shrink=shrink))
     with Image.open(path) as image:
         image.thumbnail((24, 24))
         assert image.size == (24, 15) and image.mode == "RGBA"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from leechcodec import codec
+from leechcodec.codec import api
 from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, salvage
 from tests.mutations import mutate, repaired
@@ -33,24 +33,24 @@ MODES = ("RGB", "L", "LA", "RGBA", "P", "1", "CMYK")
 @settings(max_examples=40, deadline=None)
 def test_round_trip(tiny_folder, width, height, content, mode, quality):
     image = Image.fromarray(CONTENTS[content](height, width).astype(np.uint8)).convert(mode)
-    data = codec.compress(image, quality=quality, model=tiny_folder, verify=True)
-    assert codec.decompress(data, model=tiny_folder).size == (width, height)
+    data = api.compress(image, quality=quality, model=tiny_folder, verify=True)
+    assert api.decompress(data, model=tiny_folder).size == (width, height)
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (4097, 3), (1, 1), (65, 1)])
 def test_shapes_that_hurt(tiny_folder, size):
     image = Image.fromarray(CONTENTS["noise"](*size[::-1]).astype(np.uint8))
-    data = codec.compress(image, quality=77.7, model=tiny_folder, verify=True)
-    assert codec.decompress(data, model=tiny_folder).size == size
+    data = api.compress(image, quality=77.7, model=tiny_folder, verify=True)
+    assert api.decompress(data, model=tiny_folder).size == size
 
 
 @pytest.fixture(scope="module")
 def files(tiny_folder):
     image = Image.fromarray(CONTENTS["noise"](40, 90).astype(np.uint8))
-    plain = codec.compress(image, quality=100, model=tiny_folder)
+    plain = api.compress(image, quality=100, model=tiny_folder)
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     image.info["xmp"] = b"<x/>"
-    return [plain, codec.compress(image, quality=20, model=tiny_folder)]
+    return [plain, api.compress(image, quality=20, model=tiny_folder)]
 
 
 def test_repairing_a_sound_file_changes_nothing(files):
@@ -74,6 +74,6 @@ def test_mutated_files(tiny_folder, files):
     for number in range(60):
         data = mutate(rng, files[number % 2], files)
         with contextlib.suppress(LqError):
-            codec.decompress_partial(data, model=tiny_folder, max_pixels=100_000)
+            api.decompress_partial(data, model=tiny_folder, max_pixels=100_000)
         with contextlib.suppress(LqError):
-            codec.decompress(data, model=tiny_folder, max_pixels=100_000)
+            api.decompress(data, model=tiny_folder, max_pixels=100_000)

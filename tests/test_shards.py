@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from leechcodec import codec
-from leechcodec.checkpoint import save_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import save_model
+from leechcodec.codec.token_files import deserialize_tokens
 from leechcodec.errors import ConfigError, TokensError
 from leechcodec.formats.images import load_image
 from leechcodec.formats.side_data import flattened
@@ -22,7 +23,6 @@ from leechcodec.shards.processes import run_processes
 from leechcodec.shards.ray_data import run_ray
 from leechcodec.shards.run import ATTEMPTS, write_shards
 from leechcodec.shards.worker import Outcome, Settings, Task, Worker
-from leechcodec.token_files import deserialize_tokens
 from tests.lab.lab_files import picture
 from tests.shard_workers import POISON, Killer, Mortal, Stillborn, Victim
 from tests.tiny import tiny_model
@@ -107,7 +107,7 @@ def test_every_image_is_in_them_once(photos, settings, tmp_path, tiny_folder):
         source = photos / facts["source"]
         tokens = deserialize_tokens(sample["safetensors"], model=tiny_folder)
         image = flattened(load_image(source))
-        assert tokens.digest() == codec.tokenize(image, quality=60, model=tiny_folder).digest()
+        assert tokens.digest() == api.tokenize(image, quality=60, model=tiny_folder).digest()
         assert (facts["width"], facts["height"], facts["quality"]) == (*image.size, 60)
         assert facts["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
 
@@ -135,7 +135,7 @@ def test_transparency_is_laid_on_white(tmp_path, tiny_folder):
     image.save(tmp_path / "in" / "a.png")
     settings = Settings(tmp_path / "in", model=str(tiny_folder))
     outcome = Worker(settings)(Task(0, "a.png"))
-    white = codec.tokenize(picture(1, 1).resize((64, 64)).point(lambda _: 255), model=tiny_folder)
+    white = api.tokenize(picture(1, 1).resize((64, 64)).point(lambda _: 255), model=tiny_folder)
     assert deserialize_tokens(outcome.tokens, model=tiny_folder).digest() == white.digest()
 
 

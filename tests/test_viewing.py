@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from leechcodec import codec
 from leechcodec.cli import main, viewing
+from leechcodec.codec import api
 
 pytest.importorskip("textual_image")
 HALF = "▀"
@@ -67,11 +67,11 @@ def test_standard_input_and_transparency(tmp_path):
 
 @pytest.mark.parametrize("width, shrink", [(300, 1), (200, 2), (80, 4), (10, 16)])
 def test_of_an_lq_file_no_more_is_decoded_than_is_shown(tmp_path, tiny_folder, monkeypatch, width, shrink):
-    path, asked, decompress = tmp_path / "x.lq", [], codec.decompress
+    path, asked, decompress = tmp_path / "x.lq", [], api.decompress
     noise = np.random.default_rng(0).integers(0, 255, (160, 400, 3), dtype=np.uint8)
-    path.write_bytes(codec.compress(Image.fromarray(noise), model=tiny_folder))
+    path.write_bytes(api.compress(Image.fromarray(noise), model=tiny_folder))
     monkeypatch.setattr(
-        codec, "decompress", lambda *a, **options: asked.append(options["shrink"]) or decompress(*a, **options)
+        api, "decompress", lambda *a, **options: asked.append(options["shrink"]) or decompress(*a, **options)
     )
     drawn = rows(view(path, "--width", width, "--model", tiny_folder).stdout)
     assert drawn == [HALF * width] * (width // 5) and asked == [shrink]

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leechcodec import codec
+from leechcodec.codec import api
 
 
 def measured(image: Image.Image, quality: float, model: str | None) -> tuple[int, float]:
     """Bytes and PSNR in dB."""
-    data = codec.compress(image, quality=quality, model=model)
-    error = np.asarray(image, dtype=np.float64) - np.asarray(codec.decompress(data, model=model), dtype=np.float64)
+    data = api.compress(image, quality=quality, model=model)
+    error = np.asarray(image, dtype=np.float64) - np.asarray(api.decompress(data, model=model), dtype=np.float64)
     return len(data), float(-10 * np.log10(np.mean(error**2) / 255**2))
 
 
@@ -30,7 +30,7 @@ def met(image: Image.Image, name: str, targets: np.ndarray, model: str | None) -
     """How many targets of compress_to's argument of that name are met, and what was found for the others."""
     missed = []
     for target in targets.tolist():
-        found = codec.compress_to(image, **{name: target}, model=model)[1]
+        found = api.compress_to(image, **{name: target}, model=model)[1]
         if not found.close:
             missed.append(f"{found.value:,.2f} for {target:,.2f} at q = {found.quality:g}")
     return f"{len(targets) - len(missed)} of {len(targets)} targets met" + "".join(f"; {miss}" for miss in missed)

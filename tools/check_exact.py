@@ -18,8 +18,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec import codec, token_coding
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import api, token_coding
+from leechcodec.codec.model_store import load_model
 from leechcodec.entropy import leech_masses, range_coder
 from tests.entropy_reference import Reference
 
@@ -71,14 +71,14 @@ def main() -> None:
     for path, quality in [(path, quality) for quality in args.quality for path in sorted(args.folder.glob("*.png"))]:
         torch.set_num_threads(2)
         image = Image.open(path).convert("RGB")
-        known = codec.tokenize(image, quality=quality, model=args.model)
-        data = codec.compress(image, quality=quality, model=args.model)
+        known = api.tokenize(image, quality=quality, model=args.model)
+        data = api.compress(image, quality=quality, model=args.model)
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            read = codec.read_tokens(data, model=args.model)
+            read = api.read_tokens(data, model=args.model)
             failures += not all(np.array_equal(a, b) for a, b in zip(known.codes, read.codes, strict=True))
         tokens += sum(codes[..., 0].size for codes in known.codes)
-        ideal = sum(codec.ideal_bits(known, model=args.model)) / 8
+        ideal = sum(api.ideal_bits(known, model=args.model)) / 8
         overhead = (len(data) - 72) / ideal - 1
         failures += overhead > 0.01
         largest = max(largest, overhead)

@@ -35,20 +35,20 @@ def mosaic(sample: Image.Image, pixels: float) -> Image.Image:
 
 def work(job: dict) -> None:
     """A process's part: encode or decode one file; what it took goes to standard output as JSON."""
-    from leechcodec import codec
+    from leechcodec.codec import api
     from leechcodec.networks import tiling
 
     if job["whole"]:
         tiling.POSITIONS = 1 << 40
-    codec.decompress(codec.compress(Image.new("RGB", (64, 64)), quality=QUALITY))  # compiles what is compiled
+    api.decompress(api.compress(Image.new("RGB", (64, 64)), quality=QUALITY))  # compiles what is compiled
     data = None if job["encode"] else Path(job["lq"]).read_bytes()
     Image.MAX_IMAGE_PIXELS = None
     image = Image.open(job["png"]).convert("RGB") if job["encode"] else None
     started = time.perf_counter()
     if job["encode"]:
-        Path(job["lq"]).write_bytes(codec.compress(image, quality=QUALITY))
+        Path(job["lq"]).write_bytes(api.compress(image, quality=QUALITY))
     else:
-        image = codec.decompress(data)
+        image = api.decompress(data)
     seconds = time.perf_counter() - started
     if not job["encode"]:
         image.save(job["out"], compress_level=1)

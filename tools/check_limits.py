@@ -13,11 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model
+from leechcodec.codec.token_coding import TOKEN_KINDS
 from leechcodec.errors import LqError
 from leechcodec.formats.container import Chunk, Header, write_file
-from leechcodec.token_coding import TOKEN_KINDS
 
 MAX_SECONDS, MAX_MB = 0.2, 50
 CLAIMS = ((65_535, 65_535), (8000, 8000))
@@ -30,7 +30,7 @@ def status(key: str) -> int:
 
 
 def main() -> None:
-    codec.decompress(codec.compress(Image.new("RGB", (64, 64)), quality=1))
+    api.decompress(api.compress(Image.new("RGB", (64, 64)), quality=1))
     loaded, failed = load_model(), False
     for width, height in CLAIMS:
         header = Header(loaded.token_model, loaded.synthesis, width, height, 100)
@@ -38,7 +38,7 @@ def main() -> None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
         idle, started = status("VmRSS"), time.perf_counter()
         try:
-            codec.decompress(data)
+            api.decompress(data)
             message, refused = "decoded", False
         except LqError as error:
             message, refused = f"{type(error).__name__}: {error}", True

@@ -18,8 +18,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model
 from leechcodec.lab.datasets import photographs, pixels_of
 from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
@@ -84,11 +84,11 @@ def main() -> None:
     print("| bpp | decoder | PSNR | MS-SSIM | LPIPS | GMSD | BRISQUE |\n|---|---|---|---|---|---|---|")
     print(f"| | the originals | | | | | {_cell(brisque_of([image for _, image in originals]), 1)} |")
     for quality in args.quality:
-        files = [codec.compress(image, quality=quality, model=args.model) for _, image in originals]
+        files = [api.compress(image, quality=quality, model=args.model) for _, image in originals]
         rate = np.mean([8 * len(data) / i.width / i.height for data, (_, i) in zip(files, originals, strict=True)])
         decoded = {}
         for model in names:
-            pictures = [codec.decompress(data, model=model).convert("RGB") for data in files]
+            pictures = [api.decompress(data, model=model).convert("RGB") for data in files]
             decoded[model] = pictures
             rows = []
             for (_, original), picture in zip(originals, pictures, strict=True):

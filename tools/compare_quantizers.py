@@ -25,13 +25,13 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec import codec
+from leechcodec.codec import api
+from leechcodec.codec.token_coding import tokens_sent
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.machine import available_cores
 from leechcodec.lab import curves, plot
 from leechcodec.lab.datasets import photographs
 from leechcodec.lab.measure import start_worker
-from leechcodec.token_coding import tokens_sent
 from leechcodec.training.settings import load_settings
 from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
 from tools.twins import arguments, config_of, config_text, curve_of, seconds_a_step, trained
@@ -78,7 +78,7 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
     config_path = config_of(args.config, VARIANTS[variant], seed, folder / "config.toml")
     model = trained(folder, config_path, args.data, threads=1)
     curve = curve_of(folder, model, args.images, DIAL, args.lpips_weights)
-    quantizer = codec.load_model(model).networks.quantizer
+    quantizer = api.load_model(model).networks.quantizer
     images = [photograph.path for photograph in photographs(args.images)[0]]
     entropy, used, tokens = usage(model, images)
     pace = seconds_a_step(folder)
@@ -115,7 +115,7 @@ def _rounded(values: Sequence[float | None]) -> tuple[float | None, ...]:
 
 def usage(model: Path, images: Sequence[Path]) -> tuple[float, int, int]:
     """Entropy of the tokens of some images in bits, different codes among them, and how many tokens there are."""
-    tokens = [codec.tokenize(Image.open(path).convert("RGB"), quality=USAGE_AT, model=model) for path in images]
+    tokens = [api.tokenize(Image.open(path).convert("RGB"), quality=USAGE_AT, model=model) for path in images]
     rows = np.concatenate([codes.reshape(-1, codes.shape[-1]) for found in tokens for codes in found.codes])
     _, counts = np.unique(rows, axis=0, return_counts=True)
     share = counts / counts.sum()
@@ -124,7 +124,7 @@ def usage(model: Path, images: Sequence[Path]) -> tuple[float, int, int]:
 
 def fixed_rates(model: Path, images: Sequence[Path]) -> list[float]:
     """Bits a pixel of every quality without a prior: tokens sent times the bits of one, a mean over the images."""
-    loaded = codec.load_model(model)
+    loaded = api.load_model(model)
     sizes = [Image.open(path).size for path in images]
     rates = []
     for quality in DIAL:

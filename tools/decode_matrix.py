@@ -45,8 +45,8 @@ def prepare(setting: dict) -> None:
     """Bring this process into a setting."""
     import torch
 
-    from leechcodec import token_coding
-    from leechcodec.checkpoint import load_model
+    from leechcodec.codec import token_coding
+    from leechcodec.codec.model_store import load_model
     from leechcodec.entropy import range_coder
     from leechcodec.networks import tiling
     from leechcodec.networks.prior import IntegerView
@@ -78,18 +78,18 @@ def work(job: dict) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from PIL import Image
 
-    from leechcodec import codec
+    from leechcodec.codec import api
 
     prepare(job["setting"])
     found = {}
     for name, source, *quality in job["cases"]:
         if quality:
-            tokens = codec.tokenize(Image.open(source).convert("RGB"), quality=quality[0])
-            data = codec.compress(Image.open(source).convert("RGB"), quality=quality[0])
+            tokens = api.tokenize(Image.open(source).convert("RGB"), quality=quality[0])
+            data = api.compress(Image.open(source).convert("RGB"), quality=quality[0])
             Path(job["folder"], f"{name}.lq").write_bytes(data)
         else:
-            tokens = codec.read_tokens(Path(source).read_bytes())
-            pixels = np.asarray(codec.detokenize(tokens))
+            tokens = api.read_tokens(Path(source).read_bytes())
+            pixels = np.asarray(api.detokenize(tokens))
             np.save(Path(job["folder"], f"{name}.npy"), pixels)
         found[name] = tokens.digest()
     print(json.dumps(found))

@@ -27,12 +27,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec import codec
-from leechcodec.checkpoint import save_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import save_model
+from leechcodec.codec.token_coding import TOKEN_KINDS, chunk_of
 from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, read_header, salvage
 from leechcodec.formats.side_data import Extras
-from leechcodec.token_coding import TOKEN_KINDS, chunk_of
 from tests.mutations import mutate
 from tests.tiny import tiny_model
 
@@ -53,10 +53,10 @@ def seeds(model: Path, kinds: Sequence[tuple[tuple[int, int], float]] = SEEDS) -
     files, rng = [], np.random.default_rng(0)
     for size, quality in kinds:
         image = Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), dtype=np.uint8))
-        files.append(codec.compress(image, quality=quality, model=model))
+        files.append(api.compress(image, quality=quality, model=model))
         image.putalpha(Image.linear_gradient("L").resize(size))
         image.info |= {"xmp": b"<x/>", "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}
-        files.append(codec.compress(image, quality=quality, model=model))
+        files.append(api.compress(image, quality=quality, model=model))
     return files
 
 
@@ -71,33 +71,33 @@ def container(data: bytes, model: Path) -> None:
 def decode(data: bytes, model: Path) -> None:
     """Both decoders: the strict one last, because its error is the usual end."""
     with contextlib.suppress(LqError):
-        codec.decompress_partial(data, model=model, max_pixels=MAX_PIXELS)
-    codec.decompress(data, model=model, max_pixels=MAX_PIXELS).save(io.BytesIO(), "PPM")
+        api.decompress_partial(data, model=model, max_pixels=MAX_PIXELS)
+    api.decompress(data, model=model, max_pixels=MAX_PIXELS).save(io.BytesIO(), "PPM")
 
 
 class Prefixes:
     """Decodes what is left of a sound file and compares it with what the sound file's tokens make."""
 
     def __init__(self, files: list[bytes], model: Path) -> None:
-        self.whole = [codec.read_tokens(data, model=model) for data in files]
-        self.config = codec.load_model(model).config
+        self.whole = [api.read_tokens(data, model=model) for data in files]
+        self.config = api.load_model(model).config
         self.pictures: dict[tuple[int, int], np.ndarray] = {}
 
     def check(self, number: int, data: bytes, model: Path) -> str:
         """What is wrong with the answer to a prefix of file `number`; empty if nothing. LqError if it is refused."""
         tokens = self.whole[number]
         with contextlib.suppress(LqError):
-            image, missing = codec.decompress_partial(data, model=model)
+            image, missing = api.decompress_partial(data, model=model)
             held = sum(chunk.kind in TOKEN_KINDS for chunk in salvage(data)[1])
             kept = sum(chunk_of(self.config, stage) < held for stage in range(len(tokens.codes)))
             if (number, kept) not in self.pictures:
                 coarse = replace(tokens, codes=tokens.codes[:kept])
-                self.pictures[number, kept] = np.asarray(codec.detokenize(coarse, model=model))
+                self.pictures[number, kept] = np.asarray(api.detokenize(coarse, model=model))
             if not missing:
                 return "a partial picture without a word of what is missing"
             if not np.array_equal(np.asarray(image.convert("RGB")), self.pictures[number, kept]):
                 return "a partial picture that its tokens do not make"
-        codec.decompress(data, model=model)
+        api.decompress(data, model=model)
         return "a prefix decoded"
 
 

@@ -26,7 +26,7 @@ with atheris.instrument_imports():  # what is imported by now is left alone: num
     for name in ("bitstream", "extras", "token_coding", "codec"):
         import_module(f"leechcodec.{name}")
 
-from leechcodec.checkpoint import save_model
+from leechcodec.codec.model_store import save_model
 from leechcodec.errors import LqError
 from tests.mutations import repaired
 from tests.tiny import tiny_model

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample.png"
 CASES = {"small": (0, 0, 1, 1, 50), "wide": (200, 150, 500, 170, 5), "crop": (300, 100, 500, 250, 40.3),
@@ -37,10 +37,10 @@ def main() -> None:
         if name == "crop":
             image.putalpha(Image.linear_gradient("L").resize(image.size))
             image.info["xmp"] = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
-        data = codec.compress(image, quality=quality, verify=True, model=args.model)
+        data = api.compress(image, quality=quality, verify=True, model=args.model)
         (args.folder / f"{name}.lq").write_bytes(data)
-        codec.decompress(data, model=args.model).save(args.folder / f"{name}.png", optimize=True)
-        files[name] = codec.read_tokens(data, model=args.model).digest()
+        api.decompress(data, model=args.model).save(args.folder / f"{name}.png", optimize=True)
+        files[name] = api.read_tokens(data, model=args.model).digest()
     loaded = load_model(args.model)
     manifest = {"model": loaded.name, "token_model": loaded.token_model.hex(), "tokens_sha256": files}
     (args.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

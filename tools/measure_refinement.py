@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from leechcodec import refinement
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import refinement
+from leechcodec.codec.model_store import load_model
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.validation import CROP, QUALITIES, centre, large_enough

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from leechcodec.checkpoint import load_model, save_model
+from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.config import ModelConfig
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.state import load_weights

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 import leechcodec
-from leechcodec import codec
+from leechcodec.codec import api
 from leechcodec.formats.images import contact_sheet
 
 QUALITY = 60
@@ -36,7 +36,7 @@ def print_stages(photograph: Image.Image, start: leechcodec.Tokens) -> None:
         return float(10 * np.log10(255**2 / np.square(error).mean()))
 
     total = 0.0
-    for kept, bits in enumerate(codec.token_bits(start), start=1):
+    for kept, bits in enumerate(api.token_bits(start), start=1):
         total += (cost := bits.sum() / 8)
         drawn = psnr(leechcodec.sample(start=start, keep_stages=kept))
         left_out = psnr(replace(start, codes=start.codes[:kept]))
@@ -50,7 +50,7 @@ def print_bits(width: int = 768, height: int = 512, quality: float = 55.0, seeds
     """Bits per pixel of drawn pictures."""
     for options in COSTED:
         drawn = [leechcodec.sample(width, height, quality=quality, seed=seed, **options) for seed in range(seeds)]
-        bpp = [sum(codec.ideal_bits(tokens)) / (width * height) for tokens in drawn]
+        bpp = [sum(api.ideal_bits(tokens)) / (width * height) for tokens in drawn]
         print(f"{options or 'default'}: {np.mean(bpp):.3f} bpp ({min(bpp):.3f} to {max(bpp):.3f})")
 
 

@@ -173,7 +173,7 @@ def _run(work, sources, output, suffix, taken, recursive, model, threads, jobs, 
         failed = 0
     else:
         todo = batch.plan(sources, output, suffix, taken, recursive)
-        from leechcodec.checkpoint import load_model
+        from leechcodec.codec.model_store import load_model
 
         if suffix == ".lq":
             load_model(model)  # once, and one error where there is none
@@ -186,8 +186,8 @@ def _run(work, sources, output, suffix, taken, recursive, model, threads, jobs, 
 
 
 def encode_file(job: Job, *, quality: float, targets: dict | None, options: dict, force: bool) -> Done:
-    """Compress a job's file; options and targets are those of codec.compress and compress_to."""
-    from leechcodec import codec
+    """Compress a job's file; options and targets are those of api.compress and compress_to."""
+    from leechcodec.codec import api
     from leechcodec.formats.images import load_image
 
     image = load_image(io.BytesIO(read(job.source)) if job.source == "-" else job.source)
@@ -195,13 +195,13 @@ def encode_file(job: Job, *, quality: float, targets: dict | None, options: dict
     bar = nullcontext() if job.batch else progress_bar("encoding", image.width * image.height)
     with naming(job.source), bar as progress:
         if targets:
-            data, found = codec.compress_to(image, **targets, **options, progress=progress)
+            data, found = api.compress_to(image, **targets, **options, progress=progress)
             quality = found.quality
             if not found.close:
                 reached = f"{found.value:.2f} dB" if targets["psnr"] else f"{found.value:,} bytes"
                 remarks = (f"nearest to the target: {reached} at quality {found.quality:g}",)
         else:
-            data = codec.compress(image, quality=quality, **options, progress=progress)
+            data = api.compress(image, quality=quality, **options, progress=progress)
     seconds = time.perf_counter() - started
     write(job.target, data, force)
     return _done(job, image.width, image.height, len(data), quality, seconds, remarks=remarks)
@@ -214,16 +214,16 @@ def decode_file(job: Job, *, suffix: str, model: str | None, partly: bool, force
     data = read(job.source)
     with naming(job.source):
         header, _ = read_header(data)
-    from leechcodec import codec
+    from leechcodec.codec import api
     from leechcodec.formats.images import encode_image
 
     started, missing = time.perf_counter(), []
     bar = nullcontext() if job.batch else progress_bar("decoding", header.width * header.height)
     with naming(job.source), bar as progress:
         if partly:
-            image, missing = codec.decompress_partial(data, model=model)
+            image, missing = api.decompress_partial(data, model=model)
         else:
-            image = codec.decompress(data, model=model, progress=progress)
+            image = api.decompress(data, model=model, progress=progress)
     seconds = time.perf_counter() - started
     write(job.target, encode_image(image, suffix), force)
     quality = header.quality / 100

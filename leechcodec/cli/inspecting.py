@@ -60,8 +60,8 @@ def models(as_json: bool) -> None:
     A file names its token model and the synthesis transform that it was made for; any model with the same token model
     decodes it.
     """
-    from leechcodec.checkpoint import DEFAULT_MODEL, load_model
-    from leechcodec.paths import models_dir
+    from leechcodec.codec.model_store import DEFAULT_MODEL, load_model
+    from leechcodec.codec.paths import models_dir
 
     rows = []
     for folder in sorted(path.parent for path in models_dir().glob("*/config.json")):
@@ -107,18 +107,18 @@ def bench(image: str | None, model: str | None, threads: int | None, effort: int
     """
     import torch
 
-    from leechcodec import codec
+    from leechcodec.codec import api
     from leechcodec.formats.images import load_image
 
     set_threads(threads)
     picture = load_image(image) if image else _spectrum_of_a_photograph(*BENCH_SIZE)
     megapixels = picture.width * picture.height / 1e6
-    warm = codec.compress(picture, quality=100.0, effort=min(effort, 2), model=model)  # kernels, weights, memory
-    codec.decompress(warm, model=model)
+    warm = api.compress(picture, quality=100.0, effort=min(effort, 2), model=model)  # kernels, weights, memory
+    api.decompress(warm, model=model)
     rows = []
     for quality in BENCH_QUALITIES:
-        encode, data = _best(lambda q=quality: codec.compress(picture, quality=q, effort=effort, model=model))
-        decode, _ = _best(lambda d=data: codec.decompress(d, model=model))
+        encode, data = _best(lambda q=quality: api.compress(picture, quality=q, effort=effort, model=model))
+        decode, _ = _best(lambda d=data: api.decompress(d, model=model))
         row = {"quality": quality, "bytes": len(data), "encode_seconds": encode, "decode_seconds": decode}
         rows.append(row | {"encode_mp_per_s": megapixels / encode, "decode_mp_per_s": megapixels / decode})
     if as_json:

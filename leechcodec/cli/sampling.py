@@ -23,7 +23,7 @@ from leechcodec.cli.streams import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from leechcodec.token_coding import Progress, Tokens
+    from leechcodec.codec.token_coding import Progress, Tokens
 
 
 class Size(click.ParamType):
@@ -105,7 +105,7 @@ def sample(
         image_format(suffix)  # refused before the work
     target = target_of("-", output, suffix, force)
     set_threads(threads)
-    from leechcodec import codec, sampling
+    from leechcodec.codec import api, sampling
 
     with warnings_told():
         start = None if source is None else _start(source, model)
@@ -126,9 +126,9 @@ def sample(
         with progress_bar("drawing", number * width * height) as progress:
             tokens = _drawn(draw, seed, number, progress)
             if suffix == ".lq":
-                data = codec.write_tokens(next(tokens), model=model)
+                data = api.write_tokens(next(tokens), model=model)
             else:
-                pictures = (codec.detokenize(found, model=model) for found in tokens)
+                pictures = (api.detokenize(found, model=model) for found in tokens)
                 data = encode_image(contact_sheet(pictures, number, width, height), suffix)
     write(target, data, force)
 
@@ -145,11 +145,11 @@ def _drawn(draw: Callable[..., "Tokens"], seed: int, number: int, progress: "Pro
 
 
 def _start(source: str, model: str | None) -> "Tokens":
-    from leechcodec import codec
+    from leechcodec.codec import api
 
     data = read(source)
     with naming(source):
-        return codec.read_tokens(data, model=model)
+        return api.read_tokens(data, model=model)
 
 
 def _hole(mask: str) -> "np.ndarray":

@@ -27,7 +27,7 @@ from leechcodec.cli.streams import (
 from leechcodec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from leechcodec.token_coding import Tokens
+    from leechcodec.codec.token_coding import Tokens
 
 FORMATS = ("safetensors", "npz", "npy")
 
@@ -107,7 +107,7 @@ def tokenize(
     form = form or _format_of(prefix or (Path(output).suffix if output and not Path(output).is_dir() else ""))
     target = target_of(source, output, f".{form}", force)
     set_threads(threads)
-    from leechcodec import token_files
+    from leechcodec.codec import token_files
 
     with warnings_told():
         tokens = _tokens_of(source, quality, effort, model)
@@ -132,7 +132,7 @@ def _format_of(suffix: str) -> str:
 
 def _tokens_of(source: str, quality: float | None, effort: int, model: str | None) -> "Tokens":
     """Of an image, or of an .lq file, which has its own quality."""
-    from leechcodec import codec
+    from leechcodec.codec import api
     from leechcodec.formats.container import MAGIC
     from leechcodec.formats.images import load_image
     from leechcodec.formats.side_data import flattened
@@ -142,14 +142,14 @@ def _tokens_of(source: str, quality: float | None, effort: int, model: str | Non
         if quality is not None or effort > 1:
             raise click.UsageError("an .lq file has its tokens; -q and --effort are for images")
         with naming(source):
-            return codec.read_tokens(data, model=model)
+            return api.read_tokens(data, model=model)
     file = io.BytesIO(data)
     if source != "-":
         file.name = source
     image = load_image(file)
     with naming(source), progress_bar("tokenizing", image.width * image.height) as progress:
         quality = DEFAULT_QUALITY if quality is None else quality
-        return codec.tokenize(flattened(image), quality=quality, effort=effort, model=model, progress=progress)
+        return api.tokenize(flattened(image), quality=quality, effort=effort, model=model, progress=progress)
 
 
 def _shards(
@@ -220,14 +220,14 @@ def detokenize(source, output, size, quality, model, threads, force) -> None:
         image_format(suffix)  # refused before the work
     target = target_of(source, output, suffix, force)
     set_threads(threads)
-    from leechcodec import codec, token_files
+    from leechcodec.codec import api, token_files
 
     data = read(source)
     with warnings_told(), naming(source):
         tokens = token_files.deserialize_tokens(data, size=size, quality=quality, model=model)
         if suffix == ".lq":
             with progress_bar("encoding", tokens.width * tokens.height) as progress:
-                made = codec.write_tokens(tokens, model=model, progress=progress)
+                made = api.write_tokens(tokens, model=model, progress=progress)
         else:
-            made = encode_image(codec.detokenize(tokens, model=model), suffix)
+            made = encode_image(api.detokenize(tokens, model=model), suffix)
     write(target, made, force)

@@ -161,8 +161,8 @@ def _decoded(data: bytes, room: tuple[int, int], model: str | None) -> "Image.Im
     from leechcodec.formats.container import read_header
 
     header, _ = read_header(data)
-    from leechcodec import codec
+    from leechcodec.codec import api
 
     scale = max(header.width / room[0], header.height / room[1])
-    shrink = max(shrink for shrink in codec.STAGES_KEPT if shrink <= max(1, scale))
-    return codec.decompress(data, model=model, shrink=shrink)
+    shrink = max(shrink for shrink in api.STAGES_KEPT if shrink <= max(1, scale))
+    return api.decompress(data, model=model, shrink=shrink)

@@ -210,11 +210,11 @@ def tokens(source, model, output) -> None:
 
     One map a token stage of the bits of each token, and one of its codeword's class.
     """
-    from leechcodec import codec
+    from leechcodec.codec import api
     from leechcodec.lab import token_maps
 
-    found = codec.read_tokens(source.read_bytes(), model=model)
-    token_maps.draw(codec.detokenize(found, model=model), token_maps.stage_maps(found, model), output)
+    found = api.read_tokens(source.read_bytes(), model=model)
+    token_maps.draw(api.detokenize(found, model=model), token_maps.stage_maps(found, model), output)
     click.echo(str(output))
 
 

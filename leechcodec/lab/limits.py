@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model
 from leechcodec.lab.errors import require
 from leechcodec.quantizers import BSQ, LeechSQ, Quantizer
 
@@ -127,7 +127,7 @@ def latents_of(
     try:
         for image in images:
             for quality in qualities:
-                codec.tokenize(image, quality=quality, model=model)
+                api.tokenize(image, quality=quality, model=model)
     finally:
         del quantizer.quantize
     return torch.cat(found)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from leechcodec import __version__, codec, refinement
-from leechcodec.checkpoint import DEFAULT_MODEL, LoadedModel, load_model
+from leechcodec import __version__
+from leechcodec.codec import api, refinement
+from leechcodec.codec.model_store import DEFAULT_MODEL, LoadedModel, load_model
+from leechcodec.codec.paths import models_dir
 from leechcodec.errors import LqError
 from leechcodec.lab.peer import EFFORT, Peer, Setting
-from leechcodec.paths import models_dir
 
 
 class Neural(Peer):
@@ -45,10 +46,10 @@ class Neural(Peer):
             self.decode(self.encode(grey, self.setting(value)))
 
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
-        return codec.compress(image, quality=setting.value, model=self.source)
+        return api.compress(image, quality=setting.value, model=self.source)
 
     def decode(self, data: bytes) -> Image.Image:
-        return codec.decompress(data, model=self.source).convert("RGB")
+        return api.decompress(data, model=self.source).convert("RGB")
 
     def versions(self) -> dict[str, str]:
         return {"leechcodec": __version__, "torch": torch.__version__, "numpy": np.__version__}
@@ -96,7 +97,7 @@ class LeechEffort(Leech):
         return f"{super().name}, effort {self.effort}"
 
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
-        return codec.compress(image, quality=setting.value, model=self.source, effort=int(self.effort))
+        return api.compress(image, quality=setting.value, model=self.source, effort=int(self.effort))
 
     def versions(self) -> dict[str, str]:
         """The refinement's too, a digest of its code: neither the weights nor a release's number tell of a change."""

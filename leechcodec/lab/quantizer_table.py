@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from leechcodec.checkpoint import load_model
+from leechcodec.codec.model_store import load_model
 from leechcodec.lab.limits import SAMPLES, cap_bound, distortion, lined_up
 from leechcodec.quantizers import Quantizer, make_quantizer
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leechcodec import codec
-from leechcodec.checkpoint import model_for_file
+from leechcodec.codec import api
+from leechcodec.codec.model_store import model_for_file
 from leechcodec.config import STRIDES
 from leechcodec.lab.errors import ResultsError, require
 from leechcodec.quantizers.leech import LeechSQ
@@ -42,11 +42,11 @@ def class_of(codes: np.ndarray) -> np.ndarray:
     return np.choose(largest, [0, 0, 2, 3, 1]).astype(np.uint8)
 
 
-def stage_maps(tokens: codec.Tokens, model: str | Path | None = None) -> list[StageMap]:
+def stage_maps(tokens: api.Tokens, model: str | Path | None = None) -> list[StageMap]:
     """The maps of all stages of an image."""
     loaded = model_for_file(tokens.token_model, model)
     classed = isinstance(loaded.networks.quantizer, LeechSQ)
-    bits = codec.token_bits(tokens, model=model)
+    bits = api.token_bits(tokens, model=model)
     scales = loaded.config.stage_scales
     return [
         StageMap(number + 1, STRIDES[scales[number]], stage, class_of(codes) if classed else None)

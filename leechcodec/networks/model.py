@@ -49,7 +49,7 @@ class Forward:
 
 
 class CodecModel(nn.Module):
-    """Networks of one config. Tensors in and out; bytes are the business of codec.py."""
+    """Networks of one config. Tensors in and out; bytes are the business of api.py."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import uvicorn
 from PIL import Image
 
-from leechcodec import codec
+from leechcodec.codec import api
 from leechcodec.errors import LqError
 from leechcodec.serve.app import create_app
 from leechcodec.serve.settings import Settings
@@ -68,4 +68,4 @@ def run(settings: Settings, port: int, listening: Callable[[int], None]) -> None
 
 def warm_up(model: str | None) -> None:
     """Load the model and compile what the first picture would wait for."""
-    codec.decompress(codec.compress(Image.new("RGB", (64, 64)), quality=100, model=model), model=model)
+    api.decompress(api.compress(Image.new("RGB", (64, 64)), quality=100, model=model), model=model)

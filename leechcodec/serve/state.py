@@ -17,7 +17,7 @@ from PIL import Image
 from leechcodec.errors import LqError
 
 if TYPE_CHECKING:
-    from leechcodec.token_coding import Tokens
+    from leechcodec.codec.token_coding import Tokens
 
 Result = TypeVar("Result")
 

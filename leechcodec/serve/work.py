@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model
+from leechcodec.codec.token_coding import encode_tokens
 from leechcodec.errors import ImageError
 from leechcodec.formats.container import MAGIC, read_header, write_file
 from leechcodec.formats.images import encode_image, load_image, to_rgb, to_rgba
 from leechcodec.formats.side_data import Extras, is_grey, separate
 from leechcodec.lab.metrics import psnr
-from leechcodec.token_coding import encode_tokens
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
 """What is read: formats that Pillow decodes in memory. (For others it starts programs or writes temporary files.)"""
@@ -70,25 +70,25 @@ def read_photograph(data: bytes, max_pixels: int) -> tuple[Image.Image, Answer]:
     return colours, Answer(facts | {"remarks": remarks}, (Part(fast_png(colours), "image/png"),))
 
 
-def show(image: Image.Image, quality: float, model: str | None, check: Check) -> tuple[codec.Tokens, Answer]:
+def show(image: Image.Image, quality: float, model: str | None, check: Check) -> tuple[api.Tokens, Answer]:
     """What a picture looks like at a quality, as PNG, and its tokens, for :func:`file_of`.
 
     Tokens decode exactly, so this is the file's picture before there is a file: half the work, and what the eye
     waits for. Raises ConfigError for a quality that is not within 1..100.
     """
     check()
-    tokens, decoded = codec.preview(image, quality=quality, model=model)
+    tokens, decoded = api.preview(image, quality=quality, model=model)
     decoded = _extras(image).without_colours(decoded)
     check()
     facts = {"quality": tokens.quality, "psnr": decibels(image, decoded)}
     return tokens, Answer(facts, (Part(fast_png(decoded), "image/png"),))
 
 
-def file_of(image: Image.Image, quality: float, tokens: codec.Tokens | None, model: str | None, check: Check) -> Answer:
+def file_of(image: Image.Image, quality: float, tokens: api.Tokens | None, model: str | None, check: Check) -> Answer:
     """The .lq file of a picture at a quality. tokens: those of an earlier :func:`show`, used where they fit."""
     check()
     if tokens is None or tokens.quality != quality:
-        tokens = codec.tokenize(image, quality=quality, model=model)
+        tokens = api.tokenize(image, quality=quality, model=model)
     header, chunks = encode_tokens(tokens, load_model(model), lambda *_: check())
     data = write_file(header, chunks + _extras(image).chunks())
     facts = {"quality": tokens.quality, "bytes": len(data), "bpp": bits_per_pixel(data, image)}
@@ -103,7 +103,7 @@ def _extras(image: Image.Image) -> Extras:
 def view(data: bytes, model: str | None, max_pixels: int) -> Answer:
     """The picture in an .lq file as PNG, with the file's transparency and metadata. Raises LqError kinds."""
     header, _ = read_header(data, max_pixels=max_pixels)
-    image = codec.decompress(data, model=model, max_pixels=max_pixels)
+    image = api.decompress(data, model=model, max_pixels=max_pixels)
     facts = {"kind": "lq", "width": image.width, "height": image.height, "quality": header.quality / 100}
     facts |= {"bytes": len(data), "bpp": bits_per_pixel(data, image), "remarks": []}
     return Answer(facts, (Part(encode_image(image, ".png"), "image/png"),))

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leechcodec.checkpoint import LoadedModel, load_model
+from leechcodec.codec.model_store import LoadedModel, load_model
+from leechcodec.codec.token_files import LAYOUT, vocabulary
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import TokensError
 from leechcodec.formats.files import write_atomic
 from leechcodec.shards.archive import fragment, read_index, write_archive
 from leechcodec.shards.plan import PART, Plan, claimed, key_of
 from leechcodec.shards.worker import Outcome, Settings, Task
-from leechcodec.token_files import LAYOUT, vocabulary
 
 Executor = Callable[[Sequence[Task]], Iterable[Outcome]]
 """Does tasks, in any order, somewhere. An outcome that comes twice is dropped, one that does not come is a death."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model
+from leechcodec.codec.token_files import describe, serialize_tokens
 from leechcodec.errors import LqError
 from leechcodec.formats.images import load_image
 from leechcodec.formats.side_data import flattened
-from leechcodec.token_files import describe, serialize_tokens
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Worker:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # transparency on white, damaged EXIF: docs/tokens.md
             image = flattened(load_image(file))
-        tokens = codec.tokenize(image, quality=settings.quality, effort=settings.effort, model=settings.model)
+        tokens = api.tokenize(image, quality=settings.quality, effort=settings.effort, model=settings.model)
         about = describe(tokens, model=settings.model)
         about |= {"source": task.source, "source_sha256": hashlib.sha256(data).hexdigest()}
         serialized = serialize_tokens(tokens, settings.form, model=settings.model)

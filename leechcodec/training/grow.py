@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from leechcodec.checkpoint import load_model
+from leechcodec.codec.model_store import load_model
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
 

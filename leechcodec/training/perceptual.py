@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from leechcodec.checkpoint import load_model, save_decoder
+from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.transforms import SynthesisTransform, TokenStage, knot_weights

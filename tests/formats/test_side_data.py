@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from leechcodec import codec
+from leechcodec.codec import api
 from leechcodec.errors import CorruptError, ImageError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 from leechcodec.formats.images import encode_image, load_image
@@ -24,17 +24,17 @@ def test_transparency_is_lossless(tiny_folder, mode):
     image = picture("RGBA").convert(mode)
     if mode == "PA":  # older Pillows lose the transparency on the way to it
         image.putalpha(picture("RGBA").getchannel("A"))
-    decoded = codec.decompress(codec.compress(image, quality=20, model=tiny_folder), model=tiny_folder)
+    decoded = api.decompress(api.compress(image, quality=20, model=tiny_folder), model=tiny_folder)
     assert decoded.mode == "RGBA"
     assert np.array_equal(decoded.getchannel("A"), image.convert("RGBA").getchannel("A"))
 
 
 def test_an_opaque_alpha_channel_costs_nothing(tiny_folder):
     image = picture("RGB")
-    plain = codec.compress(image, model=tiny_folder)
+    plain = api.compress(image, model=tiny_folder)
     image.putalpha(255)
-    assert codec.compress(image, model=tiny_folder) == plain
-    assert codec.decompress(plain, model=tiny_folder).mode == "RGB"
+    assert api.compress(image, model=tiny_folder) == plain
+    assert api.decompress(plain, model=tiny_folder).mode == "RGB"
 
 
 def test_metadata_survives_and_strips(tiny_folder):
@@ -43,10 +43,10 @@ def test_metadata_survives_and_strips(tiny_folder):
     image = picture("RGB")
     kept = {"icc_profile": SRGB, "exif": exif.tobytes(), "xmp": b"<x:xmpmeta/>"}
     image.info.update(kept)
-    decoded = codec.decompress(codec.compress(image, model=tiny_folder), model=tiny_folder)
+    decoded = api.decompress(api.compress(image, model=tiny_folder), model=tiny_folder)
     assert {name: decoded.info[name] for name in kept} == kept
-    stripped = codec.compress(image, metadata=False, model=tiny_folder)
-    assert not codec.decompress(stripped, model=tiny_folder).info
+    stripped = api.compress(image, metadata=False, model=tiny_folder)
+    assert not api.decompress(stripped, model=tiny_folder).info
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
@@ -68,22 +68,22 @@ def test_a_picture_without_colours_comes_back_without(tiny_folder, mode):
         image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     else:
         image = grey.convert(mode)
-    data = codec.compress(image, quality=60, model=tiny_folder)
-    decoded = np.asarray(codec.decompress(data, model=tiny_folder).convert("RGB"))
+    data = api.compress(image, quality=60, model=tiny_folder)
+    decoded = np.asarray(api.decompress(data, model=tiny_folder).convert("RGB"))
     assert (decoded == decoded[..., :1]).all()
     header, chunks = read_file(data)
     assert ChunkKind.GREY in {chunk.kind for chunk in chunks}
-    tokens = codec.detokenize(codec.read_tokens(data, model=tiny_folder), model=tiny_folder)
+    tokens = api.detokenize(api.read_tokens(data, model=tiny_folder), model=tiny_folder)
     channels = np.asarray(tokens).astype(float)
     assert np.array_equal(decoded[..., 0], np.round(channels.mean(-1)))
     without = write_file(header, [chunk for chunk in chunks if chunk.kind != ChunkKind.GREY])
-    assert (np.asarray(codec.decompress(without, model=tiny_folder).convert("RGB")) != decoded).any()
+    assert (np.asarray(api.decompress(without, model=tiny_folder).convert("RGB")) != decoded).any()
 
 
 def test_a_picture_with_one_coloured_pixel_has_colours(tiny_folder):
     image = picture("L").convert("RGB")
     image.putpixel((3, 4), (80, 80, 81))
-    _, chunks = read_file(codec.compress(image, model=tiny_folder))
+    _, chunks = read_file(api.compress(image, model=tiny_folder))
     assert ChunkKind.GREY not in {chunk.kind for chunk in chunks}
 
 
@@ -143,4 +143,4 @@ def test_damaged_alpha_is_a_typed_error():
 
 def test_modes_without_colours_are_refused(tiny_folder):
     with pytest.raises(ImageError, match="floating-point"):
-        codec.compress(Image.new("F", (3, 3)), model=tiny_folder)
+        api.compress(Image.new("F", (3, 3)), model=tiny_folder)

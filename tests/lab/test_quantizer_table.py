@@ -5,7 +5,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from leechcodec.checkpoint import save_model
+from leechcodec.codec.model_store import save_model
 from leechcodec.lab import limits, quantizer_table
 from leechcodec.lab.commands import COMMANDS
 from tests.lab.lab_files import picture

@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from leechcodec import codec
-from leechcodec.checkpoint import save_model
 from leechcodec.cli import main
+from leechcodec.codec import api
+from leechcodec.codec.model_store import save_model
 from leechcodec.lab.token_maps import bits_per_pixel, class_of, draw, stage_maps
 from leechcodec.lattice import leech
 from tests.tiny import tiny_model
@@ -25,10 +25,10 @@ def test_class_of_every_codeword_is_its_place_in_the_order():
 
 
 def test_bits_of_the_tokens_add_up_to_those_of_the_file(picture, tiny_folder):
-    tokens = codec.tokenize(picture, quality=70, model=tiny_folder)
+    tokens = api.tokenize(picture, quality=70, model=tiny_folder)
     maps = stage_maps(tokens, tiny_folder)
     total = sum(stage.bits.sum() for stage in maps)
-    assert total == pytest.approx(sum(codec.ideal_bits(tokens, model=tiny_folder)), rel=1e-9)
+    assert total == pytest.approx(sum(api.ideal_bits(tokens, model=tiny_folder)), rel=1e-9)
     assert [stage.stride for stage in maps] == [64, 32, 16, 16, 8]
     assert all(stage.bits.min() > 0 for stage in maps)
     assert bits_per_pixel(maps).shape == (16, 16)
@@ -38,7 +38,7 @@ def test_bits_of_the_tokens_add_up_to_those_of_the_file(picture, tiny_folder):
 def test_maps_of_another_quantizers_tokens(picture, tmp_path):
     pytest.importorskip("matplotlib")
     save_model(tmp_path / "model", tiny_model("vq-6-6"))
-    maps = stage_maps(codec.tokenize(picture, quality=70, model=tmp_path / "model"), tmp_path / "model")
+    maps = stage_maps(api.tokenize(picture, quality=70, model=tmp_path / "model"), tmp_path / "model")
     assert all(stage.classes is None and stage.bits.min() > 0 for stage in maps)
     draw(picture, maps, tmp_path / "maps.png")
     assert Image.open(tmp_path / "maps.png").width > 1000
@@ -47,7 +47,7 @@ def test_maps_of_another_quantizers_tokens(picture, tmp_path):
 def test_tokens_and_compare_commands(picture, tiny_folder, tmp_path):
     pytest.importorskip("matplotlib")
     picture.save(tmp_path / "a.png")
-    (tmp_path / "a.lq").write_bytes(codec.compress(picture, model=tiny_folder))
+    (tmp_path / "a.lq").write_bytes(api.compress(picture, model=tiny_folder))
     arguments = ["tokens", str(tmp_path / "a.lq"), "-o", str(tmp_path / "maps.png"), "--model", str(tiny_folder)]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.stderr

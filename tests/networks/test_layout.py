@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from leechcodec import codec
-from leechcodec.checkpoint import save_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import save_model
+from leechcodec.codec.token_coding import encode_tokens, tokens_sent
+from leechcodec.codec.token_files import deserialize_tokens, indices_to_tokens, serialize_tokens, tokens_to_indices
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError, TokensError
 from leechcodec.lattice import leech
 from leechcodec.networks.layout import positions_sent
 from leechcodec.networks.model import CodecModel
-from leechcodec.token_coding import encode_tokens, tokens_sent
-from leechcodec.token_files import deserialize_tokens, indices_to_tokens, serialize_tokens, tokens_to_indices
 from tests.tiny import LAYOUT, tiny_model
 
 RAMPED = ModelConfig(quantizer="leech-ball", ramp=8.0, **LAYOUT)
@@ -70,17 +70,17 @@ def test_without_a_ramp_every_stage_is_whole():
 @pytest.mark.parametrize("effort", [1, 2])
 def test_files_hold_the_tokens_sent_and_no_more(ramped, quality, effort):
     image = photograph()
-    tokens = codec.tokenize(image, quality=quality, effort=effort, model=ramped)
-    loaded = codec.load_model(ramped)
+    tokens = api.tokenize(image, quality=quality, effort=effort, model=ramped)
+    loaded = api.load_model(ramped)
     for stage, codes in enumerate(tokens.codes):
         sent = positions_sent(loaded.config, stage, quality, *codes.shape[:2])
         count = tokens_sent(loaded.config, stage, round(100 * quality), image.height, image.width)
         assert count == (codes[..., 0].size if sent is None else int(sent.sum()))
         assert sent is None or not codes[~sent.numpy()].any()
-    data = codec.write_tokens(tokens, model=ramped)
-    read = codec.read_tokens(data, model=ramped)
+    data = api.write_tokens(tokens, model=ramped)
+    read = api.read_tokens(data, model=ramped)
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
-    bits = codec.token_bits(tokens, model=ramped)
+    bits = api.token_bits(tokens, model=ramped)
     for stage, (codes, cost) in enumerate(zip(tokens.codes, bits, strict=True)):
         sent = positions_sent(loaded.config, stage, quality, *codes.shape[:2])
         assert sent is None or not cost[~sent.numpy()].any()
@@ -89,15 +89,15 @@ def test_files_hold_the_tokens_sent_and_no_more(ramped, quality, effort):
 
 def test_sizes_rise_without_a_jump(ramped):
     image = photograph()
-    sizes = [len(codec.compress(image, quality=quality, model=ramped)) for quality in np.arange(59, 70, 0.5)]
+    sizes = [len(api.compress(image, quality=quality, model=ramped)) for quality in np.arange(59, 70, 0.5)]
     steps = np.diff(sizes) / sizes[0]
     whole = sizes[-1] / sizes[0] - 1
     assert whole > 0.1 and steps.max() < whole / 8
 
 
 def test_tokens_where_none_are_sent_are_refused(ramped):
-    loaded = codec.load_model(ramped)
-    tokens = codec.tokenize(photograph(), quality=62, model=ramped)
+    loaded = api.load_model(ramped)
+    tokens = api.tokenize(photograph(), quality=62, model=ramped)
     sent = positions_sent(loaded.config, 4, 62, *tokens.codes[4].shape[:2]).numpy()
     row, column = np.argwhere(~sent)[5]
     tokens.codes[4][row, column] = leech.index_to_vector(np.array([7]))[0]
@@ -120,4 +120,4 @@ def test_configs_that_cannot_have_a_ramp():
 
 def test_the_ramp_is_part_of_the_token_models_id(ramped, tmp_path):
     save_model(tmp_path, tiny_model("leech-ball"))
-    assert codec.load_model(ramped).token_model != codec.load_model(tmp_path).token_model
+    assert api.load_model(ramped).token_model != api.load_model(tmp_path).token_model

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec import codec, token_coding
+from leechcodec.codec import api, token_coding
 from leechcodec.entropy import range_coder
 from leechcodec.networks import tiling
 from leechcodec.networks.tiling import in_bands
@@ -76,10 +76,10 @@ def test_networks_in_bands(monkeypatch):
 
 def test_files_do_not_depend_on_bands(monkeypatch, tiny_folder):
     image = picture(200, 170)
-    data = codec.compress(image, quality=80, model=tiny_folder)
-    pixels = np.asarray(codec.decompress(data, model=tiny_folder))
+    data = api.compress(image, quality=80, model=tiny_folder)
+    pixels = np.asarray(api.decompress(data, model=tiny_folder))
     monkeypatch.setattr(tiling, "POSITIONS", 5)
     monkeypatch.setattr(token_coding, "TOKENS_AT_ONCE", range_coder.GROUP)
-    tokens = codec.read_tokens(data, model=tiny_folder)
-    assert codec.compress(image, quality=80, model=tiny_folder) == data
-    assert np.abs(np.asarray(codec.detokenize(tokens, model=tiny_folder)).astype(int) - pixels).max() <= 1
+    tokens = api.read_tokens(data, model=tiny_folder)
+    assert api.compress(image, quality=80, model=tiny_folder) == data
+    assert np.abs(np.asarray(api.detokenize(tokens, model=tiny_folder)).astype(int) - pixels).max() <= 1

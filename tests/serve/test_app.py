@@ -21,8 +21,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-from leechcodec import codec
 from leechcodec.cli import main
+from leechcodec.codec import api
 from leechcodec.errors import ConfigError
 from leechcodec.lab.metrics import psnr
 from leechcodec.serve import peers, server, work
@@ -87,14 +87,14 @@ def id(client):
 def test_what_is_shown_is_what_the_file_decodes_to(client, id, tiny_folder):
     facts, (shown,) = unpack(client.get(f"/api/pictures/{id}/shown?quality=70"))
     about, (data,) = unpack(client.get(f"/api/pictures/{id}/file?quality=70"))
-    assert data == codec.compress(photograph(), quality=70, model=tiny_folder)
-    decoded = codec.decompress(data, model=tiny_folder)
+    assert data == api.compress(photograph(), quality=70, model=tiny_folder)
+    decoded = api.decompress(data, model=tiny_folder)
     assert same(picture_in(shown), decoded)
     assert facts["quality"] == about["quality"] == 70
     assert facts["psnr"] == pytest.approx(psnr(np.asarray(photograph()), np.asarray(decoded)), abs=1e-3)
     assert about["bytes"] == len(data) and about["bpp"] == pytest.approx(8 * len(data) / (96 * 80), abs=1e-5)
     other, (data,) = unpack(client.get(f"/api/pictures/{id}/file?quality=20"))  # not what was shown last
-    assert other["quality"] == 20 and data == codec.compress(photograph(), quality=20, model=tiny_folder)
+    assert other["quality"] == 20 and data == api.compress(photograph(), quality=20, model=tiny_folder)
 
 
 @pytest.mark.parametrize("key", PEERS)
@@ -143,9 +143,9 @@ def test_a_photograph_is_upright_opaque_srgb_pixels(client):
 def test_an_lq_file_is_viewed(client, tiny_folder):
     clear = photograph(mode="RGBA")
     clear.putalpha(Image.linear_gradient("L").resize(clear.size))
-    data = codec.compress(clear, quality=33.5, model=tiny_folder)
+    data = api.compress(clear, quality=33.5, model=tiny_folder)
     facts, (shown,) = unpack(client.post("/api/pictures", content=data))
-    assert same(picture_in(shown), codec.decompress(data, model=tiny_folder))
+    assert same(picture_in(shown), api.decompress(data, model=tiny_folder))
     assert (facts["kind"], facts["quality"], facts["bytes"]) == ("lq", 33.5, len(data)) and "id" not in facts
     damaged = data[:-1] + bytes([data[-1] ^ 1])
     for bad in (damaged, data[:50], data[:4] + b"\x09" + data[5:]):
@@ -186,7 +186,7 @@ def test_bytes_and_pixels_are_bounded(tiny_folder):
             parts = (bytes(1000) for _ in range(size // 1000))
             assert refused(client.post("/api/pictures", content=bytes(size)), 413, "larger than 0.002 MB")
             assert size < 3000 or refused(client.post("/api/pictures", content=parts), 413, "larger")
-        data = codec.compress(flat, quality=1, model=tiny_folder)
+        data = api.compress(flat, quality=1, model=tiny_folder)
         assert refused(client.post("/api/pictures", content=data), 413)
 
 

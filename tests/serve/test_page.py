@@ -9,7 +9,7 @@ from PIL import Image
 pytest.importorskip("starlette", reason="the server needs starlette: pip install 'leechcodec[serve]'")
 pytest.importorskip("uvicorn", reason="the server needs uvicorn: pip install 'leechcodec[serve]'")
 
-from leechcodec import codec
+from leechcodec.codec import api
 from leechcodec.serve import server
 from leechcodec.serve.settings import Settings
 from tests.gestures import drag_divider
@@ -97,10 +97,10 @@ def test_a_photograph_is_coded_compared_and_saved(tab, tiny_folder):
     rows = settle(tab)
     assert [row[0] for row in rows][:3] == ["leechcodec", "JPEG 4:2:0", "WebP"]
     name, data = saved(tab, "#download-lq")
-    assert name == "photo.lq" and data == codec.compress(photograph(), quality=50, model=tiny_folder)
+    assert name == "photo.lq" and data == api.compress(photograph(), quality=50, model=tiny_folder)
     name, shown = saved(tab, "#download-png")
     assert name == "photo.png"
-    assert np.array_equal(Image.open(io.BytesIO(shown)), codec.decompress(data, model=tiny_folder))
+    assert np.array_equal(Image.open(io.BytesIO(shown)), api.decompress(data, model=tiny_folder))
     size = f"{len(data):,} bytes" if len(data) < 10_000 else f"{len(data) / 1000:.1f} kB"
     assert rows[0][1] == size == tab.locator("#size").inner_text()
     assert tab.locator("#bpp").inner_text() == f"{8 * len(data) / (240 * 180):.3f}"
@@ -162,7 +162,7 @@ def test_the_divider_moves_by_key_and_pointer(tab):
 def test_an_lq_file_is_dropped_and_viewed(tab, tiny_folder):
     image = photograph(100, 120)
     image.putalpha(128)
-    data = codec.compress(image, quality=40, model=tiny_folder)
+    data = api.compress(image, quality=40, model=tiny_folder)
     tab.evaluate(
         """text => { const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
             const dataTransfer = new DataTransfer();
@@ -178,7 +178,7 @@ def test_an_lq_file_is_dropped_and_viewed(tab, tiny_folder):
     assert "quality 40" in tab.locator("#left-caption").inner_text()
     name, shown = saved(tab, "#download-png")
     assert name == "holiday.png"
-    assert np.array_equal(Image.open(io.BytesIO(shown)), codec.decompress(data, model=tiny_folder))
+    assert np.array_equal(Image.open(io.BytesIO(shown)), api.decompress(data, model=tiny_folder))
     choose(tab, photograph())  # and from there to a photograph
     settle(tab)
     assert tab.locator("#quality").is_visible() and tab.locator("#download-lq").is_visible()

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from leechcodec.checkpoint import save_model
+from leechcodec.codec.model_store import save_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import LqError, ModelError
 from leechcodec.networks.model import CodecModel

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model, save_decoder
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.training.perceptual import PerceptualConfig, codes_of, load_perceptual, train_perceptual, trained_names
 from tests.lab.lab_files import picture
@@ -42,10 +42,10 @@ def test_both_decoders_read_one_file(trained, tiny_folder, tmp_path):
     (folder.parent / tiny_folder.name).symlink_to(tiny_folder)
     image, base, second = picture(90, 70), load_model(tiny_folder), load_model(folder)
     assert second.token_model == base.token_model and second.synthesis != base.synthesis
-    data = codec.compress(image, quality=60, model=folder)
-    tokens = codec.read_tokens(data, model=tiny_folder)
-    assert all(map(np.array_equal, tokens.codes, codec.tokenize(image, quality=60, model=tiny_folder).codes))
-    pictures = [np.asarray(codec.decompress(data, model=model)) for model in (folder, tiny_folder)]
+    data = api.compress(image, quality=60, model=folder)
+    tokens = api.read_tokens(data, model=tiny_folder)
+    assert all(map(np.array_equal, tokens.codes, api.tokenize(image, quality=60, model=tiny_folder).codes))
+    pictures = [np.asarray(api.decompress(data, model=model)) for model in (folder, tiny_folder)]
     assert (pictures[0] != pictures[1]).any()
     assert json.loads((folder / "config.json").read_text())["base"] == tiny_folder.name
 

@@ -14,17 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leechcodec import refinement
-from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
-from leechcodec.config import check_quality, header_quality
-from leechcodec.entropy import range_coder
-from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
-from leechcodec.formats.images import from_array, to_array, upright
-from leechcodec.formats.side_data import Extras, separate
-from leechcodec.networks.model import ALIGNMENT
-from leechcodec.search import MAX_TRIALS, Found, best_within_size, least_for_psnr
-from leechcodec.token_coding import (
+from leechcodec.codec import refinement
+from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
+from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
+from leechcodec.codec.token_coding import (
     CHUNK_SCALES,
     TOKEN_KINDS,
     Progress,
@@ -36,6 +29,13 @@ from leechcodec.token_coding import (
     decode_tokens,
     encode_tokens,
 )
+from leechcodec.config import check_quality, header_quality
+from leechcodec.entropy import range_coder
+from leechcodec.errors import ConfigError, CorruptError
+from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
+from leechcodec.formats.images import from_array, to_array, upright
+from leechcodec.formats.side_data import Extras, separate
+from leechcodec.networks.model import ALIGNMENT
 
 STAGES_KEPT = {1: 1.0, 2: 1.0, 4: 5 / 8, 8: 2 / 8, 16: 1 / 8}
 """shrink -> the share of the finest scale's stages that is decoded for it: about 37 dB at the smaller size
@@ -100,8 +100,8 @@ def compress_to(
     """Compress an image to a target: exactly one of size (bytes), bpp (bits per pixel), psnr (dB).
 
     Returns the file and how close it is. The file is the best that is no larger, or the smallest that is no worse:
-    within 2 % or 0.05 dB where the dial reaches so far (:class:`leechcodec.search.Found` says which quality it is and
-    whether it is that close). Sizes count every byte of the file; PSNR is that of the colours, transparency left out.
+    within 2 % or 0.05 dB where the dial reaches so far (:class:`leechcodec.codec.target_search.Found` says which
+    quality it is and whether it is that close). Sizes count every byte of the file; PSNR is that of the colours, transparency left out.
     Takes some five to ten encodings; with an effort above 1 as many at effort 1 and two or three with it. image,
     effort, metadata, verify, model: as for :func:`compress`. progress: called after each encoding with (those with that
     effort so far, 16).

@@ -5,7 +5,7 @@ from pathlib import Path
 
 def models_dir() -> Path:
     """The folder of released models, one subfolder each."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     installed = package / "models"
     return installed if installed.is_dir() else package.parent / "models"
 

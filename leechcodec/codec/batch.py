@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from leechcodec.codec import compress, decompress
+from leechcodec.codec.api import compress, decompress
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import MAX_PIXELS
 from leechcodec.formats.machine import available_cores

@@ -23,11 +23,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError, UnknownModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.prior import ACTIVATION_BITS, WEIGHT_BITS, check_exact, integer_weights
-from leechcodec.paths import installed_models, models_dir
 
 DEFAULT_MODEL = "leech-vbr"
 _LOADING = threading.Lock()

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leechcodec.codec.target_search import best_within_size, least_for_psnr
 from leechcodec.errors import TargetError
-from leechcodec.search import best_within_size, least_for_psnr
 
 
 def size_of(quality: float, wiggle: float = 0.0) -> int:

@@ -12,12 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model, save_model
 from leechcodec.cli.tokenizing import FORMATS as CLI_FORMATS
-from leechcodec.errors import ConfigError, LqError, TokensError, TooLargeError, UnknownModelError
-from leechcodec.token_coding import grid
-from leechcodec.token_files import (
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model, save_model
+from leechcodec.codec.token_coding import grid
+from leechcodec.codec.token_files import (
     FORMATS,
     MAX_ENTRIES,
     describe,
@@ -27,6 +26,7 @@ from leechcodec.token_files import (
     tokens_to_indices,
     vocabulary,
 )
+from leechcodec.errors import ConfigError, LqError, TokensError, TooLargeError, UnknownModelError
 from tests.families import SMALL
 from tests.lab.lab_files import picture
 from tests.tiny import tiny_model
@@ -53,7 +53,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokens(tiny_folder):
-    return codec.tokenize(picture(*SIZE), quality=80, model=tiny_folder)
+    return api.tokenize(picture(*SIZE), quality=80, model=tiny_folder)
 
 
 def serialized(tokens, form, model):
@@ -72,14 +72,14 @@ def read(data, form, model):
 @pytest.mark.parametrize("name", SMALL)
 def test_every_quantizer_in_every_format(models, name, form):
     model = models(name)
-    tokens = codec.tokenize(picture(*SIZE), quality=80, model=model)
+    tokens = api.tokenize(picture(*SIZE), quality=80, model=model)
     indices = tokens_to_indices(tokens, model=model)
     assert all(stage.dtype == (np.int64 if name in WIDE else np.int32) for stage in indices)
     assert all(stage.min() >= 0 and stage.max() < vocabulary(model=model) for stage in indices)
     again = read(serialized(tokens, form, model), form, model)
     assert again.digest() == tokens.digest()
     assert (again.width, again.height, again.quality, again.token_model) == (*SIZE, 80, tokens.token_model)
-    assert codec.detokenize(again, model=model).tobytes() == codec.detokenize(tokens, model=model).tobytes()
+    assert api.detokenize(again, model=model).tobytes() == api.detokenize(tokens, model=model).tobytes()
 
 
 @pytest.mark.parametrize("name", ["leech-ball", "bsq-12", "fsq-8x5x3", "vq-6-6", "d4x3", "round-7"])
@@ -187,7 +187,7 @@ def test_indices_that_are_none(tiny_folder, tokens):
 
 def test_codes_that_cannot_be_numbered(models, tmp_path):
     model = models("round-13")
-    tokens = codec.tokenize(picture(20, 20), model=model)
+    tokens = api.tokenize(picture(20, 20), model=model)
     for work in (tokens_to_indices, serialize_tokens, describe):
         with pytest.raises(TokensError, match="round-13 has 2.64.4 codes, more than 64 bits"):
             work(tokens, model=model)

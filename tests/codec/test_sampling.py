@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import leechcodec
-from leechcodec import codec
-from leechcodec.checkpoint import load_model, save_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model, save_model
+from leechcodec.codec.sampling import TokenSampler, _least_integers, likeliest, sample, tempered, touched
 from leechcodec.entropy import leech_masses, range_coder
 from leechcodec.entropy.pmf import TOTAL, integer_pmf
 from leechcodec.errors import ConfigError, LqError, TooLargeError, UnknownModelError
 from leechcodec.lattice import leech
-from leechcodec.sampling import TokenSampler, _least_integers, likeliest, sample, tempered, touched
 from tests.families import SMALL
 from tests.test_codec import gradient
 from tests.tiny import tiny_model
@@ -32,7 +32,7 @@ def equal(a: leechcodec.Tokens, b: leechcodec.Tokens) -> bool:
 
 @pytest.fixture(scope="module")
 def photo(tiny_folder) -> leechcodec.Tokens:
-    return codec.tokenize(gradient(200, 130), quality=50, model=tiny_folder)
+    return api.tokenize(gradient(200, 130), quality=50, model=tiny_folder)
 
 
 # --- symbols ---------------------------------------------------------------------------------------------------
@@ -126,9 +126,9 @@ def test_drawn_tokens_are_valid_files(tmp_path, quantizer):
     save_model(tmp_path / quantizer, tiny_model(quantizer))
     tokens = sample(150, 70, quality=99.75, seed=5, model=tmp_path / quantizer)
     assert (tokens.width, tokens.height, tokens.quality, len(tokens.codes)) == (150, 70, 99.75, 5)
-    read = codec.read_tokens(codec.write_tokens(tokens, model=tmp_path / quantizer), model=tmp_path / quantizer)
+    read = api.read_tokens(api.write_tokens(tokens, model=tmp_path / quantizer), model=tmp_path / quantizer)
     assert equal(read, tokens) and dataclasses.replace(read, codes=()) == dataclasses.replace(tokens, codes=())
-    assert codec.detokenize(tokens, model=tmp_path / quantizer).size == (150, 70)
+    assert api.detokenize(tokens, model=tmp_path / quantizer).size == (150, 70)
 
 
 def test_a_seed_gives_the_same_tokens(tiny_folder):
@@ -140,7 +140,7 @@ def test_a_seed_gives_the_same_tokens(tiny_folder):
 
 def test_sharper_draws_cost_fewer_bits(tiny_folder):
     bits = [
-        sum(codec.ideal_bits(sample(quality=80, model=tiny_folder, **options), model=tiny_folder))
+        sum(api.ideal_bits(sample(quality=80, model=tiny_folder, **options), model=tiny_folder))
         for options in ({"temperature": 0.3}, {"temperature": 0.7}, {}, {"temperature": 2.0})
     ]
     assert bits == sorted(bits) and bits[0] < 0.9 * bits[2]
@@ -148,7 +148,7 @@ def test_sharper_draws_cost_fewer_bits(tiny_folder):
 
 @pytest.mark.parametrize("kept", [0, 1, 3, 5])
 def test_kept_stages_are_kept_and_no_others(tiny_folder, kept):
-    start = codec.tokenize(gradient(200, 130), quality=100, model=tiny_folder)
+    start = api.tokenize(gradient(200, 130), quality=100, model=tiny_folder)
     drawn = sample(start=start, keep_stages=kept, model=tiny_folder)
     assert (drawn.width, drawn.height, drawn.quality) == (200, 130, 100)
     same = [np.array_equal(a, b) for a, b in zip(start.codes, drawn.codes, strict=True)]

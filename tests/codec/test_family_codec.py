@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from leechcodec import codec
-from leechcodec.checkpoint import load_model, save_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
@@ -22,13 +22,13 @@ from tests.tiny import LAYOUT, tiny_model
 def test_a_file_holds_the_tokens(tmp_path, name):
     save_model(tmp_path / "model", tiny_model(name))
     image = picture(100, 70)
-    tokens = codec.tokenize(image, quality=80, model=tmp_path / "model", effort=2)
-    data = codec.compress(image, quality=80, model=tmp_path / "model", effort=2)
-    read = codec.read_tokens(data, model=tmp_path / "model")
+    tokens = api.tokenize(image, quality=80, model=tmp_path / "model", effort=2)
+    data = api.compress(image, quality=80, model=tmp_path / "model", effort=2)
+    read = api.read_tokens(data, model=tmp_path / "model")
     assert len(read.codes) == 5 and all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
-    decoded = codec.decompress(data, model=tmp_path / "model")
-    assert decoded.size == (100, 70) and decoded.tobytes() == codec.detokenize(read, model=tmp_path / "model").tobytes()
-    ideal = sum(codec.ideal_bits(tokens, model=tmp_path / "model")) / 8
+    decoded = api.decompress(data, model=tmp_path / "model")
+    assert decoded.size == (100, 70) and decoded.tobytes() == api.detokenize(read, model=tmp_path / "model").tobytes()
+    ideal = sum(api.ideal_bits(tokens, model=tmp_path / "model")) / 8
     assert ideal <= len(data) <= ideal + 32 + 3 * 18
 
 
@@ -88,9 +88,9 @@ def test_two_steps_of_training_make_a_model_that_codes(tmp_path, photographs, na
     assert all(value.isfinite().all() for value in model.state_dict().values())
     save_model(tmp_path / "model", model)
     image = picture(64, 64, 7)
-    data = codec.compress(image, quality=50, model=tmp_path / "model")
-    known = codec.tokenize(image, quality=50, model=tmp_path / "model")
-    assert codec.read_tokens(data, model=tmp_path / "model").digest() == known.digest()
+    data = api.compress(image, quality=50, model=tmp_path / "model")
+    known = api.tokenize(image, quality=50, model=tmp_path / "model")
+    assert api.read_tokens(data, model=tmp_path / "model").digest() == known.digest()
 
 
 @pytest.mark.parametrize("name", LEARNED)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leechcodec import codec
+from leechcodec.codec import api
 from leechcodec.errors import CorruptError, LqError, TruncatedError
 from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, ChunkKind, read_file
 from tests.test_codec import gradient
@@ -15,7 +15,7 @@ def file(tiny_folder):
     image = gradient(70, 65)
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     image.info["xmp"] = b"<x/>"
-    return codec.compress(image, quality=100, model=tiny_folder)
+    return api.compress(image, quality=100, model=tiny_folder)
 
 
 def ends(data):
@@ -28,27 +28,27 @@ def ends(data):
 
 
 def test_a_sound_file_misses_nothing(tiny_folder, file):
-    image, missing = codec.decompress_partial(file, model=tiny_folder)
-    whole = codec.decompress(file, model=tiny_folder)
+    image, missing = api.decompress_partial(file, model=tiny_folder)
+    whole = api.decompress(file, model=tiny_folder)
     assert missing == [] and image.info["xmp"] == b"<x/>"
     assert np.array_equal(np.asarray(image), np.asarray(whole))
 
 
 def test_every_prefix(tiny_folder, file):
-    tokens = codec.read_tokens(file, model=tiny_folder)
+    tokens = api.read_tokens(file, model=tiny_folder)
     end = ends(file)
     shown = {}
     for length in range(len(file)):
         with pytest.raises(LqError):
-            codec.decompress(file[:length], model=tiny_folder)
+            api.decompress(file[:length], model=tiny_folder)
         held = tuple(kind for kind in end if end[kind] <= length)
         if ChunkKind.TOKENS_0 not in held:
             with pytest.raises(LqError):
-                codec.decompress_partial(file[:length], model=tiny_folder)
+                api.decompress_partial(file[:length], model=tiny_folder)
             continue
         if length not in (*end.values(), *(value - 1 for value in end.values())):
             continue  # between chunks nothing changes, and decoding takes its time
-        image, missing = codec.decompress_partial(file[:length], model=tiny_folder)
+        image, missing = api.decompress_partial(file[:length], model=tiny_folder)
         assert missing and image.mode == ("RGBA" if ChunkKind.ALPHA in held else "RGB")
         pixels = np.asarray(image.convert("RGB"))
         assert np.array_equal(shown.setdefault(held[:3], pixels), pixels)
@@ -59,8 +59,8 @@ def test_a_damaged_middle_leaves_the_coarse_picture_and_the_metadata(tiny_folder
     end = ends(file)
     damaged = bytearray(file)
     damaged[end[ChunkKind.TOKENS_1] - 1] ^= 1
-    image, missing = codec.decompress_partial(bytes(damaged), model=tiny_folder)
-    coarse, _ = codec.decompress_partial(file[: end[ChunkKind.TOKENS_0]], model=tiny_folder)
+    image, missing = api.decompress_partial(bytes(damaged), model=tiny_folder)
+    coarse, _ = api.decompress_partial(file[: end[ChunkKind.TOKENS_0]], model=tiny_folder)
     assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(coarse))
     assert image.mode == "RGBA" and image.info["xmp"] == b"<x/>"
     assert "chunk 2 of 5" in missing[0] and "3 of 5 token stages" in missing[1]
@@ -68,9 +68,9 @@ def test_a_damaged_middle_leaves_the_coarse_picture_and_the_metadata(tiny_folder
 
 def test_nothing_to_show(tiny_folder, file):
     with pytest.raises(TruncatedError):
-        codec.decompress_partial(file[:HEADER_SIZE], model=tiny_folder)
+        api.decompress_partial(file[:HEADER_SIZE], model=tiny_folder)
     for position in (12, HEADER_SIZE + FRAME_SIZE):  # the header; the coarsest tokens
         damaged = bytearray(file)
         damaged[position] ^= 1
         with pytest.raises(CorruptError):
-            codec.decompress_partial(bytes(damaged), model=tiny_folder)
+            api.decompress_partial(bytes(damaged), model=tiny_folder)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from leechcodec import compress, decompress
-from leechcodec.checkpoint import load_model, model_for_file
+from leechcodec.codec.model_store import load_model, model_for_file
 from tests.places import SAMPLE
 
 NAME = "leech-vbr-perceptual"

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from leechcodec.checkpoint import load_model, model_for_file
+from leechcodec.codec.model_store import load_model, model_for_file
+from leechcodec.codec.token_coding import Progress, Tokens, grid, walk_stages
 from leechcodec.config import STRIDES, ModelConfig, check_quality
 from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials, integer_pmf
 from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import check_size
 from leechcodec.networks.model import ALIGNMENT
-from leechcodec.token_coding import Progress, Tokens, grid, walk_stages
 
 DEFAULT_SIZE = 256
 """Pixels of either side."""

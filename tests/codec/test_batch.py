@@ -9,18 +9,18 @@ import pytest
 import torch
 
 import leechcodec
-from leechcodec import checkpoint, codec
+from leechcodec.codec import api, model_store
+from leechcodec.codec.batch import compress_many, decompress_many
 from leechcodec.errors import ConfigError, ImageError, NotLqError
-from leechcodec.many import compress_many, decompress_many
 from tests.test_codec import gradient
 
 
 @pytest.fixture
 def loads(monkeypatch):
     """The weight files read from here on, nothing loaded before."""
-    read, load_file = [], checkpoint.load_file
-    monkeypatch.setattr(checkpoint, "load_file", lambda path: read.append(path) or load_file(path))
-    checkpoint._load.cache_clear()
+    read, load_file = [], model_store.load_file
+    monkeypatch.setattr(model_store, "load_file", lambda path: read.append(path) or load_file(path))
+    model_store._load.cache_clear()
     return read
 
 
@@ -28,10 +28,10 @@ def test_results_are_in_order_and_those_of_one_at_a_time(tiny_folder, loads):
     images = [gradient(60 + 10 * n, 50, n) for n in range(6)]
     files = list(compress_many(images, quality=60, model=tiny_folder, workers=3))
     assert len(loads) == 1
-    assert files == [codec.compress(image, quality=60, model=tiny_folder) for image in images]
+    assert files == [api.compress(image, quality=60, model=tiny_folder) for image in images]
     small = list(decompress_many(files, model=tiny_folder, shrink=2, workers=3))
     assert [image.size for image in small] == [(30 + 5 * n, 25) for n in range(6)]
-    assert np.array_equal(small[5], codec.decompress(files[5], model=tiny_folder, shrink=2))
+    assert np.array_equal(small[5], api.decompress(files[5], model=tiny_folder, shrink=2))
     assert list(compress_many([], model=tiny_folder)) == []
 
 
@@ -52,7 +52,7 @@ def test_images_are_taken_as_results_are_asked_for(tiny_folder):
 
 
 def test_an_error_is_raised_in_its_place_and_ends_the_iterator(tiny_folder):
-    good = codec.compress(gradient(20, 20), model=tiny_folder)
+    good = api.compress(gradient(20, 20), model=tiny_folder)
     images = decompress_many([good, good, b"spoiled", good], model=tiny_folder, workers=4)
     assert next(images).size == (20, 20) and next(images).size == (20, 20)
     with pytest.raises(NotLqError):
@@ -94,22 +94,22 @@ def test_many_threads_load_one_model_and_code_equal_bytes(tiny_folder, loads):
 
     def work(number: int) -> tuple[int, bytes, bytes]:
         gate.wait()
-        loaded = checkpoint.load_model(tiny_folder)
-        data = codec.compress(image, quality=80, effort=2 if number % 3 == 0 else 1, model=tiny_folder)
-        return id(loaded), data, codec.decompress(data, model=tiny_folder).tobytes()
+        loaded = model_store.load_model(tiny_folder)
+        data = api.compress(image, quality=80, effort=2 if number % 3 == 0 else 1, model=tiny_folder)
+        return id(loaded), data, api.decompress(data, model=tiny_folder).tobytes()
 
     with ThreadPoolExecutor(12) as pool:
         results = list(pool.map(work, range(12)))
     assert len(loads) == 1 and len({model for model, _, _ in results}) == 1
     for effort, members in ((2, results[::3]), (1, results[1::3] + results[2::3])):
-        expected = codec.compress(image, quality=80, effort=effort, model=tiny_folder)
+        expected = api.compress(image, quality=80, effort=effort, model=tiny_folder)
         assert {data for _, data, _ in members} == {expected}
-        assert {pixels for _, _, pixels in members} == {codec.decompress(expected, model=tiny_folder).tobytes()}
+        assert {pixels for _, _, pixels in members} == {api.decompress(expected, model=tiny_folder).tobytes()}
 
 
 def test_a_model_is_the_same_whoever_loads_it_first(tiny_folder, loads):
-    codec.tokenize(gradient(20, 20), model=tiny_folder)
-    loaded = checkpoint.load_model(tiny_folder)
+    api.tokenize(gradient(20, 20), model=tiny_folder)
+    loaded = model_store.load_model(tiny_folder)
     assert len(loads) == 1 and not any(parameter.is_inference() for parameter in loaded.networks.parameters())
 
 
@@ -120,5 +120,5 @@ def test_from_asyncio(tiny_folder, loads):
         calls = (asyncio.to_thread(leechcodec.compress, image, quality=40, model=tiny_folder) for image in images)
         return await asyncio.gather(*calls)
 
-    assert asyncio.run(all_of_them()) == [codec.compress(image, quality=40, model=tiny_folder) for image in images]
+    assert asyncio.run(all_of_them()) == [api.compress(image, quality=40, model=tiny_folder) for image in images]
     assert len(loads) == 1

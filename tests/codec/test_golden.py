@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leechcodec import codec
+from leechcodec.codec import api
 from tests.places import GOLDEN
 
 MANIFESTS = sorted(GOLDEN.glob("*/manifest.json"))
@@ -16,8 +16,8 @@ CASES = [(path, name) for path in MANIFESTS for name in json.loads(path.read_tex
 @pytest.mark.parametrize("manifest, name", CASES, ids=[f"{path.parent.name}-{name}" for path, name in CASES])
 def test_golden_file(manifest, name):
     data = (manifest.parent / f"{name}.lq").read_bytes()
-    assert codec.read_tokens(data).digest() == json.loads(manifest.read_text())["tokens_sha256"][name]
-    decoded = codec.decompress(data)
+    assert api.read_tokens(data).digest() == json.loads(manifest.read_text())["tokens_sha256"][name]
+    decoded = api.decompress(data)
     reference = Image.open(manifest.with_name(f"{name}.png"))
     assert decoded.mode == reference.mode
     assert np.abs(np.asarray(decoded, dtype=int) - np.asarray(reference, dtype=int)).max() <= 1

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import leechcodec
-from leechcodec import codec
-from leechcodec.checkpoint import load_model, save_model
+from leechcodec.codec import api
+from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.errors import (
     ConfigError,
     CorruptError,
@@ -37,63 +37,63 @@ def gradient(width: int, height: int, seed: int = 0) -> Image.Image:
 @pytest.mark.parametrize("quality", [1, 45.25, 100])
 def test_any_size_round_trips(tiny_folder, size, quality):
     image = gradient(*size)
-    tokens = codec.tokenize(image, quality=quality, model=tiny_folder)
-    data = codec.compress(image, quality=quality, model=tiny_folder)
-    read = codec.read_tokens(data, model=tiny_folder)
+    tokens = api.tokenize(image, quality=quality, model=tiny_folder)
+    data = api.compress(image, quality=quality, model=tiny_folder)
+    read = api.read_tokens(data, model=tiny_folder)
     assert read.quality == quality and (read.width, read.height) == size
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
-    decoded = codec.decompress(data, model=tiny_folder)
+    decoded = api.decompress(data, model=tiny_folder)
     assert decoded.size == size and decoded.mode == "RGB"
-    assert np.array_equal(decoded, codec.detokenize(tokens, model=tiny_folder))
+    assert np.array_equal(decoded, api.detokenize(tokens, model=tiny_folder))
 
 
 @settings(max_examples=15)
 @given(st.integers(1, 150), st.integers(1, 150), st.floats(1, 100), st.integers(0, 9))
 def test_tokens_survive_the_file(tiny_folder, width, height, quality, seed):
     image = gradient(width, height, seed)
-    tokens = codec.tokenize(image, quality=quality, model=tiny_folder)
-    read = codec.read_tokens(codec.compress(image, quality=quality, model=tiny_folder), model=tiny_folder)
+    tokens = api.tokenize(image, quality=quality, model=tiny_folder)
+    read = api.read_tokens(api.compress(image, quality=quality, model=tiny_folder), model=tiny_folder)
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
 
 
 def test_an_image_over_the_pixel_limit_is_refused(tiny_folder):
     image = Image.new("RGB", (10_001, 10_000))
     with pytest.raises(TooLargeError, match="10001 x 10000"):
-        codec.compress(image, model=tiny_folder)
+        api.compress(image, model=tiny_folder)
 
 
 def test_file_size_is_the_cross_entropy(tiny_folder):
     image = gradient(300, 200)
-    tokens = codec.tokenize(image, quality=100, model=tiny_folder)
-    ideal = sum(codec.ideal_bits(tokens, model=tiny_folder)) / 8
-    size = len(codec.compress(image, quality=100, model=tiny_folder))
+    tokens = api.tokenize(image, quality=100, model=tiny_folder)
+    ideal = sum(api.ideal_bits(tokens, model=tiny_folder)) / 8
+    size = len(api.compress(image, quality=100, model=tiny_folder))
     assert ideal < size <= 1.01 * ideal + 72 + 12
 
 
 def test_verify_decodes_what_was_written(tiny_folder, monkeypatch):
-    image, read_tokens = gradient(90, 70), codec.read_tokens
-    data = codec.compress(image, verify=True, model=tiny_folder)
-    assert data == codec.compress(image, model=tiny_folder)
+    image, read_tokens = gradient(90, 70), api.read_tokens
+    data = api.compress(image, verify=True, model=tiny_folder)
+    assert data == api.compress(image, model=tiny_folder)
 
     def spoiled(*arguments, **options):
         read = read_tokens(*arguments, **options)
         read.codes[-1][0, 0] = -read.codes[-1][0, 0]
         return read
 
-    monkeypatch.setattr(codec, "read_tokens", spoiled)
+    monkeypatch.setattr(api, "read_tokens", spoiled)
     with pytest.raises(CorruptError, match="own tokens"):
-        codec.compress(image, verify=True, model=tiny_folder)
+        api.compress(image, verify=True, model=tiny_folder)
 
 
 def test_threads_do_not_change_the_file(tiny_folder):
     image, threads = gradient(200, 150), torch.get_num_threads()
-    tokens, files = codec.tokenize(image, quality=80, model=tiny_folder), []
+    tokens, files = api.tokenize(image, quality=80, model=tiny_folder), []
     loaded = load_model(tiny_folder)
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            files.append(codec._write(tokens, loaded))
-            read = codec.read_tokens(files[0], model=tiny_folder)
+            files.append(api._write(tokens, loaded))
+            read = api.read_tokens(files[0], model=tiny_folder)
             assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
     finally:
         torch.set_num_threads(threads)
@@ -103,15 +103,15 @@ def test_threads_do_not_change_the_file(tiny_folder):
 @pytest.mark.parametrize("quality", [1, 40, 100])
 def test_a_preview_is_what_decoding_gives(tiny_folder, quality):
     image = gradient(130, 70)
-    tokens, seen = codec.preview(image, quality=quality, model=tiny_folder)
-    plain = codec.tokenize(image, quality=quality, model=tiny_folder)
+    tokens, seen = api.preview(image, quality=quality, model=tiny_folder)
+    plain = api.tokenize(image, quality=quality, model=tiny_folder)
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, plain.codes, strict=True))
-    decoded = codec.detokenize(plain, model=tiny_folder)
+    decoded = api.detokenize(plain, model=tiny_folder)
     assert np.abs(np.asarray(seen, dtype=int) - np.asarray(decoded, dtype=int)).max() <= 1
 
 
 def test_indices_name_the_codewords(tiny_folder):
-    tokens = codec.tokenize(gradient(64, 64), model=tiny_folder)
+    tokens = api.tokenize(gradient(64, 64), model=tiny_folder)
     from leechcodec.lattice import leech
 
     for indices, codes in zip(tokens.indices(), tokens.codes, strict=True):
@@ -119,19 +119,17 @@ def test_indices_name_the_codewords(tiny_folder):
 
 
 def test_tokens_that_are_not_their_qualitys_cannot_be_written(tiny_folder):
-    tokens = codec.tokenize(gradient(70, 64), quality=40, model=tiny_folder)
+    tokens = api.tokenize(gradient(70, 64), quality=40, model=tiny_folder)
     too_few = replace(tokens, codes=tokens.codes[:-1])
     for odd in (too_few, replace(tokens, quality=10.0), replace(tokens, width=64)):
         with pytest.raises(ConfigError, match="stages of tokens that are not"):
-            codec.write_tokens(odd, model=tiny_folder)
-    assert (
-        codec.read_tokens(codec.write_tokens(tokens, model=tiny_folder), model=tiny_folder).digest() == tokens.digest()
-    )
+            api.write_tokens(odd, model=tiny_folder)
+    assert api.read_tokens(api.write_tokens(tokens, model=tiny_folder), model=tiny_folder).digest() == tokens.digest()
 
 
 def test_damaged_payloads_raise_typed_errors_only(tiny_folder):
     """Payloads with right checksums but wrong contents: the container cannot help here."""
-    data = codec.compress(gradient(100, 100), quality=70, model=tiny_folder)
+    data = api.compress(gradient(100, 100), quality=70, model=tiny_folder)
     header, chunks = read_file(data)
     rng = np.random.default_rng(0)
     for trial in range(30):
@@ -143,36 +141,36 @@ def test_damaged_payloads_raise_typed_errors_only(tiny_folder):
             cut = len(payload) - 4 * rng.integers(0, 3) if trial % 2 else len(payload)
             damaged.append(Chunk(chunk.kind, bytes(payload[: max(cut, 0)])))
         with contextlib.suppress(LqError):
-            codec.decompress(write_file(header, damaged), model=tiny_folder)
+            api.decompress(write_file(header, damaged), model=tiny_folder)
 
 
 def test_a_huge_claim_is_refused_before_anything_is_allocated(tiny_folder):
     loaded = load_model(tiny_folder)
     header = Header(loaded.token_model, loaded.synthesis, 8000, 8000, 100)
     with pytest.raises(CorruptError, match="cannot hold"):
-        codec.decompress(
+        api.decompress(
             write_file(header, [Chunk(ChunkKind.TOKENS_0, b"1234"), Chunk(ChunkKind.TOKENS_1, b"")]), model=tiny_folder
         )
 
 
 def test_wrong_number_of_token_chunks(tiny_folder):
-    data = codec.compress(gradient(64, 64), quality=100, model=tiny_folder)
+    data = api.compress(gradient(64, 64), quality=100, model=tiny_folder)
     header, chunks = read_file(data)
     with pytest.raises(CorruptError, match="token chunks"):
-        codec.decompress(write_file(header, chunks[:1]), model=tiny_folder)
+        api.decompress(write_file(header, chunks[:1]), model=tiny_folder)
 
 
 def test_files_of_other_models_are_refused(tiny_folder, tmp_path):
     save_model(tmp_path / "other", tiny_model(seed=1))
-    data = codec.compress(gradient(64, 64), model=tmp_path / "other")
+    data = api.compress(gradient(64, 64), model=tmp_path / "other")
     with pytest.raises(UnknownModelError, match="token model"):
-        codec.decompress(data, model=tiny_folder)
+        api.decompress(data, model=tiny_folder)
 
 
 @pytest.mark.parametrize("quality", [0, 100.5, float("nan")])
 def test_quality_out_of_range(tiny_folder, quality):
     with pytest.raises(ConfigError, match="quality"):
-        codec.compress(gradient(8, 8), quality=quality, model=tiny_folder)
+        api.compress(gradient(8, 8), quality=quality, model=tiny_folder)
 
 
 def test_photographs_that_lie_on_their_side_are_turned_upright(tiny_folder):
@@ -182,29 +180,29 @@ def test_photographs_that_lie_on_their_side_are_turned_upright(tiny_folder):
     buffer = io.BytesIO()
     image.save(buffer, "PNG", exif=exif)
     lying, upright = Image.open(buffer), image.transpose(Image.Transpose.ROTATE_270)
-    data = codec.compress(lying, quality=60, model=tiny_folder)
-    expected = codec.compress(upright, quality=60, model=tiny_folder)
-    decoded = codec.decompress(data, model=tiny_folder)
-    assert decoded.tobytes() == codec.decompress(expected, model=tiny_folder).tobytes()
+    data = api.compress(lying, quality=60, model=tiny_folder)
+    expected = api.compress(upright, quality=60, model=tiny_folder)
+    decoded = api.decompress(data, model=tiny_folder)
+    assert decoded.tobytes() == api.decompress(expected, model=tiny_folder).tobytes()
     assert dict(decoded.getexif()) == {0x010F: "maker"}
-    tokens, expected = (codec.tokenize(each, quality=60, model=tiny_folder) for each in (lying, upright))
+    tokens, expected = (api.tokenize(each, quality=60, model=tiny_folder) for each in (lying, upright))
     assert (tokens.width, tokens.height) == (70, 90) and all(map(np.array_equal, tokens.codes, expected.codes))
-    found = codec.compress_to(lying, psnr=10, model=tiny_folder)[0]
-    assert codec.decompress(found, model=tiny_folder).size == (70, 90)
-    assert codec.preview(lying, quality=60, model=tiny_folder)[1].size == (70, 90)
+    found = api.compress_to(lying, psnr=10, model=tiny_folder)[0]
+    assert api.decompress(found, model=tiny_folder).size == (70, 90)
+    assert api.preview(lying, quality=60, model=tiny_folder)[1].size == (70, 90)
 
 
 @pytest.mark.parametrize("wrong", ["photo.png", np.zeros((8, 8, 3), np.uint8)])
 def test_what_is_no_image_is_named(tiny_folder, wrong):
-    for function in (codec.compress, codec.tokenize, codec.preview):
+    for function in (api.compress, api.tokenize, api.preview):
         with pytest.raises(ImageError, match=type(wrong).__name__):
             function(wrong, model=tiny_folder)
     with pytest.raises(ImageError):
-        codec.compress_to(wrong, size=100, model=tiny_folder)
+        api.compress_to(wrong, size=100, model=tiny_folder)
     with pytest.raises(NotLqError, match="str"):
-        codec.decompress("photo.lq", model=tiny_folder)
+        api.decompress("photo.lq", model=tiny_folder)
     with pytest.raises(ConfigError, match="number"):
-        codec.compress(Image.new("RGB", (8, 8)), quality="60", model=tiny_folder)
+        api.compress(Image.new("RGB", (8, 8)), quality="60", model=tiny_folder)
 
 
 def test_models_that_cannot_be_loaded(tiny_folder, tmp_path):
@@ -223,10 +221,10 @@ def test_files_of_other_quantizers_round_trip(tmp_path, quantizer):
     folder = tmp_path / quantizer
     save_model(folder, tiny_model(quantizer))
     image = gradient(100, 70)
-    tokens = codec.tokenize(image, quality=90, model=folder)
+    tokens = api.tokenize(image, quality=90, model=folder)
     if quantizer == "leech-ball":
         assert any((codes == 0).all(-1).any() for codes in tokens.codes)
-    read = codec.read_tokens(codec.compress(image, quality=90, model=folder), model=folder)
+    read = api.read_tokens(api.compress(image, quality=90, model=folder), model=folder)
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
 
 
@@ -245,23 +243,23 @@ def test_released_model_on_the_sample_photograph(released):
 def test_a_target_with_an_effort_takes_few_refined_encodings(released):
     image = Image.open(SAMPLE).convert("RGB").crop((200, 100, 328, 228))
     reported = []
-    data, found = codec.compress_to(
+    data, found = api.compress_to(
         image, size=1000, effort=2, model=released, progress=lambda done, _: reported.append(done)
     )
-    assert data == codec.compress(image, quality=found.quality, effort=2, model=released)
+    assert data == api.compress(image, quality=found.quality, effort=2, model=released)
     assert len(data) == found.value <= 1000 and reported[-1] <= 4 < len(reported)
 
 
 def test_smaller_pictures(tiny_folder):
     image = gradient(330, 201)
-    data = codec.compress(image, quality=100, model=tiny_folder)
-    whole = codec.decompress(data, model=tiny_folder)
+    data = api.compress(image, quality=100, model=tiny_folder)
+    whole = api.decompress(data, model=tiny_folder)
     for shrink in (1, 2):
-        assert codec.decompress(data, model=tiny_folder, shrink=shrink) == whole.reduce(shrink)
+        assert api.decompress(data, model=tiny_folder, shrink=shrink) == whole.reduce(shrink)
     for shrink in (4, 8, 16):
-        small = codec.decompress(data, model=tiny_folder, shrink=shrink)
+        small = api.decompress(data, model=tiny_folder, shrink=shrink)
         assert small.size == whole.reduce(shrink).size
     with pytest.raises(ConfigError, match="shrink"):
-        codec.decompress(data, model=tiny_folder, shrink=3)
+        api.decompress(data, model=tiny_folder, shrink=3)
     with pytest.raises(LqError):
-        codec.decompress(data[:-40], model=tiny_folder, shrink=8)
+        api.decompress(data[:-40], model=tiny_folder, shrink=8)

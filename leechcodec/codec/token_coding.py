@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec.checkpoint import LoadedModel
+from leechcodec.codec.model_store import LoadedModel
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.entropy import range_coder
 from leechcodec.errors import ConfigError, CorruptError

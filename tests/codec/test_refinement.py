@@ -3,11 +3,12 @@ import pytest
 import torch
 from PIL import Image
 
-from leechcodec import compress, decompress, refinement
-from leechcodec.checkpoint import load_model
+from leechcodec import compress, decompress
+from leechcodec.codec import refinement
+from leechcodec.codec.model_store import load_model
+from leechcodec.codec.refinement import _Box, _tiles, refine, steps_in_all
 from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
-from leechcodec.refinement import _Box, _tiles, refine, steps_in_all
 from tests.families import SMALL
 from tests.places import SAMPLE
 from tests.tiny import tiny_model

@@ -19,12 +19,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from leechcodec.checkpoint import LoadedModel, load_model, model_for_file
+from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
+from leechcodec.codec.token_coding import Tokens, grid
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
 from leechcodec.formats.container import check_size
 from leechcodec.networks.layout import strays
-from leechcodec.token_coding import Tokens, grid
 
 LAYOUT = 1
 """Version of the layout; a file of another is refused."""
