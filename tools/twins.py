@@ -10,7 +10,7 @@ from pathlib import Path
 from leechcodec.errors import ConfigError
 from leechcodec.lab import curves, results
 from leechcodec.lab.evaluate import EvalConfig, evaluate
-from leechcodec.lab.peer import PeerOptions
+from leechcodec.lab.peers.base import PeerOptions
 from leechcodec.training.loop import train
 from tools.release import release
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from leechcodec.errors import LqError
-from leechcodec.lab.report import report
+from leechcodec.lab.report.command import report
 
 PATH = click.Path(path_type=Path)
 DEFAULT_LPIPS = Path("data/lpips")
@@ -43,7 +43,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
     """
     wanted = {name: values for name, values in map(_dial, dials)}
     from leechcodec.lab import evaluate as lab
-    from leechcodec.lab.peer import PeerOptions
+    from leechcodec.lab.peers.base import PeerOptions
 
     if lpips_weights is None and DEFAULT_LPIPS.is_dir():
         lpips_weights = DEFAULT_LPIPS

@@ -21,8 +21,8 @@ from leechcodec.lab.datasets import Photograph, photographs, sha256_of
 from leechcodec.lab.errors import DatasetError, WorkerError, require
 from leechcodec.lab.lpips_net import find_weights, read_backbone
 from leechcodec.lab.measure import Measured, Task, measure, start_worker
-from leechcodec.lab.peer import Peer, PeerOptions, Setting
-from leechcodec.lab.peers import adapter
+from leechcodec.lab.peers.base import Peer, PeerOptions, Setting
+from leechcodec.lab.peers.registry import adapter
 from leechcodec.lab.results import ImageRow, Results, Skipped, means, save
 
 Progress = Callable[[str, int, int], None]

@@ -16,8 +16,8 @@ import torch
 from leechcodec.lab.datasets import pixels_of
 from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
-from leechcodec.lab.peer import Peer, PeerOptions, Setting
-from leechcodec.lab.peers import adapter
+from leechcodec.lab.peers.base import Peer, PeerOptions, Setting
+from leechcodec.lab.peers.registry import adapter
 from leechcodec.lab.results import ImageRow
 
 

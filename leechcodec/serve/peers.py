@@ -6,8 +6,8 @@ from collections.abc import Callable
 from PIL import Image
 
 from leechcodec.errors import LqError
-from leechcodec.lab.peer import Setting
-from leechcodec.lab.peers_pillow import Avif, Jpeg, PillowPeer, WebP
+from leechcodec.lab.peers.base import Setting
+from leechcodec.lab.peers.pillow import Avif, Jpeg, PillowPeer, WebP
 from leechcodec.serve.work import Answer, Check, Part, bits_per_pixel, decibels
 
 LOWEST, HIGHEST = 1, 100

@@ -8,8 +8,8 @@ from leechcodec.lab import evaluate as lab
 from leechcodec.lab import measure, results
 from leechcodec.lab.errors import DatasetError, PeerError
 from leechcodec.lab.evaluate import EvalConfig, evaluate
-from leechcodec.lab.peer import PeerOptions
-from leechcodec.lab.peers_pillow import Jpeg
+from leechcodec.lab.peers.base import PeerOptions
+from leechcodec.lab.peers.pillow import Jpeg
 from tests.lab.lab_files import lpips_weights, picture
 
 

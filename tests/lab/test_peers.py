@@ -3,11 +3,10 @@ import pytest
 from PIL import Image
 
 from leechcodec.errors import CorruptError, NotLqError
-from leechcodec.lab import peers
 from leechcodec.lab.errors import PeerError
 from leechcodec.lab.metrics import psnr
-from leechcodec.lab.peer import PeerOptions
-from leechcodec.lab.peers import adapter
+from leechcodec.lab.peers.base import PeerOptions
+from leechcodec.lab.peers.registry import adapter, registry
 from tests.lab.lab_files import picture
 
 
@@ -76,7 +75,7 @@ def test_this_codec_and_a_second_model(tiny_folder):
         assert len(facts["token_model"]) == 16 and len(facts["weights_sha256"]) == 64
         data = peer.encode(image, peer.setting(30))
         assert peer.decode(data).size == image.size
-        assert peers.adapter_of(key, facts).decode(data) == peer.decode(data)
+        assert registry.adapter_of(key, facts).decode(data) == peer.decode(data)
     effort = adapter("leech-effort9", options)
     assert effort.key == "leech-effort9" and effort.name == "leechcodec tiny, effort 9"
     assert effort.versions().keys() == adapter("leech", options).versions().keys() | {"refinement"}
@@ -89,7 +88,7 @@ def test_this_codec_and_a_second_model(tiny_folder):
 
 
 def test_compressai_models_are_named_and_packed():
-    from leechcodec.lab.peers_compressai import pack, unpack
+    from leechcodec.lab.peers.compressai import pack, unpack
 
     peer = adapter("compressai")
     assert peer.key == "compressai-bmshj2018-hyperprior" and len(peer.settings()) == 8

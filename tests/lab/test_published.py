@@ -15,7 +15,7 @@ from PIL import Image
 
 from leechcodec.lab import curves
 from leechcodec.lab.metrics import psnr
-from leechcodec.lab.peers import adapter
+from leechcodec.lab.peers.registry import adapter
 
 
 def wavelet_5_3(bpp: float) -> dict:

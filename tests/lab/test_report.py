@@ -11,11 +11,10 @@ from PIL import Image, ImageChops
 
 pytest.importorskip("plotly", reason="the report needs plotly")
 
-from leechcodec.lab import report_pictures
 from leechcodec.lab.errors import ResultsError
-from leechcodec.lab.peers import adapter, adapter_of
-from leechcodec.lab.report import build_report, report
-from leechcodec.lab.report_pictures import busiest, matched
+from leechcodec.lab.peers.registry import adapter, adapter_of
+from leechcodec.lab.report.command import build_report, pictures, report
+from leechcodec.lab.report.pictures import busiest, matched
 from leechcodec.lab.results import ImageRow, Results, means, save
 from tests.gestures import drag_divider
 from tests.lab.lab_files import picture
@@ -63,7 +62,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    monkeypatch.setattr(report_pictures, "adapter_of", lambda key, model: adapter_of(STANDS_FOR.get(key, key), model))
+    monkeypatch.setattr(pictures, "adapter_of", lambda key, model: adapter_of(STANDS_FOR.get(key, key), model))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def page(made, tmp_path_factory):
     curve = {"bpp": [0.1, 0.5, 1.0, 2.0], "psnr": [24, 29, 33, 38], "ms_ssim": None, "source": "nowhere"}
     published.write_text(json.dumps({"Old <b>codec</b>": curve, "One point": {"bpp": [1], "psnr": [30]}}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_pictures, "adapter_of", lambda key, model: adapter_of(STANDS_FOR.get(key, key), model))
+        patch.setattr(pictures, "adapter_of", lambda key, model: adapter_of(STANDS_FOR.get(key, key), model))
         build_report(made[0], folder / "out", published=published)
     return folder / "out"
 
@@ -143,7 +142,7 @@ def test_pictures_are_written_once(made, tmp_path, monkeypatch):
     build_report(made[0], tmp_path, images=1)
     assert [image["name"] for image in data_of(tmp_path)["images"]] == [NAMES[0]]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "images").iterdir()}
-    monkeypatch.setattr(report_pictures, "adapter_of", lambda key, model: pytest.fail("decoded again"))
+    monkeypatch.setattr(pictures, "adapter_of", lambda key, model: pytest.fail("decoded again"))
     build_report(made[0], tmp_path, images=1)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "images").iterdir()} == times
 

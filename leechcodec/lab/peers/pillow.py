@@ -6,7 +6,7 @@ from typing import ClassVar
 import PIL
 from PIL import Image, features
 
-from leechcodec.lab.peer import Peer, Setting
+from leechcodec.lab.peers.base import Peer, Setting
 
 
 class PillowPeer(Peer):

@@ -13,7 +13,7 @@ from leechcodec.codec import api, refinement
 from leechcodec.codec.model_store import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.codec.paths import models_dir
 from leechcodec.errors import LqError
-from leechcodec.lab.peer import EFFORT, Peer, Setting
+from leechcodec.lab.peers.base import EFFORT, Peer, Setting
 
 
 class Neural(Peer):

@@ -29,8 +29,8 @@ def build_report(
     with a UserWarning, and said on the page. Raises ResultsError where no result is usable, or published is not.
     """
     from leechcodec.lab.curves import published as read_published
-    from leechcodec.lab.report_page import write_page
-    from leechcodec.lab.report_pictures import make_pictures
+    from leechcodec.lab.report.page import write_page
+    from leechcodec.lab.report.pictures import make_pictures
 
     results_folder, out = Path(results_folder), Path(out)
     with _held_back(warnings.warn) as messages:

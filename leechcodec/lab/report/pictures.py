@@ -19,8 +19,8 @@ from leechcodec.errors import ImageError, LqError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.images import load_image, to_array, to_rgb
 from leechcodec.lab.errors import ResultsError
-from leechcodec.lab.peer import Peer
-from leechcodec.lab.peers import adapter_of
+from leechcodec.lab.peers.base import Peer
+from leechcodec.lab.peers.registry import adapter_of
 from leechcodec.lab.results import ImageRow, Results
 
 RATES = (0.15, 0.25, 0.5)

@@ -1,4 +1,4 @@
-"""All codecs by their keys, behind one interface (peer.py).
+"""All codecs by their keys, behind one interface (base.py).
 
     peer = adapter("webp")
     data = peer.encode(image, peer.setting(40))
@@ -10,18 +10,18 @@ A peer's library is imported when the peer is used, never before.
 from importlib import import_module
 
 from leechcodec.lab.errors import one_of
-from leechcodec.lab.peer import COMPRESSAI, EFFORT, Peer, PeerOptions
+from leechcodec.lab.peers.base import COMPRESSAI, EFFORT, Peer, PeerOptions
 
 DEFAULT_COMPRESSAI = "compressai-bmshj2018-hyperprior"
 _CLASSES = {
-    "leech": ("leechcodec.lab.peers_neural", "Leech"),
-    "bsq": ("leechcodec.lab.peers_neural", "Bsq"),
-    "jpeg": ("leechcodec.lab.peers_pillow", "Jpeg"),
-    "jpeg2000": ("leechcodec.lab.peers_pillow", "Jpeg2000"),
-    "webp": ("leechcodec.lab.peers_pillow", "WebP"),
-    "avif": ("leechcodec.lab.peers_pillow", "Avif"),
-    "jxl": ("leechcodec.lab.peers_plugins", "JpegXl"),
-    "heic": ("leechcodec.lab.peers_plugins", "Heic"),
+    "leech": ("leechcodec.lab.peers.neural", "Leech"),
+    "bsq": ("leechcodec.lab.peers.neural", "Bsq"),
+    "jpeg": ("leechcodec.lab.peers.pillow", "Jpeg"),
+    "jpeg2000": ("leechcodec.lab.peers.pillow", "Jpeg2000"),
+    "webp": ("leechcodec.lab.peers.pillow", "WebP"),
+    "avif": ("leechcodec.lab.peers.pillow", "Avif"),
+    "jxl": ("leechcodec.lab.peers.plugins", "JpegXl"),
+    "heic": ("leechcodec.lab.peers.plugins", "Heic"),
 }
 
 
@@ -31,11 +31,11 @@ def adapter(key: str, options: PeerOptions | None = None) -> Peer:
     if key == "compressai":
         key = DEFAULT_COMPRESSAI
     if key.startswith(COMPRESSAI):
-        from leechcodec.lab.peers_compressai import CompressAi
+        from leechcodec.lab.peers.compressai import CompressAi
 
         return CompressAi(options, key.removeprefix(COMPRESSAI))
     if key.startswith(EFFORT):
-        from leechcodec.lab.peers_neural import LeechEffort
+        from leechcodec.lab.peers.neural import LeechEffort
 
         return LeechEffort(options, one_of(key.removeprefix(EFFORT), "23456789", "effort"))
     module, name = _CLASSES[one_of(key, _CLASSES, "codec")]

@@ -19,7 +19,7 @@ from leechcodec.lab.curves import LABELS, LPIPS, METRICS, MS_SSIM, PSNR, Curve, 
 from leechcodec.lab.errors import require
 from leechcodec.lab.results import Results
 
-ASSETS = Path(__file__).parent / "report_assets"
+ASSETS = Path(__file__).parent / "assets"
 COPIED = ("report.css", "pictures.js", "curves.js")
 NAMES = {PSNR: "PSNR", MS_SSIM: "MS-SSIM", LPIPS: "LPIPS"}
 MODEL_FACTS = ("name", "token_model", "synthesis", "weights_sha256", "weights")

@@ -7,7 +7,7 @@ import PIL
 from PIL import Image
 
 from leechcodec.lab.errors import MissingPackageError, require
-from leechcodec.lab.peer import Peer, Setting
+from leechcodec.lab.peers.base import Peer, Setting
 
 
 class JpegXl(Peer):

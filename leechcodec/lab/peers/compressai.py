@@ -17,7 +17,7 @@ from torch import nn
 
 from leechcodec.errors import CorruptError, NotLqError
 from leechcodec.lab.errors import MissingPackageError, require
-from leechcodec.lab.peer import COMPRESSAI, Peer, Setting
+from leechcodec.lab.peers.base import COMPRESSAI, Peer, Setting
 
 ARCHITECTURES = {
     "bmshj2018-factorized": 8,
