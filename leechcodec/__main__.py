@@ -1,3 +1,3 @@
-from leechcodec.cli import main
+from leechcodec.apps.cli import main
 
 main()

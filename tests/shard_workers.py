@@ -3,7 +3,7 @@
 import os
 import signal
 
-from leechcodec.shards.worker import Outcome, Settings, Task, Worker
+from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
 
 POISON = 3
 """The task that kills its worker."""

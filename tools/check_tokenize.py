@@ -27,7 +27,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from leechcodec.shards.plan import find_images
+from leechcodec.apps.shards.plan import find_images
 
 WORKERS = {"local": "multiprocessing.spawn", "ray": "ray::Map"}
 """What the command line of a worker process holds, by executor."""

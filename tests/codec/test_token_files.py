@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from leechcodec.cli.tokenizing import FORMATS as CLI_FORMATS
+from leechcodec.apps.cli.tokenizing import FORMATS as CLI_FORMATS
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.codec.token_coding import grid

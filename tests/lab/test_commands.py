@@ -5,7 +5,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from leechcodec.cli import main
+from leechcodec.apps.cli import main
 from leechcodec.lab import results as module
 from tests.lab.lab_files import picture, results
 
@@ -65,7 +65,7 @@ def test_data_offline(tmp_path):
 
 def test_the_list_of_commands_imports_nothing_heavy():
     code = (
-        "import sys\nfrom click.testing import CliRunner\nfrom leechcodec.cli import main\n"
+        "import sys\nfrom click.testing import CliRunner\nfrom leechcodec.apps.cli import main\n"
         "print(CliRunner().invoke(main, ['--help']).stdout)\n"
         "print('heavy:', [name for name in ('torch', 'matplotlib', 'numpy', 'PIL') if name in sys.modules])"
     )

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leechcodec.apps.cli.laboratory import COMMANDS
 from leechcodec.lab import limits
-from leechcodec.lab.commands import COMMANDS
 from leechcodec.quantizers import BSQ
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from leechcodec.apps.cli.laboratory import COMMANDS
 from leechcodec.codec.model_store import save_model
 from leechcodec.lab import limits, quantizer_table
-from leechcodec.lab.commands import COMMANDS
 from tests.lab.lab_files import picture
 from tests.tiny import tiny_model
 

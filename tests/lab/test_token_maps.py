@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from leechcodec.cli import main
+from leechcodec.apps.cli import main
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
 from leechcodec.lab.token_maps import bits_per_pixel, class_of, draw, stage_maps

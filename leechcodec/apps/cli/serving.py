@@ -1,0 +1,57 @@
+"""serve: the page on this machine."""
+
+import secrets
+
+import click
+
+from leechcodec.apps.cli.group import note
+from leechcodec.apps.cli.streams import warnings_told
+
+PORT = 8642
+LOOPBACK = "127.0.0.1"
+ANY_ADDRESS = ("0.0.0.0", "::")
+
+
+@click.command()
+@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port; 0 is any free one.")
+@click.option("--open", "launch", is_flag=True, help="Open the page in the browser.")
+@click.option("--model", help="Model name or folder.  [default: leech-vbr]")
+@click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
+def serve(host: str, port: int, launch: bool, model: str | None, threads: int | None) -> None:
+    """Open a page on this machine: drop a photograph, move the dial, compare.
+
+    It shows size, bits per pixel and PSNR, and the picture beside JPEG, WebP and AVIF of the same size; or what an
+    .lq file holds. Nothing leaves the machine and nothing is written to disk. Only this machine can reach the page,
+    unless --host names an address that others can: then the printed address has a token, and whoever knows it may use
+    the server. Ends with Ctrl-C.
+
+    \b
+    leechcodec serve                     http://127.0.0.1:8642/
+    leechcodec serve --open --port 0     any free port, in the browser
+    leechcodec serve --host 0.0.0.0      for a phone in the same network, with a token
+    """
+    from leechcodec.lab.errors import require
+
+    for module in ("starlette", "uvicorn"):
+        require(module, "serve")
+    from leechcodec.apps.serve import server
+    from leechcodec.apps.serve.settings import Settings, is_loopback
+
+    token = None if is_loopback(host) else secrets.token_urlsafe(32)
+
+    def listening(port: int) -> None:
+        name = LOOPBACK if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
+        url = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+        click.echo(url)
+        if token:
+            note(
+                "whoever can reach this machine and knows the token may use the server; the connection is not encrypted"
+            )
+            if host in ANY_ADDRESS:
+                note(f"from another machine, put this one's address in place of {LOOPBACK}")
+        if launch:
+            click.launch(url)
+
+    with warnings_told():
+        server.run(Settings(model=model, threads=threads, host=host, token=token), port, listening)

@@ -1,0 +1,109 @@
+"""The executor by Ray Data: an embedded Ray on this machine, or a cluster (extra "ray").
+
+An actor holds the model once and maps rows, a block of a few images at a time. When it dies Ray starts another and
+gives it the block again, without end; so a ledger counts how often an image was begun, and one begun too often is given
+back untried, for the driver's next attempt, in which blocks are smaller and other images no longer in its way.
+"""
+
+import contextlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+
+from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
+from leechcodec.formats.machine import available_cores
+from leechcodec.lab.errors import WorkerError, require
+
+MAX_BLOCK = 32
+BLOCKS_A_JOB = 64
+"""Blocks are as small as makes so many of them for each job, and have at most MAX_BLOCK images."""
+MAX_BEGUN = 2
+"""Times that an image is begun before it is given back."""
+
+
+def run_ray(
+    settings: Settings, jobs: int | None, address: str | None, tasks: Sequence[Task], worker: type = Worker
+) -> Iterator[Outcome]:
+    """The outcome of every task, as they come; that of a worker's death is transient.
+
+    jobs: actors; None for as many as there are cores. address: of a cluster, None for a Ray of one's own on this
+    machine, which ends with the work. All machines must see the images, and a model folder, under the same paths, and
+    have leechcodec installed; only this one writes. A Ray that this process is connected to already is used as it is.
+    worker: made of the settings, makes outcomes of tasks.
+
+    Raises MissingPackageError without Ray, WorkerError where it cannot be reached, or gives up.
+    """
+    ray = require("ray", "ray")
+    data = require("ray.data", "ray")
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is told by the driver
+    with _connected(ray, address, jobs, settings.threads):
+        jobs = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)) // settings.threads)
+        ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Ledger).remote()
+        rows = [{"number": task.number, "source": os.fsencode(task.source)} for task in tasks]
+        block = max(1, min(MAX_BLOCK, len(rows) // (BLOCKS_A_JOB * jobs)))
+        mapped = data.from_items(rows, override_num_blocks=-(-len(rows) // block)).map(
+            _Actor,
+            fn_constructor_args=(worker, settings, ledger),
+            compute=data.ActorPoolStrategy(size=min(jobs, len(rows)), max_tasks_in_flight_per_actor=2),
+            num_cpus=settings.threads,
+        )
+        mapped.context.enable_progress_bars = False
+        try:
+            for row in mapped.iter_rows():
+                yield Outcome(**row)
+        except ray.exceptions.RayError as error:
+            raise WorkerError(f"Ray gave up: {str(error).strip().splitlines()[-1]}; run again to go on") from error
+
+
+class _Ledger:
+    """How often images were begun, those included whose worker died."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        self._begun[number] += 1
+        return self._begun[number]
+
+
+class _Actor:
+    """A worker, with rows of plain values in place of tasks and outcomes. ledger: Ray's handle of one."""
+
+    def __init__(self, worker: type, settings: Settings, ledger) -> None:
+        self._kind, self._settings, self._ledger = worker, settings, ledger
+
+    @cached_property
+    def _worker(self):
+        """Made by the first image: a death while the model is loaded counts as that image's."""
+        return self._kind(self._settings)
+
+    def __call__(self, row: dict) -> dict:
+        import ray
+
+        task = Task(int(row["number"]), os.fsdecode(row["source"]))
+        if ray.get(self._ledger.begin.remote(task.number)) > MAX_BEGUN:
+            return asdict(Outcome.death(task))
+        return asdict(self._worker(task))
+
+
+@contextlib.contextmanager
+def _connected(ray, address: str | None, jobs: int | None, threads: int) -> Iterator[None]:
+    if ray.is_initialized():
+        yield
+        return
+    own = {"num_cpus": (jobs or len(available_cores())) * threads, "include_dashboard": False}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads these when it starts
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        ray.init(
+            address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **({} if address else own)
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise WorkerError(f"no Ray at {address or 'this machine'}: {str(error).strip().splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,64 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from leechcodec.apps.cli import main
+from leechcodec.codec import paths
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [*map(str, arguments)])
+    assert result.exit_code == code, (result.stderr, result.exception)
+    return result
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch, tiny_folder):
+    folder = tmp_path / "models"
+    shutil.copytree(tiny_folder, folder / "leech-vbr")
+    monkeypatch.setattr("leechcodec.codec.paths.models_dir", lambda: folder)
+    monkeypatch.setattr("leechcodec.codec.model_store.models_dir", lambda: folder)
+    return folder
+
+
+def test_models(installed):
+    (row,) = json.loads(run("models", "--json").stdout)
+    assert row["name"] == "leech-vbr" and row["default"] and row["stages"] == 5
+    assert row["bytes"] == (installed / "leech-vbr/weights.safetensors").stat().st_size
+    text = run("models").stdout
+    assert "leech-vbr (default)" in text and row["token_model"] in text
+
+
+def test_no_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "models_dir", lambda: tmp_path)
+    assert "no models" in run("models", code=1).stderr
+
+
+def test_bench(tmp_path, tiny_folder):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    rows = json.loads(run("bench", tmp_path / "a.png", "--model", tiny_folder, "--json").stdout)
+    assert [row["quality"] for row in rows] == [10, 50, 90]
+    assert all(0 < row["encode_mp_per_s"] == pytest.approx(0.0006 / row["encode_seconds"]) for row in rows)
+    assert "30 x 20" in run("bench", tmp_path / "a.png", "--model", tiny_folder, "--effort", "3").stdout
+
+
+def test_the_picture_of_the_benchmark_has_the_spectrum_of_a_photograph():
+    from leechcodec.apps.cli.inspecting import _spectrum_of_a_photograph
+
+    pixels = np.asarray(_spectrum_of_a_photograph(96, 64)).astype(float)
+    assert pixels.shape == (64, 96, 3) and 35 < pixels.std() < 65
+    assert np.abs(np.diff(pixels, axis=0)).mean() < 0.5 * pixels.std()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell):
+    assert "_LEECHCODEC_COMPLETE" in run("completion", shell).stdout
+
+
+def test_completion_asks_for_a_shell_it_knows(monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/nonsense")
+    assert "name bash, zsh or fish" in run("completion", code=1).stderr
