@@ -101,7 +101,8 @@ def compress_to(
 
     Returns the file and how close it is. The file is the best that is no larger, or the smallest that is no worse:
     within 2 % or 0.05 dB where the dial reaches so far (:class:`leechcodec.codec.target_search.Found` says which
-    quality it is and whether it is that close). Sizes count every byte of the file; PSNR is that of the colours, transparency left out.
+    quality it is and whether it is that close). Sizes count every byte of the file; PSNR is that of the colours,
+    transparency left out.
     Takes some five to ten encodings; with an effort above 1 as many at effort 1 and two or three with it. image,
     effort, metadata, verify, model: as for :func:`compress`. progress: called after each encoding with (those with that
     effort so far, 16).

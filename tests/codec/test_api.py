@@ -23,14 +23,9 @@ from leechcodec.errors import (
     UnknownModelError,
 )
 from leechcodec.formats.container import Chunk, ChunkKind, Header, read_file, write_file
+from tests.pictures import gradient
 from tests.places import SAMPLE
 from tests.tiny import tiny_model
-
-
-def gradient(width: int, height: int, seed: int = 0) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8))
-    return coarse.resize((width, height), Image.Resampling.BICUBIC)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (65, 3), (64, 64), (130, 90)])

@@ -12,7 +12,7 @@ import leechcodec
 from leechcodec.codec import api, model_store
 from leechcodec.codec.batch import compress_many, decompress_many
 from leechcodec.errors import ConfigError, ImageError, NotLqError
-from tests.test_codec import gradient
+from tests.pictures import gradient
 
 
 @pytest.fixture

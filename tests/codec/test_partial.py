@@ -7,7 +7,7 @@ from PIL import Image
 from leechcodec.codec import api
 from leechcodec.errors import CorruptError, LqError, TruncatedError
 from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, ChunkKind, read_file
-from tests.test_codec import gradient
+from tests.pictures import gradient
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from leechcodec.entropy.pmf import TOTAL, integer_pmf
 from leechcodec.errors import ConfigError, LqError, TooLargeError, UnknownModelError
 from leechcodec.lattice import leech
 from tests.families import SMALL
-from tests.test_codec import gradient
+from tests.pictures import gradient
 from tests.tiny import tiny_model
 
 TINY = 1e-9

@@ -6,7 +6,7 @@ from leechcodec.errors import CorruptError, NotLqError
 from leechcodec.lab.errors import PeerError
 from leechcodec.lab.metrics import psnr
 from leechcodec.lab.peers.base import PeerOptions
-from leechcodec.lab.peers.registry import adapter, registry
+from leechcodec.lab.peers.registry import adapter, adapter_of
 from tests.lab.lab_files import picture
 
 
@@ -75,7 +75,7 @@ def test_this_codec_and_a_second_model(tiny_folder):
         assert len(facts["token_model"]) == 16 and len(facts["weights_sha256"]) == 64
         data = peer.encode(image, peer.setting(30))
         assert peer.decode(data).size == image.size
-        assert registry.adapter_of(key, facts).decode(data) == peer.decode(data)
+        assert adapter_of(key, facts).decode(data) == peer.decode(data)
     effort = adapter("leech-effort9", options)
     assert effort.key == "leech-effort9" and effort.name == "leechcodec tiny, effort 9"
     assert effort.versions().keys() == adapter("leech", options).versions().keys() | {"refinement"}

@@ -9,7 +9,7 @@ from leechcodec.apps.cli import main
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
 from leechcodec.formats.images import contact_sheet, sheet_grid
-from tests.test_codec import gradient
+from tests.pictures import gradient
 from tests.tiny import tiny_model
 
 

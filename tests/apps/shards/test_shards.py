@@ -272,7 +272,7 @@ def test_a_worker_never_raises(photos, settings, monkeypatch):
         def broken(*_, error=error, **__):
             raise error
 
-        monkeypatch.setattr("leechcodec.apps.shards.worker.codec.tokenize", broken)
+        monkeypatch.setattr("leechcodec.apps.shards.worker.api.tokenize", broken)
         outcome = Worker(settings)(Task(0, "a.png"))
         assert outcome.error.startswith("a.png: ") and outcome.transient is transient
 
