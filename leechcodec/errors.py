@@ -51,3 +51,11 @@ class ConfigError(LqError):
 
 class TargetError(LqError):
     """A size or PSNR that no quality reaches."""
+
+
+class MissingPackageError(LqError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+class WorkerError(LqError):
+    """Worker processes died, or could not be had. What was finished is kept."""

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
 from leechcodec.lab.datasets import photographs, pixels_of
-from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
+from leechcodec.training.lpips_net import Lpips
 from tools.demo import side_by_side
 
 CROP = 160

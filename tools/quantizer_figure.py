@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leechcodec.lab.errors import require
+from leechcodec.formats.packages import require
 
 PANELS = {"psnr": "PSNR", "ms-ssim": "MS-SSIM", "lpips": "LPIPS"}
 LIMIT = 60.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from leechcodec.formats.packages import require
 from leechcodec.lab import bdrate, curves
-from leechcodec.lab.errors import require
 from leechcodec.lab.limits import lined_up
 from tools import quantizer_figure
 

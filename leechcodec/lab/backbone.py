@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from leechcodec.lab.download import Progress, fetch, no_progress
 from leechcodec.lab.errors import DatasetError
-from leechcodec.lab.lpips_net import FILE_NAME, read_backbone
+from leechcodec.training.lpips_net import FILE_NAME, read_backbone
 
 URL = "https://download.pytorch.org/models"
 WEIGHTS = "alexnet-owt-7be5be79.pth"

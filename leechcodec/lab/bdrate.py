@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from leechcodec.formats.packages import require
 from leechcodec.lab.curves import LPIPS, METRICS, Curve
-from leechcodec.lab.errors import PeerError, one_of, require
+from leechcodec.lab.errors import PeerError, one_of
 
 MIN_POINTS = 4
 """Of each curve: with fewer, the interpolation is a guess."""

@@ -15,15 +15,17 @@ from itertools import islice
 from pathlib import Path
 
 from leechcodec import __version__
+from leechcodec.errors import WorkerError
 from leechcodec.formats.machine import available_cores
+from leechcodec.formats.packages import require
 from leechcodec.lab.cache import Entry, RowCache, fingerprint
 from leechcodec.lab.datasets import Photograph, photographs, sha256_of
-from leechcodec.lab.errors import DatasetError, WorkerError, require
-from leechcodec.lab.lpips_net import find_weights, read_backbone
+from leechcodec.lab.errors import DatasetError
 from leechcodec.lab.measure import Measured, Task, measure, start_worker
 from leechcodec.lab.peers.base import Peer, PeerOptions, Setting
 from leechcodec.lab.peers.registry import adapter
 from leechcodec.lab.results import ImageRow, Results, Skipped, means, save
+from leechcodec.training.lpips_net import find_weights, read_backbone
 
 Progress = Callable[[str, int, int], None]
 """Called with the codec at work, the rows done and the rows in all, cached ones left out."""

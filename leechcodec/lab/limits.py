@@ -22,7 +22,7 @@ from torch import Tensor
 
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
-from leechcodec.lab.errors import require
+from leechcodec.formats.packages import require
 from leechcodec.quantizers import BSQ, LeechSQ, Quantizer
 
 SAMPLES = 100_000

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from leechcodec.lab.datasets import pixels_of
-from leechcodec.lab.lpips_net import Lpips
 from leechcodec.lab.metrics import scores
 from leechcodec.lab.peers.base import Peer, PeerOptions, Setting
 from leechcodec.lab.peers.registry import adapter
 from leechcodec.lab.results import ImageRow
+from leechcodec.training.lpips_net import Lpips
 
 
 @dataclass(frozen=True)

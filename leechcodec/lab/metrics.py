@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from leechcodec.lab.errors import require
-from leechcodec.lab.lpips_net import SMALLEST_SIDE as LPIPS_SMALLEST
-from leechcodec.lab.lpips_net import Lpips
+from leechcodec.formats.packages import require
+from leechcodec.training.lpips_net import SMALLEST_SIDE as LPIPS_SMALLEST
+from leechcodec.training.lpips_net import Lpips
 
 PSNR_CAP = 100.0
 """dB. Identical images have no finite PSNR, and a mean over images needs one."""

@@ -6,8 +6,9 @@ Measured curves are solid with filled markers; published ones are dashed, with h
 from collections.abc import Sequence
 from pathlib import Path
 
+from leechcodec.formats.packages import require
 from leechcodec.lab.curves import LABELS, LPIPS, METRICS, Curve
-from leechcodec.lab.errors import ResultsError, require
+from leechcodec.lab.errors import ResultsError
 
 MARKERS = "osD^vP*X<>hp"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")

@@ -13,7 +13,8 @@ from PIL import Image
 from leechcodec.codec import api
 from leechcodec.codec.model_store import model_for_file
 from leechcodec.config import STRIDES
-from leechcodec.lab.errors import ResultsError, require
+from leechcodec.formats.packages import require
+from leechcodec.lab.errors import ResultsError
 from leechcodec.quantizers.leech import LeechSQ
 
 SUFFIXES = (".png", ".svg", ".pdf")

@@ -33,14 +33,14 @@ as many."""
 class VisionFeatures:
     """Features of torchvision's AlexNet, frozen: float (B, 3, H, W) in -1..1 -> float32 (B, 256, H / 16, W / 16).
 
-    H, W: multiples of 16. weights: the file that LPIPS takes as its backbone, or its folder (lab/lpips_net.py). Raises
+    H, W: multiples of 16. weights: the file that LPIPS takes as its backbone, or its folder (lpips_net.py). Raises
     ModelError where it is missing or of another network.
     """
 
     channels = 256
 
     def __init__(self, weights: str | Path, device: torch.device | str = "cpu") -> None:
-        from leechcodec.lab.lpips_net import find_weights, read_backbone  # the file's reader; no extra is needed
+        from leechcodec.training.lpips_net import find_weights, read_backbone  # the file's reader; no extra is needed
 
         self.tensors: Mapping[str, Tensor] = {
             name: value.to(device) for name, value in read_backbone(find_weights(weights)).items()

@@ -60,7 +60,7 @@ class BatchLoss:
 class Objective:
     """The loss of a config's settings.
 
-    lpips_weights, vf_weights: AlexNet's file or its folder (lab/lpips_net.py), where the settings have lpips or
+    lpips_weights, vf_weights: AlexNet's file or its folder (lpips_net.py), where the settings have lpips or
     vf_weight. Raises ConfigError where one is missing, ModelError for a file of another network, MissingPackageError
     where lpips is not installed. The global random state is left as it was.
     """
@@ -81,7 +81,7 @@ class Objective:
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             if settings.lpips:
-                from leechcodec.lab.lpips_net import Lpips  # lpips is an extra
+                from leechcodec.training.lpips_net import Lpips  # lpips is an extra
 
                 self.lpips = Lpips(_given(lpips_weights, "lpips", "--lpips-weights")).net.to(device)
             if settings.adversarial:

@@ -145,7 +145,7 @@ def train_perceptual(
     data: folders or tar files of images. lpips_weights: the LPIPS backbone, a file or its folder. Raises ConfigError,
     ModelError, and TrainingError where it diverges.
     """
-    from leechcodec.lab.lpips_net import Lpips  # lpips is an extra
+    from leechcodec.training.lpips_net import Lpips  # lpips is an extra
 
     if threads:
         torch.set_num_threads(threads)

@@ -65,7 +65,7 @@ def lpips_weights(folder: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from leechcodec.lab.lpips_net import CONVOLUTIONS, FILE_NAME
+    from leechcodec.training.lpips_net import CONVOLUTIONS, FILE_NAME
 
     generator = torch.Generator().manual_seed(0)
     tensors = {}

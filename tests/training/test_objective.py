@@ -87,7 +87,7 @@ def test_similarity_commitment_and_contests(model, batch):
 
 
 def test_shares_of_the_distortion(model, batch, monkeypatch, tmp_path):
-    monkeypatch.setattr("leechcodec.lab.lpips_net.Lpips", NoLpips)
+    monkeypatch.setattr("leechcodec.training.lpips_net.Lpips", NoLpips)
     settings = TrainingConfig(precision="float32", rate_tokens=16, mae=0.5, lpips=0.3)
     objective = Objective(model.config, settings, 24, lpips_weights=tmp_path)
     found = outcome_of(model, batch, objective=objective)

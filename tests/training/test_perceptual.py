@@ -21,7 +21,7 @@ class NoLpips:
 
 @pytest.fixture
 def trained(tmp_path, tiny_folder, monkeypatch):
-    monkeypatch.setattr("leechcodec.lab.lpips_net.Lpips", NoLpips)
+    monkeypatch.setattr("leechcodec.training.lpips_net.Lpips", NoLpips)
     (tmp_path / "photographs").mkdir()
     for number in range(3):
         picture(96, 80, seed=number).save(tmp_path / "photographs" / f"{number}.png")

@@ -230,8 +230,8 @@ def compare(original, others, lpips_weights, as_json) -> None:
     """
     import leechcodec.pillow  # noqa: F401 (registers .lq)
     from leechcodec.formats.images import load_image, to_rgb
-    from leechcodec.lab.lpips_net import Lpips, find_weights
     from leechcodec.lab.metrics import scores
+    from leechcodec.training.lpips_net import Lpips, find_weights
 
     weights = lpips_weights or (DEFAULT_LPIPS if DEFAULT_LPIPS.is_dir() else None)
     lpips = Lpips(find_weights(weights)) if weights else None

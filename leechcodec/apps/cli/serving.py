@@ -31,7 +31,7 @@ def serve(host: str, port: int, launch: bool, model: str | None, threads: int | 
     leechcodec serve --open --port 0     any free port, in the browser
     leechcodec serve --host 0.0.0.0      for a phone in the same network, with a token
     """
-    from leechcodec.lab.errors import require
+    from leechcodec.formats.packages import require
 
     for module in ("starlette", "uvicorn"):
         require(module, "serve")

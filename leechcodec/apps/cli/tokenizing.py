@@ -156,7 +156,7 @@ def _shards(
     folder, output, *, verbose, recursive, shard_size, jobs, by_ray, ray_address, form, model, **settings
 ) -> None:
     if by_ray:
-        from leechcodec.lab.errors import require
+        from leechcodec.formats.packages import require
 
         require("ray.data", "ray")  # before anything is written
     from leechcodec.apps.shards.plan import SHARD_SIZE, Plan, find_images

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
-from leechcodec.lab.errors import WorkerError
+from leechcodec.errors import WorkerError
 
 MAX_DEATHS = 5
 """So many workers in a row that die before they are ready, and the fault is not the images'."""

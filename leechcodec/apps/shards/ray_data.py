@@ -14,8 +14,9 @@ from dataclasses import asdict
 from functools import cached_property
 
 from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
+from leechcodec.errors import WorkerError
 from leechcodec.formats.machine import available_cores
-from leechcodec.lab.errors import WorkerError, require
+from leechcodec.formats.packages import require
 
 MAX_BLOCK = 32
 BLOCKS_A_JOB = 64

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from leechcodec.errors import CorruptError, NotLqError
-from leechcodec.lab.errors import MissingPackageError, require
+from leechcodec.errors import CorruptError, MissingPackageError, NotLqError
+from leechcodec.formats.packages import require
 from leechcodec.lab.peers.base import COMPRESSAI, Peer, Setting
 
 ARCHITECTURES = {

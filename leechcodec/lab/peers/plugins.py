@@ -6,7 +6,8 @@ from importlib import metadata
 import PIL
 from PIL import Image
 
-from leechcodec.lab.errors import MissingPackageError, require
+from leechcodec.errors import MissingPackageError
+from leechcodec.formats.packages import require
 from leechcodec.lab.peers.base import Peer, Setting
 
 

@@ -14,9 +14,9 @@ from string import Template
 from leechcodec import __version__
 from leechcodec.errors import LqError
 from leechcodec.formats.files import write_atomic
+from leechcodec.formats.packages import require
 from leechcodec.lab.bdrate import Delta, bd_table, find_anchor
 from leechcodec.lab.curves import LABELS, LPIPS, METRICS, MS_SSIM, PSNR, Curve, measured
-from leechcodec.lab.errors import require
 from leechcodec.lab.results import Results
 
 ASSETS = Path(__file__).parent / "assets"

@@ -19,10 +19,9 @@ from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
 from leechcodec.codec.token_files import deserialize_tokens
-from leechcodec.errors import ConfigError, TokensError
+from leechcodec.errors import ConfigError, MissingPackageError, TokensError, WorkerError
 from leechcodec.formats.images import load_image
 from leechcodec.formats.side_data import flattened
-from leechcodec.lab.errors import MissingPackageError, WorkerError
 from tests.lab.lab_files import picture
 from tests.shard_workers import POISON, Killer, Mortal, Stillborn, Victim
 from tests.tiny import tiny_model

@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from leechcodec.errors import ModelError
-from leechcodec.lab import lpips_net, metrics
+from leechcodec.lab import metrics
+from leechcodec.training import lpips_net
 from tests.lab.lab_files import lpips_weights, noisy, picture
 
 if find_spec("lpips") is None:

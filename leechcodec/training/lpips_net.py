@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from leechcodec.errors import ModelError
-from leechcodec.lab.errors import require
+from leechcodec.formats.packages import require
 
 FILE_NAME = "alexnet_features.safetensors"
 SMALLEST_SIDE = 31
