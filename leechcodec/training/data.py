@@ -1,38 +1,45 @@
-"""Training photographs: every image decoded once, held in memory as uint8, cropped from there.
+"""Training pictures: every image decoded once, held in memory as uint8, cropped from there.
 
-Sources are folders and tar files of images. A crop's position, flip and turn come from one torch generator whose
-state is part of the checkpoint, so that a resumed run sees what the uninterrupted one would have seen.
+    folders, tar files ─▶ sources of images ─▶ a source, an image, a scale, a window ─▶ crop
+                                               graphics drawn on the fly (graphics.py) ─▶ crop
+
+A photograph counts once whatever its size: large smooth ones would teach slowly if every pixel counted alike. Each crop
+is taken at a random scale, so that one photograph shows its details in many sizes. All draws come from one torch
+generator whose state is part of the checkpoint, so that a resumed run sees what the uninterrupted one would have seen.
 """
 
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from leechcodec.errors import ConfigError
+from leechcodec.training.graphics import draw_graphic
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
+UNSCALED = 0.25
+"""Share of the crops that are taken as the image is."""
 
 
-def _read_sources(sources: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    for source in map(Path, sources):
-        if source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
-                yield path.name, path.read_bytes()
-        elif source.suffix == ".tar" and source.is_file():
-            with tarfile.open(source) as archive:
-                for member in archive:
-                    if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                        yield Path(member.name).name, archive.extractfile(member).read()
-        else:
-            raise ConfigError(f"{source}: neither a folder nor a .tar file of images")
+def _read_source(source: Path) -> Iterator[tuple[str, bytes]]:
+    if source.is_dir():
+        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+            yield path.name, path.read_bytes()
+    elif source.suffix == ".tar" and source.is_file():
+        with tarfile.open(source) as archive:
+            for member in archive:
+                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    yield Path(member.name).name, archive.extractfile(member).read()
+    else:
+        raise ConfigError(f"{source}: neither a folder nor a .tar file of images")
 
 
 def is_validation(name: str, share: float) -> bool:
@@ -56,7 +63,7 @@ def load_images(
 
     training, validation = [], []
     with ThreadPoolExecutor(threads) as pool:
-        items = (item for item in _read_sources(sources) if item[0] not in exclude)
+        items = (item for source in map(Path, sources) for item in _read_source(source) if item[0] not in exclude)
         for name, image in pool.map(decode, items):
             (validation if is_validation(name, validation_share) else training).append(image)
     if not training:
@@ -65,31 +72,67 @@ def load_images(
 
 
 class Cropper:
-    """Random crops of a list of images, each image in proportion to its pixels, on the images' device."""
+    """Random crops of a list of images, each image as often as any other, on the images' device.
 
-    def __init__(self, images: list[Tensor], generator: torch.Generator) -> None:
+    images: uint8 (3, H, W).
+    generator: of all draws; its state is the place in the data.
+    scales: lowest and highest scale of a photograph, above 0 and up to 1; a quarter of the crops are not scaled.
+    graphics: share of the crops that are drawn instead (graphics.py), 0..1.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Tensor],
+        generator: torch.Generator,
+        scales: tuple[float, float] = (1.0, 1.0),
+        graphics: float = 0.0,
+    ) -> None:
         self.images = images
         self.generator = generator
-        areas = torch.tensor([float(image.shape[1] * image.shape[2]) for image in images])
-        self.cumulative = torch.cumsum(areas / areas.sum(), 0)
+        self.scales = scales
+        self.graphics = graphics
+        self.large_enough: dict[int, list[Tensor]] = {}
 
     def __call__(self, count: int, size: int) -> Tensor:
-        """A batch of crops, uint8 (count, 3, size, size); small images are padded with their last rows and columns."""
-        draws = torch.rand(count, 5, generator=self.generator)
-        picks = torch.searchsorted(self.cumulative, draws[:, 0].contiguous()).clamp(max=len(self.images) - 1)
-        return torch.stack([self._crop(self.images[i], size, draw) for i, draw in zip(picks.tolist(), draws.tolist())])
+        """A batch of crops, uint8 (count, 3, size, size).
 
-    @staticmethod
-    def _crop(image: Tensor, size: int, draw: list[float]) -> Tensor:
-        _, height, width = image.shape
-        if height < size or width < size:
-            pad = (0, max(0, size - width), 0, max(0, size - height))
-            image = torch.nn.functional.pad(image[None].float(), pad, mode="replicate")[0].to(torch.uint8)
-            _, height, width = image.shape
-        top, left = int(draw[1] * (height - size + 1)), int(draw[2] * (width - size + 1))
-        crop = image[:, top : top + size, left : left + size]
+        Images with a side shorter than size are left out, unless there are no others: then they are padded with their
+        last rows and columns.
+        """
+        draws = torch.rand(count, 8, generator=self.generator, dtype=torch.float64).tolist()
+        return torch.stack([self._crop(size, draw) for draw in draws])
+
+    def _crop(self, size: int, draw: list[float]) -> Tensor:
+        images = self._images(size)
+        if draw[6] < self.graphics:
+            crop = draw_graphic(size, int(draw[7] * 2**48)).to(images[0].device)
+        else:
+            crop = self._window(images[int(draw[0] * len(images))], size, draw)
         if draw[3] < 0.5:
             crop = crop.flip(2)
         if draw[4] < 0.25:
             crop = crop.transpose(1, 2)
         return crop
+
+    def _images(self, size: int) -> list[Tensor]:
+        """Those that hold a crop."""
+        if size not in self.large_enough:
+            fitting = [image for image in self.images if min(image.shape[1:]) >= size]
+            self.large_enough[size] = fitting or list(self.images)
+        return self.large_enough[size]
+
+    def _window(self, image: Tensor, size: int, draw: list[float]) -> Tensor:
+        _, height, width = image.shape
+        if height < size or width < size:
+            pad = (0, max(0, size - width), 0, max(0, size - height))
+            image = F.pad(image[None].float(), pad, mode="replicate")[0].to(torch.uint8)
+            _, height, width = image.shape
+        low, high = self.scales
+        scale = 1.0 if draw[5] < UNSCALED else low + (high - low) * (draw[5] - UNSCALED) / (1 - UNSCALED)
+        side = min(round(size / scale), height, width)
+        top, left = int(draw[1] * (height - side + 1)), int(draw[2] * (width - side + 1))
+        window = image[:, top : top + side, left : left + side]
+        if side == size:
+            return window
+        small = F.interpolate(window[None].float(), (size, size), mode="bilinear", antialias=True)
+        return small[0].round_().to(torch.uint8)

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from leechcodec.training.dion import Dion
 from leechcodec.training.grow import load_grown
 from leechcodec.training.muon import Muon
 from leechcodec.training.objective import Objective
+from leechcodec.training.precision import DTYPES, choose_precision
 from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_checkpoint, save_checkpoint
@@ -55,11 +56,11 @@ def stratified_quality(count: int, generator: torch.Generator, low: float = 1.0,
 
 
 def optimizer_of(settings: TrainingConfig, matrices: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The settings' optimizer for matrices."""
+    """The settings' optimizer for matrices. Their precision is one that was chosen, not "auto"."""
     options = {"lr": settings.muon_lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "dion":
         return Dion(matrices, rank=settings.dion_rank, **options)
-    return Muon(matrices, **options)
+    return Muon(matrices, dtype=DTYPES[settings.precision], **options)
 
 
 def train(
@@ -87,7 +88,7 @@ def train(
     """
     config, settings = load_settings(config_path)
     if steps is not None:
-        settings = TrainingConfig(**{**asdict(settings), "steps": steps})
+        settings = replace(settings, steps=steps)
     if threads:
         torch.set_num_threads(threads)
     rank, world = _start_distributed(device)
@@ -95,6 +96,7 @@ def train(
     if world == 1 and device.startswith("cuda:"):
         torch.cuda.set_device(device)  # graphs and kernels go to the current device
     main = rank == 0
+    settings = replace(settings, precision=_chosen_by_first(settings.precision, device, world))
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
 
@@ -130,8 +132,12 @@ def train(
     if main:
         pixels = sum(image[0].numel() for image in training) / 1e6
         parameters = sum(p.numel() for p in model.parameters()) / 1e6
-        print(f"{parameters:.2f} M parameters; {len(training)} images, {pixels:.0f} MP; {len(validation)} held out")
-    crops = Cropper([image.to(device) for image in training], generator)
+        print(
+            f"{parameters:.2f} M parameters; {len(training)} images, {pixels:.0f} MP; {len(validation)} held out; "
+            f"{settings.precision}",
+            flush=True,
+        )
+    crops = Cropper([image.to(device) for image in training], generator, settings.scales, settings.graphics)
     if not resume and init is None:
         x = crops(settings.batch, settings.crop).float() / 127.5 - 1
         model.calibrate(x, stratified_quality(settings.batch, generator, *settings.dial).to(device))
@@ -165,10 +171,11 @@ def train(
                 group["lr"] = rate * factor
             else:
                 group["lr"].fill_(rate * factor)
-        batch = crops(settings.batch, settings.crop)
-        quality = stratified_quality(settings.batch, generator, *settings.dial)
+        count, side = settings.shape(done, torch.rand((), generator=generator).item())
+        batch = crops(count, side)
+        quality = stratified_quality(count, generator, *settings.dial)
         if passes is not None:
-            outcome, images = passes(batch, quality), passes.images
+            outcome, images = passes(batch, quality), passes.inputs_of(batch.shape).images
         else:
             images = model.images_sent(quality)
             for optimizer in optimizers.values():
@@ -216,6 +223,7 @@ def train(
                 "bpp": round(outcome.bpp.mean().item(), 4),
                 "token_bits": [round(b, 1) for b in _bits_a_token(config, outcome.stage_bits, images, batch)],
                 "lr": round(settings.muon_lr * factor, 6),
+                "crop": side,
             }
             log_row(out, row | {name: round(value.item(), 4) for name, value in outcome.terms.items()})
             progress.set_postfix(loss=f"{row['mean_loss']:.3f}", bpp=row["bpp"], psnr=row["psnr"])
@@ -250,6 +258,14 @@ def _start_distributed(device: str) -> tuple[int, int]:
     if device.startswith("cuda"):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return dist.get_rank(), world
+
+
+def _chosen_by_first(precision: str, device: str, world: int) -> str:
+    """The precision that rank 0 measures to be the faster one, where none is named."""
+    chosen = [choose_precision(precision, device)]
+    if world > 1:
+        dist.broadcast_object_list(chosen, 0)
+    return chosen[0]
 
 
 def _mean_over_ranks(value: Tensor, world: int) -> float:

@@ -1,4 +1,4 @@
-"""Muon with same-shaped matrices orthonormalised together, in bf16.
+"""Muon with same-shaped matrices orthonormalised together, in bf16 where the machine has units for it.
 
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024 (momentum, Nesterov, five
 Newton-Schulz steps); the update's size as in Liu et al., arXiv 2502.16982 (0.2 · sqrt(max(rows, columns))), so that
@@ -16,10 +16,10 @@ from torch.optim import Optimizer
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthonormalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Nearest semi-orthogonal matrices, roughly (singular values within 0.7..1.2): (N, rows, columns), in bf16."""
+def orthonormalize(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """Nearest semi-orthogonal matrices, roughly (singular values within 0.7..1.2): dtype (N, rows, columns)."""
     a, b, c = COEFFICIENTS
-    x = matrices.bfloat16()
+    x = matrices.to(dtype)
     transposed = x.shape[-2] > x.shape[-1]
     if transposed:
         x = x.mT.contiguous()
@@ -35,9 +35,15 @@ class Muon(Optimizer):
     """Muon for tensors of two and more dimensions; convolutions are flattened to (out, in · k · k)."""
 
     def __init__(
-        self, params: Iterable, lr: float = 2e-3, momentum: float = 0.95, weight_decay: float = 0.0, steps: int = 5
+        self,
+        params: Iterable,
+        lr: float = 2e-3,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        steps: int = 5,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, steps=steps))
+        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, steps=steps, dtype=dtype))
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
@@ -46,7 +52,8 @@ class Muon(Optimizer):
                 momenta, grads = [self._momentum(p, grad) for p, grad in items], [grad for _, grad in items]
                 torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
                 updates = torch._foreach_lerp(grads, momenta, group["momentum"])
-                move([p for p, _ in items], orthonormalize(torch.stack(updates), group["steps"]), group)
+                directions = orthonormalize(torch.stack(updates), group["steps"], group["dtype"])
+                move([p for p, _ in items], directions, group)
 
     def _momentum(self, p: nn.Parameter, grad: Tensor) -> Tensor:
         if not self.state[p]:

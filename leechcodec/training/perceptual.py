@@ -11,7 +11,7 @@ import copy
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from leechcodec.networks.transforms import SynthesisTransform, TokenStage, knot_
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.loop import TrainingError, check_device, log_row
+from leechcodec.training.precision import check_precision, choose_precision
 from leechcodec.training.settings import read_tables
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 
@@ -60,7 +61,7 @@ class PerceptualConfig:
     blend: float = 0.75
     """How far the decoder written goes from the released one's weights to those trained (Wang et al., "ESRGAN", arXiv
     1809.00219, "network interpolation"): all the way it is nearer to LPIPS and shows a fine hatching."""
-    precision: str = "bf16"
+    precision: str = "auto"
     validation_share: float = 0.02
     checkpoint_minutes: float = 3.0
 
@@ -73,8 +74,7 @@ class PerceptualConfig:
             raise ConfigError("need 1 <= quality_min <= quality_max <= 100")
         if not 0 < self.blend <= 1:
             raise ConfigError(f"blend is a share, above 0 and up to 1, got {self.blend}")
-        if self.precision not in ("bf16", "float32"):
-            raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
+        check_precision(self.precision)
 
     def rate_factor(self, step: int) -> float:
         """Learning rate at a step as a share of its peak."""
@@ -150,6 +150,7 @@ def train_perceptual(
     if threads:
         torch.set_num_threads(threads)
     check_device(device)
+    config = replace(config, precision=choose_precision(config.precision, device))
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)

@@ -5,11 +5,12 @@
 
 On a GPU the thousands of small kernels of a step take less time than Python takes to start them. What changes from step
 to step lies in fixed tensors; what would change the kernels is fixed: how many images are sent each stage (those of the
-middles of the strata that loop.py draws qualities from), and for each stage that contests may be about there is
-a graph of its own, recorded when it is first drawn.
+middles of the strata that loop.py draws qualities from). For each shape of batch, and each stage that contests may be
+about, there is a graph of its own, recorded when it is first drawn.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,8 +31,12 @@ def recordable(objective: Objective, model: CodecModel) -> bool:
     rate at full weight from the first step, no network beside the model in the loss, and batches large enough for every
     stage of the dial to have an image."""
     settings, config = objective.settings, model.config
-    tokens = settings.batch * (settings.crop // STRIDES[max(config.stage_scales)]) ** 2
-    sent = model.images_sent(strata_middles(settings.batch, *settings.dial))
+    shapes = [(settings.batch, settings.crop)]
+    if settings.large_crop:
+        shapes.append((settings.large_batch, settings.large_crop))
+    finest = STRIDES[max(config.stage_scales)]
+    tokens = max(count * (side // finest) ** 2 for count, side in shapes)
+    sent = model.images_sent(strata_middles(min(count for count, _ in shapes), *settings.dial))
     return (
         next(model.parameters()).device.type == "cuda"
         and isinstance(model.quantizer, LeechSQ)
@@ -49,62 +54,82 @@ def strata_middles(count: int, low: float = 1.0, high: float = 100.0) -> Tensor:
     return (low + (high - low) * (torch.arange(count) + 0.5) / count).flip(0)
 
 
+@dataclass
+class Inputs:
+    """The fixed tensors of one shape of batch."""
+
+    batch: Tensor
+    """uint8 (B, 3, crop, crop)."""
+    quality: Tensor
+    """(B,)."""
+    images: list[int]
+    """How many images are sent each stage."""
+
+
 class RecordedPasses:
     """Forward and backward pass of a batch. Gradients are left in the parameters, where they are zeroed first."""
 
     def __init__(self, objective: Objective, model: CodecModel) -> None:
-        settings = objective.settings
-        quality = strata_middles(settings.batch, *settings.dial)
-        self.objective, self.model, self.images = objective, model, model.images_sent(quality)
-        device = next(model.parameters()).device
-        self.batch = torch.zeros(settings.batch, 3, settings.crop, settings.crop, dtype=torch.uint8, device=device)
-        self.quality = quality.to(device)
-        self.place = torch.zeros(2, dtype=torch.int64, device=device)
-        self.graphs: dict[int | None, tuple[torch.cuda.CUDAGraph, BatchLoss]] = {}
+        self.objective, self.model = objective, model
+        self.device = next(model.parameters()).device
+        self.place = torch.zeros(2, dtype=torch.int64, device=self.device)
+        self.inputs: dict[torch.Size, Inputs] = {}
+        self.graphs: dict[tuple[torch.Size, int | None], tuple[torch.cuda.CUDAGraph, BatchLoss]] = {}
         self.pool = torch.cuda.graph_pool_handle()
         self.gradients: list[Tensor] = []
 
     def __call__(self, batch: Tensor, quality: Tensor) -> BatchLoss:
         """batch: uint8 (B, 3, crop, crop). quality: (B,). The figures are overwritten by the next call."""
-        self.batch.copy_(batch)
-        self.quality.copy_(quality)
+        inputs = self.inputs_of(batch.shape)
+        inputs.batch.copy_(batch)
+        inputs.quality.copy_(quality)
         drawn = None
         if self.objective.settings.contest:
-            drawn = draw(self.objective.config, self.images, batch.shape[2])
+            drawn = draw(self.objective.config, inputs.images, batch.shape[2])
             self.place.copy_(torch.tensor([drawn.row, drawn.column]))
-        stage = drawn and drawn.stage
-        if stage not in self.graphs:
-            self.graphs[stage] = self._record(stage)
-        graph, outcome = self.graphs[stage]
+        key = batch.shape, drawn and drawn.stage
+        if key not in self.graphs:
+            self.graphs[key] = self._record(inputs, key[1])
+        graph, outcome = self.graphs[key]
         graph.replay()
         return outcome
 
-    def _record(self, stage: int | None) -> tuple[torch.cuda.CUDAGraph, BatchLoss]:
+    def inputs_of(self, shape: torch.Size) -> Inputs:
+        """shape: of the batch, (B, 3, crop, crop)."""
+        if shape not in self.inputs:
+            quality = strata_middles(shape[0], *self.objective.settings.dial)
+            batch = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+            self.inputs[shape] = Inputs(batch, quality.to(self.device), self.model.images_sent(quality))
+        return self.inputs[shape]
+
+    def _record(self, inputs: Inputs, stage: int | None) -> tuple[torch.cuda.CUDAGraph, BatchLoss]:
         drawn = None if stage is None else Draw(stage, *self.place)
-        if not self.graphs:
-            self._warm_up(drawn)
+        if not any(shape == inputs.batch.shape for shape, _ in self.graphs):
+            self._warm_up(inputs, drawn)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
-            outcome = self._passes(drawn)
+            outcome = self._passes(inputs, drawn)
         return graph, outcome
 
-    def _warm_up(self, drawn: Draw | None) -> None:
+    def _warm_up(self, inputs: Inputs, drawn: Draw | None) -> None:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self.model.zero_grad(set_to_none=True)
+            if not self.gradients:
+                self.model.zero_grad(set_to_none=True)
             for _ in range(WARM_UP):
-                self._passes(drawn)
+                self._passes(inputs, drawn)
         torch.cuda.current_stream().wait_stream(stream)
-        reached = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        for parameter in reached:
-            parameter.grad = torch.zeros_like(parameter)
-        self.gradients = [parameter.grad for parameter in reached]
+        if not self.gradients:  # all graphs write to the same ones
+            reached = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+            for parameter in reached:
+                parameter.grad = torch.zeros_like(parameter)
+            self.gradients = [parameter.grad for parameter in reached]
 
-    def _passes(self, drawn: Draw | None) -> BatchLoss:
+    def _passes(self, inputs: Inputs, drawn: Draw | None) -> BatchLoss:
         if self.gradients:
             torch._foreach_zero_(self.gradients)
-        outcome = self.objective(self.model, self.batch, self.quality, 0, self.images, drawn)
+        outcome = self.objective(self.model, inputs.batch, inputs.quality, 0, inputs.images, drawn)
         outcome.backward()
         outcome.loss = outcome.loss.detach()
         return outcome

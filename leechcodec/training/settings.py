@@ -7,6 +7,7 @@ from pathlib import Path
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
+from leechcodec.training.precision import check_precision
 
 _WEIGHTS = (
     "entropy_weight", "commitment", "contest", "similarity", "mae", "lpips", "adversarial", "adversarial_start",
@@ -29,6 +30,18 @@ class TrainingConfig:
     steps: int = 10_000
     batch: int = 16
     crop: int = 128
+    large_crop: int = 0
+    """Side of the large crops; 0: none. Crops of 128 have 2 x 2 positions at stride 64: networks that saw nothing else
+    do not know the inside of a picture (docs/training.md)."""
+    large_batch: int = 2
+    large_share: float = 0.5
+    """Share of the steps that are about large crops ..."""
+    large_from: float = 0.67
+    """... up to this share of the run; from there all are."""
+    scales: tuple[float, float] = (1.0, 1.0)
+    """Lowest and highest scale at which a photograph is shown (data.py)."""
+    graphics: float = 0.0
+    """Share of the crops that are drawn: text, interfaces, charts, flat colours (graphics.py)."""
     seed: int = 1
     optimizer: str = "muon"
     """Of the matrices: "muon", or "dion" (dion.py)."""
@@ -40,7 +53,9 @@ class TrainingConfig:
     weight_decay: float = 0.1
     warmup: int = 100
     decay: float = 0.4
-    """Share of the steps at the end over which both rates fall linearly to a twentieth."""
+    """Share of the steps at the end over which both rates fall linearly ..."""
+    decay_to: float = 0.05
+    """... to this share of their peak."""
     rate_tokens: int = 1024
     """Tokens a stage pass that enter the rate term."""
     rate_start: float = 0.05
@@ -74,7 +89,8 @@ class TrainingConfig:
     dial: tuple[float, float] = (1.0, 100.0)
     """The qualities that a batch is spread over; twice the same for a model of a single rate."""
     ema: float = 0.998
-    precision: str = "bf16"
+    precision: str = "auto"
+    """Of the networks and of Muon: "bf16", "float32", or "auto", whichever is faster here (precision.py)."""
     spike_factor: float = 2.0
     """A step whose squared error and rate are that many times their running mean is skipped."""
     validation_share: float = 0.02
@@ -92,8 +108,14 @@ class TrainingConfig:
             raise ConfigError(f"ema must be from 0 to less than 1, got {self.ema!r}")
         if not isinstance(self.exclude, tuple) or not all(isinstance(name, str) for name in self.exclude):
             raise ConfigError(f"exclude must be a list of file names, got {self.exclude!r}")
-        if self.precision not in ("bf16", "float32"):
-            raise ConfigError(f"precision must be 'bf16' or 'float32', got {self.precision!r}")
+        if self.large_crop < 0 or self.large_crop % 64 or self.large_batch < 1:
+            raise ConfigError("training needs a large_crop that is a multiple of 64, or 0, and large_batch >= 1")
+        for name in ("large_share", "large_from", "decay_to", "graphics"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
+        if not isinstance(self.scales, tuple) or len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1] <= 1:
+            raise ConfigError(f"scales must be two numbers above 0 and up to 1, the lower one first, got {self.scales}")
+        check_precision(self.precision)
         if self.optimizer not in ("muon", "dion"):
             raise ConfigError(f"optimizer must be 'muon' or 'dion', got {self.optimizer!r}")
         for name in _WEIGHTS:
@@ -125,8 +147,17 @@ class TrainingConfig:
         done: share of the run that is done; of the steps where not given.
         """
         remaining = 1 - (step / self.steps if done is None else done)
-        decayed = 0.05 + 0.95 * remaining / max(self.decay, 1 / self.steps)
-        return min(1.0, (step + 1) / max(1, self.warmup), max(0.05, decayed))
+        decayed = self.decay_to + (1 - self.decay_to) * remaining / max(self.decay, 1 / self.steps)
+        return min(1.0, (step + 1) / max(1, self.warmup), max(self.decay_to, decayed))
+
+    def shape(self, done: float, draw: float) -> tuple[int, int]:
+        """Number and side of a step's crops.
+
+        done: share of the run that is done. draw: a uniform number, 0..1, of this step.
+        """
+        if self.large_crop and (done >= self.large_from or draw < self.large_share):
+            return self.large_batch, self.large_crop
+        return self.batch, self.crop
 
 
 def read_tables(path: Path) -> dict:

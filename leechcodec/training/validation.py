@@ -1,10 +1,16 @@
-"""Rate and distortion on the held-out split: what a checkpoint is chosen by."""
+"""Rate and distortion on the held-out split: what a checkpoint is chosen by.
+
+Two scores, each the mean over qualities of log2 of the Lagrangian (0.01 is about 0.7 %): of the central 256 x 256 of
+many pictures, comparable with every run before, and of a few whole pictures, which is what people encode.
+"""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from leechcodec.config import STRIDES
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.ms_ssim import ms_ssim
 from leechcodec.training.settings import TrainingConfig
@@ -12,6 +18,9 @@ from leechcodec.training.settings import TrainingConfig
 QUALITIES = (10.0, 35.0, 60.0, 85.0)
 CROP = 256
 MAX_IMAGES = 24
+WHOLE_IMAGES = 6
+WHOLE_PIXELS = 768 * 512
+"""Of a whole picture, at most: larger ones are cut."""
 
 
 def large_enough(images: list[Tensor]) -> list[Tensor]:
@@ -19,37 +28,54 @@ def large_enough(images: list[Tensor]) -> list[Tensor]:
     return [image for image in images if min(image.shape[1:]) >= CROP]
 
 
-@torch.no_grad()
 def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) -> dict:
     """Mean bpp (the prior's cross-entropy), PSNR, MS-SSIM and Lagrangian lmbda·255²·MSE + bpp at four qualities.
 
-    images: uint8 (3, H, W), one at least large enough; the central 256 x 256 of the first 24 that are. "score" is the
-    mean over qualities of log2 of the Lagrangian: a difference of 0.01 is about 0.7 %.
+    images: uint8 (3, H, W), one at least large enough. "score" and "points" are of the central 256 x 256 of the first
+    24 that are; "whole_score" and "whole_points" of whole pictures, the six largest of these.
     """
     large = large_enough(images)[:MAX_IMAGES]
-    rows, score = [], 0.0
+    centres = [torch.stack([centre(image) for image in large[start : start + 8]]) for start in range(0, len(large), 8)]
+    largest = sorted(large, key=lambda image: -image.shape[1] * image.shape[2])[:WHOLE_IMAGES]
+    score, points = _measure(model, centres, settings)
+    whole_score, whole_points = _measure(model, [whole(image)[None] for image in largest], settings)
+    return {"score": score, "points": points, "whole_score": whole_score, "whole_points": whole_points}
+
+
+@torch.no_grad()
+def _measure(model: CodecModel, batches: Sequence[Tensor], settings: TrainingConfig) -> tuple[float, list[dict]]:
+    """The score and a row a quality. batches: uint8 (B, 3, H, W)."""
+    rows, score, count = [], 0.0, sum(map(len, batches))
     device = next(model.parameters()).device
     for quality in QUALITIES:
         totals = torch.zeros(4)
         lmbda = model.config.lmbda(quality)
-        for start in range(0, len(large), 8):
-            batch = torch.stack([centre(image) for image in large[start : start + 8]]).to(device)
-            x = batch.float() / 127.5 - 1
+        for batch in batches:
+            x = batch.to(device).float() / 127.5 - 1
             with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 out = model(x, torch.full((len(x),), quality, device=device))
             mse = (out.x_hat.float().clamp(-1, 1) - x).square().mean((1, 2, 3)) / 4
-            bpp = out.stage_bits.sum(1) / CROP**2
+            bpp = out.stage_bits.sum(1) / (x.shape[2] * x.shape[3])
             lagrangian = lmbda * 255**2 * mse + bpp
             alike = ms_ssim(x / 2 + 0.5, out.x_hat.float().clamp(-1, 1) / 2 + 0.5)
             totals += torch.stack([bpp.sum(), (-10 * torch.log10(mse)).sum(), lagrangian.sum(), alike.sum()]).cpu()
-        bpp, psnr, lagrangian, alike = (totals / len(large)).tolist()
+        bpp, psnr, lagrangian, alike = (totals / count).tolist()
         row = {"q": quality, "bpp": round(bpp, 4), "psnr": round(psnr, 3), "lagrangian": round(lagrangian, 4)}
         rows.append(row | {"ms_ssim_db": round(-10 * math.log10(1 - alike), 3)})
-        score += torch.log2(torch.tensor(lagrangian)).item() / len(QUALITIES)
-    return {"score": round(score, 4), "points": rows}
+        score += math.log2(lagrangian) / len(QUALITIES)
+    return round(score, 4), rows
 
 
 def centre(image: Tensor) -> Tensor:
     """The central 256 x 256 of (C, H, W)."""
     top, left = (image.shape[1] - CROP) // 2, (image.shape[2] - CROP) // 2
     return image[:, top : top + CROP, left : left + CROP]
+
+
+def whole(image: Tensor) -> Tensor:
+    """The upper left of (C, H, W), sides multiples of 64, no more than :data:`WHOLE_PIXELS`."""
+    unit = STRIDES[0]
+    height, width = (side // unit * unit for side in image.shape[1:])
+    while height * width > WHOLE_PIXELS:
+        height, width = (height - unit, width) if height >= width else (height, width - unit)
+    return image[:, :height, :width]
