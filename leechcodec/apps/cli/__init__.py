@@ -45,15 +45,24 @@ def main() -> None:
 @click.option("--vf-weights", type=click.Path(path_type=Path), help="AlexNet, for a config with vf_weight.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …")
 def train(config, data, out, resume, init, steps, minutes, threads, lpips_weights, vf_weights, device) -> None:
-    """Train the model of CONFIG (TOML), or a second decoder for a model's files where it has a table [perceptual].
+    """Train what CONFIG (TOML) describes, resumable at any step.
 
-    Resumable at any step; a model on several devices through torchrun.
+    \b
+    [model] and [training]   a model; on several devices through torchrun
+    [prior]                  a model's prior alone, on whole pictures
+    [perceptual]             a second decoder for a model's files
     """
     from leechcodec.training.loop import train as run
     from leechcodec.training.perceptual import load_perceptual, train_perceptual
+    from leechcodec.training.prior_only import load_prior_config, train_prior
 
     if minutes and steps:
         raise click.UsageError("--steps or --minutes, not both")
+    if (prior := load_prior_config(config)) is not None:
+        if init or lpips_weights or vf_weights or device != "cpu":
+            raise click.UsageError("a config with [prior] takes --data, --out, --resume, --steps, --minutes, --threads")
+        train_prior(prior, data, out, resume=resume, steps=steps, minutes=minutes, threads=threads)
+        return
     perceptual = load_perceptual(config)
     if perceptual is None:
         options = {"init": init, "lpips_weights": lpips_weights, "vf_weights": vf_weights}

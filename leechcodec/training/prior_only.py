@@ -1,0 +1,193 @@
+"""The prior alone, trained on the tokens of whole pictures: the last step of every model.
+
+    token maps (token_maps.py) ─▶ prior ─▶ bits per pixel ─▶ loss ─▶ AdamW ─▶ averaged weights ─▶ model folder
+
+Transforms and tokens stay as they are; files get smaller and show the same pixels. Networks train on crops, which hold
+few positions at stride 64, and the inside of a picture is strange to a prior that saw nothing else: at low rates that
+costs a tenth of the bits (docs/training.md).
+"""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from leechcodec.codec.model_store import load_model, save_model
+from leechcodec.errors import ConfigError
+from leechcodec.networks.model import CodecModel
+from leechcodec.training.data import load_images
+from leechcodec.training.loop import TrainingError, log_row
+from leechcodec.training.settings import read_tables
+from leechcodec.training.state import load_checkpoint, save_checkpoint
+from leechcodec.training.token_maps import MapSettings, TokenMap, holds_a_map, kept_maps, token_map
+from leechcodec.training.validation import QUALITIES, whole
+
+HALF_RATE = 0.3
+"""Bits per pixel at which a map's loss has weight 1."""
+LEAST_RATE = 0.01
+"""Bits per pixel below which a map weighs no more: of a flat picture every bit would count thousandfold."""
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """How a prior is trained alone: the [prior] table of a config file, which holds the keys of MapSettings too.
+
+    Loss of a map: bpp · (0.3 / bpp)^exponent, the fraction without gradient; with 1 every map's bits would count alike
+    whatever its rate, with 0 every bit.
+    """
+
+    base: str = "leech-vbr"
+    """The model whose prior is trained: a name or a folder."""
+    token_maps: MapSettings = field(default_factory=MapSettings)
+    steps: int = 3000
+    batch: int = 4
+    lr: float = 5e-4
+    """AdamW's, after 30 steps, falling to zero."""
+    rate_tokens: int = 2500
+    """Tokens a stage pass that enter the rate term."""
+    exponent: float = 0.7
+    ema: float = 0.99
+    validation_share: float = 0.02
+    checkpoint_minutes: float = 3.0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.rate_tokens) < 1:
+            raise ConfigError("a prior needs steps, batch and rate_tokens of 1 or more")
+        for name in ("ema", "exponent"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
+
+
+def load_prior_config(path: Path) -> PriorConfig | None:
+    """The [prior] table of a TOML file, None where it has none. Raises ConfigError for what it does not know."""
+    tables = read_tables(path)
+    if "prior" not in tables:
+        return None
+    if unknown := sorted(set(tables) - {"prior"}):
+        raise ConfigError(f"{path}: [{unknown[0]}] beside [prior]: the base model fixes all else")
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in tables["prior"].items()}
+    own, of_maps = ({field.name for field in fields(kind)} for kind in (PriorConfig, MapSettings))
+    own.discard("token_maps")
+    if unknown := sorted(set(values) - own - of_maps):
+        raise ConfigError(f"{path}: unknown prior key {unknown[0]!r} (known: {', '.join(sorted(own | of_maps))})")
+    maps = MapSettings(**{key: value for key, value in values.items() if key in of_maps})
+    return PriorConfig(token_maps=maps, **{key: value for key, value in values.items() if key in own})
+
+
+def train_prior(
+    config: PriorConfig,
+    data: Sequence[Path],
+    out: Path,
+    *,
+    resume: bool = False,
+    steps: int | None = None,
+    minutes: float | None = None,
+    threads: int | None = None,
+) -> None:
+    """Train a model's prior; resumable. Writes out/maps.safetensors, out/checkpoint.safetensors, out/log.jsonl and, at
+    the end, out/model: the base model with the new prior.
+
+    data: folders or tar files of images. steps, minutes: in place of the config's number; of minutes in all, after the
+    maps are made. Raises ConfigError, ModelError, and TrainingError where it diverges.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    if steps:
+        config = replace(config, steps=steps)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    loaded = load_model(config.base)
+    model = copy.deepcopy(loaded.networks)  # the loaded one is everyone's
+    training, held_out = load_images(data, validation_share=config.validation_share, threads=threads or 1)
+    maps = kept_maps(out / "maps.safetensors", config.token_maps, model, loaded.token_model, training)
+    pictures = [whole(image) for image in held_out[::3] if holds_a_map(image)]
+    watched = [token_map(model, picture, quality) for picture in pictures for quality in QUALITIES]
+    run = _Run(config, model, maps, out)
+    if resume:
+        run.load()
+    if watched:
+        log_row(out, {"step": run.step, "validation": _bits_per_pixel(model, watched)})
+    last_save = time.monotonic()
+    started = last_save - run.seconds
+    progress = tqdm(total=None if minutes else config.steps, initial=run.step, unit="step", disable=None)
+    done = 0.0
+    while done < 1:
+        run.seconds = time.monotonic() - started
+        done = run.seconds / (60 * minutes) if minutes else run.step / config.steps
+        if done < 1:
+            run.take_step(done)
+            progress.update()
+        if done >= 1 or time.monotonic() - last_save > 60 * config.checkpoint_minutes:
+            run.save()
+            last_save = time.monotonic()
+    progress.close()
+    with torch.no_grad():
+        for name, parameter in model.prior.named_parameters():
+            parameter.copy_(run.ema[name])
+    if watched:
+        log_row(out, {"step": run.step, "validation": _bits_per_pixel(model, watched)})
+    save_model(out / "model", model)
+
+
+class _Run:
+    """What a run needs to go on: weights, their averages, the optimizer, the place in the data."""
+
+    def __init__(self, config: PriorConfig, model: CodecModel, maps: Sequence[TokenMap], out: Path) -> None:
+        self.config, self.model, self.maps, self.out = config, model, maps, out
+        self.prior = model.prior.requires_grad_(True)
+        self.ema = {name: p.detach().clone() for name, p in self.prior.named_parameters()}
+        self.optimizer = torch.optim.AdamW(self.prior.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
+        self.generator = torch.Generator().manual_seed(config.token_maps.seed)
+        torch.manual_seed(config.token_maps.seed)
+        self.path = out / "checkpoint.safetensors"
+        self.step, self.seconds = 0, 0.0
+        self.mean: float | None = None
+
+    def load(self) -> None:
+        state = (self.prior, self.ema, {"adam": self.optimizer}, self.generator)
+        self.step, self.seconds, self.mean = load_checkpoint(self.path, self.model.config, *state)
+
+    def save(self) -> None:
+        state = (self.prior, self.ema, {"adam": self.optimizer}, self.generator)
+        save_checkpoint(self.path, self.model.config, *state, self.step, self.seconds, self.mean)
+
+    def take_step(self, done: float) -> None:
+        """done: share of the run that is done, 0..1. Raises TrainingError where the loss is not finite."""
+        config = self.config
+        self.optimizer.param_groups[0]["lr"] = config.lr * min((self.step + 1) / 30, 1 - done)
+        self.optimizer.zero_grad(set_to_none=True)
+        for number in torch.randint(len(self.maps), (config.batch,), generator=self.generator).tolist():
+            bpp = bits(self.model, self.maps[number], config.rate_tokens).sum()
+            value = bpp.item()
+            (bpp * (HALF_RATE / max(value, LEAST_RATE)) ** config.exponent / config.batch).backward()
+            self.mean = value if self.mean is None else 0.99 * self.mean + 0.01 * value
+        if not torch.isfinite(nn.utils.clip_grad_norm_(self.prior.parameters(), 0.25)):
+            raise TrainingError(f"diverged at step {self.step + 1}: {self.path} is from before")
+        self.optimizer.step()
+        self.step += 1
+        share = 1 - min(config.ema, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(list(self.ema.values()), [p.detach() for p in self.prior.parameters()], share)
+        if self.step % 50 == 0:
+            log_row(self.out, {"step": self.step, "seconds": round(self.seconds, 1), "bpp": round(self.mean, 5)})
+
+
+def bits(model: CodecModel, tokens: TokenMap, rate_tokens: int | None = None) -> Tensor:
+    """Bits per pixel of each stage that is sent, (stages,), differentiable in the prior's parameters."""
+    codes = [code.float() for code in tokens.codes]
+    quality = torch.tensor([tokens.quality])
+    found, _, _ = model.rates(codes, quality, tokens.height, tokens.width, rate_tokens, partly=True)
+    return found[0] / (tokens.height * tokens.width)
+
+
+@torch.no_grad()
+def _bits_per_pixel(model: CodecModel, maps: Sequence[TokenMap]) -> dict[str, float]:
+    """Mean bits per pixel at each quality."""
+    rates: dict[str, list[float]] = {}
+    for tokens in maps:
+        rates.setdefault(f"q{tokens.quality:g}", []).append(bits(model, tokens).sum().item())
+    return {quality: round(sum(values) / len(values), 5) for quality, values in rates.items()}

@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from leechcodec.codec.model_store import load_model
+from leechcodec.errors import ConfigError
+from leechcodec.training import prior_only
+from leechcodec.training.prior_only import bits, load_prior_config, train_prior
+from leechcodec.training.token_maps import MapSettings, make_maps
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        coarse = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((260, 220), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def settings_file(tmp_path, base, extra=""):
+    path = tmp_path / "prior.toml"
+    path.write_text(
+        f"[prior]\nbase = {json.dumps(str(base))}\nmaps = 6\nwidth = 256\nheight = 192\nsteps = 20\nlr = 1e-2\n"
+        f"batch = 2\nrate_tokens = 64\nvalidation_share = 0.0\n{extra}"
+    )
+    return path
+
+
+def test_files_get_smaller_and_the_tokens_stay(tmp_path, tiny_folder, photographs):
+    config = load_prior_config(settings_file(tmp_path, tiny_folder))
+    train_prior(config, [photographs], tmp_path / "run", threads=1)
+    before, after = load_model(tiny_folder), load_model(tmp_path / "run" / "model")
+    images = [torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) for path in sorted(photographs.iterdir())]
+    maps = make_maps(before.networks, images, config.token_maps)
+    again = make_maps(after.networks, images, config.token_maps)
+    assert all(torch.equal(a, b) for x, y in zip(maps, again) for a, b in zip(x.codes, y.codes))
+    with torch.no_grad():
+        old, new = (sum(bits(m.networks, tokens).sum().item() for tokens in maps) for m in (before, after))
+    assert new < 0.9 * old
+    assert before.token_model != after.token_model and before.synthesis == after.synthesis
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, tiny_folder, photographs, monkeypatch):
+    config = load_prior_config(settings_file(tmp_path, tiny_folder, "checkpoint_minutes = 0\n"))
+    train_prior(config, [photographs], tmp_path / "whole", threads=1, steps=4)
+    take_step = prior_only._Run.take_step
+
+    def interrupted(run, done):
+        if run.step == 2:
+            raise KeyboardInterrupt
+        take_step(run, done)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(prior_only._Run, "take_step", interrupted)
+        train_prior(config, [photographs], tmp_path / "parts", threads=1, steps=4)
+    made = (tmp_path / "parts" / "maps.safetensors").stat().st_mtime_ns
+    train_prior(config, [photographs], tmp_path / "parts", threads=1, steps=4, resume=True)
+    assert (tmp_path / "parts" / "maps.safetensors").stat().st_mtime_ns == made  # kept
+    whole, parts = (load_model(tmp_path / name / "model") for name in ("whole", "parts"))
+    assert whole.token_model == parts.token_model != load_model(tiny_folder).token_model
+
+
+def test_maps_of_another_setting_are_made_anew(tmp_path, tiny_folder, photographs):
+    kept = []
+    for extra in ("", "seed = 2\n"):
+        config = load_prior_config(settings_file(tmp_path, tiny_folder, extra))
+        train_prior(config, [photographs], tmp_path, threads=1, steps=1)
+        kept.append((tmp_path / "maps.safetensors").read_bytes())
+    assert kept[0] != kept[1]
+
+
+def test_held_out_pictures_are_watched(tmp_path, tiny_folder, photographs, monkeypatch):
+    monkeypatch.setattr("leechcodec.training.data.is_validation", lambda name, share: name == "0.png")
+    train_prior(load_prior_config(settings_file(tmp_path, tiny_folder)), [photographs], tmp_path, threads=1)
+    first, last = [json.loads(line)["validation"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert first.keys() == {"q10", "q35", "q60", "q85"} and last["q10"] < first["q10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[prior]\ncolour = 1\n", "unknown prior key 'colour'"),
+        ("[prior]\n[training]\n", r"\[training\] beside \[prior\]"),
+        ("[prior]\nbatch = 0\n", "1 or more"),
+        ("[prior]\nwidth = 100\n", "at least 192"),
+        ("[prior]\ngraphics = 2\n", "graphics is a share"),
+        ("[prior]\nscales = [0.5]\n", "scales must be two numbers"),
+    ],
+)
+def test_bad_configs_are_refused(tmp_path, text, message):
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_prior_config(tmp_path / "bad.toml")
+
+
+def test_pictures_without_an_inside_are_refused(tiny_folder):
+    with pytest.raises(ConfigError, match="sides of 192 pixels or more"):
+        make_maps(load_model(tiny_folder).networks, [torch.zeros(3, 100, 300, dtype=torch.uint8)], MapSettings())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, tiny_folder, photographs, monkeypatch):
+    monkeypatch.setattr(prior_only, "bits", lambda model, tokens, n: model.prior.constant.sum() * float("nan"))
+    with pytest.raises(prior_only.TrainingError, match="diverged at step 1"):
+        train_prior(load_prior_config(settings_file(tmp_path, tiny_folder)), [photographs], tmp_path, threads=1)
