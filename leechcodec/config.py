@@ -49,6 +49,8 @@ class ModelConfig:
     analysis_blocks: tuple[int, ...] = (1, 1, 2, 2, 1)
     synthesis_blocks: tuple[tuple[int, ...], ...] = ((1,), (1,), (1, 1, 1), (0, 1, 1, 0, 0, 0, 0, 1), (2,))
     """Residual blocks after each token stage of a scale; one entry where a scale has no stage."""
+    shortcuts: bool = False
+    """Whether the transforms have linear shortcuts past the deep path (networks/shortcuts.py)."""
     prior_channels: tuple[int, ...] = (96, 96, 96, 64, 64)
     quality_knots: int = 8
     """Knots of the piecewise linear tables that condition the networks on the quality dial."""
@@ -73,6 +75,8 @@ class ModelConfig:
             raise ConfigError("a file of every quality needs its first token stage: min_quality must start at 1")
         if list(self.min_quality) != sorted(self.min_quality):
             raise ConfigError("min_quality must not fall from a coarser stage to a finer one")
+        if not isinstance(self.shortcuts, bool):
+            raise ConfigError(f"shortcuts must be true or false, got {self.shortcuts!r}")
         if not isinstance(self.ramp, int | float) or not 0 <= self.ramp < 99:
             raise ConfigError(f"ramp must be a number of qualities, 0 to 99, got {self.ramp!r}")
         if not 0 < self.lmbda_min < self.lmbda_max:

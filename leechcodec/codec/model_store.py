@@ -69,6 +69,8 @@ def token_model_id(config: ModelConfig, integers: dict[str, np.ndarray]) -> byte
 def synthesis_id(config: ModelConfig, weights: dict[str, np.ndarray]) -> bytes:
     """First 8 bytes of SHA-256 over the synthesis transform's shape and its float16 tensors."""
     shape = {key: asdict(config)[key] for key in ("stages", "channels", "synthesis_blocks", "quality_knots")}
+    if config.shortcuts:
+        shape["shortcuts"] = True
     return _digest(json.dumps(shape, sort_keys=True, separators=(",", ":")), weights, "<f2")
 
 

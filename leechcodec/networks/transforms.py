@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.networks.shortcuts import AnalysisShortcuts, PictureShortcuts
 from leechcodec.networks.tiling import in_bands
 
 
@@ -91,17 +92,20 @@ class AnalysisTransform(nn.Module):
         self.blocks = nn.ModuleList(
             nn.ModuleList(ResidualBlock(width, knots) for _ in range(count)) for width, count in zip(widths, counts)
         )
+        self.shortcuts = AnalysisShortcuts(config) if config.shortcuts else None
 
     def forward(self, x: Tensor, q: Tensor) -> dict[int, Tensor]:
         """Features of every scale that has token stages, by its index: (B, channels, H / stride, W / stride).
 
         x: (B, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. q: knot weights (B, knots).
         """
-        features, done = {}, len(STRIDES)
+        features, done, picture = {}, len(STRIDES), x
         for scale in reversed(range(len(STRIDES))):
             if self.config.stages[scale] or scale == 0:
                 # From the image, or the map of the scale kept last, to this one: what lies between is not kept.
                 x = self._reduced(x, q, range(done - 1, scale - 1, -1), from_image=done == len(STRIDES))
+                if self.shortcuts is not None and scale < len(self.shortcuts):
+                    x = self.shortcuts.add_to(x, picture, scale)
                 features[scale], done = x, scale
         return features
 
@@ -174,6 +178,7 @@ class SynthesisTransform(nn.Module):
         self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))
         self.head = nn.Conv2d(widths[-1], 48, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.1 / (9 * widths[-1]) ** 0.5)
+        self.shortcuts = PictureShortcuts(config) if config.shortcuts else None
 
     def forward(
         self,
@@ -194,7 +199,7 @@ class SynthesisTransform(nn.Module):
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
         state, index = constant.repeat(1, 1, height // STRIDES[0], width // STRIDES[0]), 0
-        last = max(self.config.stage_scales)
+        last, drawn = max(self.config.stage_scales), None
         for scale in range(last + 1):
             if scale:
                 state = in_bands(partial(self._finer, scale), state, up=2)
@@ -215,7 +220,10 @@ class SynthesisTransform(nn.Module):
                         in_place=in_place,
                     )
                 done += count
-        return in_bands(partial(self._picture, last, q), state, halo=self._reach(last), up=STRIDES[last])
+            if self.shortcuts is not None and scale < len(self.shortcuts):
+                drawn = self.shortcuts.draw(drawn, state, scale)
+        x_hat = in_bands(partial(self._picture, last, q), state, halo=self._reach(last), up=STRIDES[last])
+        return x_hat if drawn is None else self.shortcuts.finish(drawn, len(self.shortcuts) - 1) + x_hat
 
     def _finer(self, scale: int, part: Tensor, _: slice) -> Tensor:
         return F.pixel_shuffle(self.up[scale - 1](part), 2)

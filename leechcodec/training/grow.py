@@ -1,8 +1,9 @@
-"""Start a model from a smaller one: another dial, more token stages.
+"""Start a model from a smaller one: another dial, more token stages, shortcuts.
 
-Both changes keep what was learned. The quality tables are read off at the new knots' trade-offs (a table is piecewise
+All changes keep what was learned. The quality tables are read off at the new knots' trade-offs (a table is piecewise
 linear in log lmbda). A new stage at the end of a scale starts as a copy of that scale's last one, in the synthesis
-transform and in the prior: it codes what the state does not say yet, once more.
+transform and in the prior: it codes what the state does not say yet, once more. Shortcuts start at zero, so that the
+function is unchanged.
 """
 
 import json
@@ -31,6 +32,9 @@ def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             source = _counterpart(name, old, config)
+            if ".shortcuts." in name and not old.shortcuts:
+                parameter.zero_()
+                continue
             if source not in tensors:
                 raise ModelError(f"{path}: nothing to start {name} from")
             value = tensors[source]
