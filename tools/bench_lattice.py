@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from leechcodec.entropy import leech_masses
+from leechcodec.entropy.pmf import SCORE_UNIT
 from leechcodec.entropy.range_coder import GROUP
 from leechcodec.lattice import kernels, torch_kernels
 from leechcodec.lattice.leech import codebook
-from leechcodec.quantizers.base import SCORE_UNIT
 from leechcodec.quantizers.leech import LeechSQ
 
 BLOCK = 256
