@@ -10,19 +10,30 @@ from leechcodec.errors import ConfigError
 
 STRIDES = (64, 32, 16, 8, 4)
 """The scales, coarse to fine; every per-scale tuple of a config follows this order."""
+ALIGNMENT = STRIDES[0]
+"""Images are padded to multiples of the coarsest stride."""
+MIN_QUALITY, MAX_QUALITY = 1, 100
+"""The ends of the dial ..."""
+QUALITY_UNIT = 100
+"""... of which a file's header holds hundredths."""
 Number = TypeVar("Number")
 """float or a floating-point Tensor."""
 
 
 def check_quality(quality: float) -> None:
     """Raises ConfigError for a value that the dial does not have."""
-    if not isinstance(quality, numbers.Real) or not 1 <= quality <= 100:
-        raise ConfigError(f"quality must be a number between 1 and 100, got {quality!r}")
+    if not isinstance(quality, numbers.Real) or not MIN_QUALITY <= quality <= MAX_QUALITY:
+        raise ConfigError(f"quality must be a number between {MIN_QUALITY} and {MAX_QUALITY}, got {quality!r}")
+
+
+def hundredths(quality: float) -> int:
+    """A quality as a file's header holds it: an integer, 100..10,000."""
+    return round(quality * QUALITY_UNIT)
 
 
 def header_quality(quality: float) -> float:
-    """A quality as a file's header holds it, in hundredths."""
-    return round(quality * 100) / 100
+    """A quality rounded to what a file's header can hold."""
+    return hundredths(quality) / QUALITY_UNIT
 
 
 @dataclass(frozen=True)

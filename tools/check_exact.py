@@ -18,9 +18,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from leechcodec.codec import api, token_coding
+from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
+from leechcodec.codec.token_coding import code_stages
 from leechcodec.entropy import leech_masses, range_coder
+from leechcodec.networks.layout import CHUNK_SCALES
 from tests.entropy_reference import Reference
 
 
@@ -83,9 +85,9 @@ def main() -> None:
         failures += overhead > 0.01
         largest = max(largest, overhead)
         if args.reference:
-            coders = [range_coder.BitCounter() for _ in token_coding.CHUNK_SCALES]
+            coders = [range_coder.BitCounter() for _ in CHUNK_SCALES]
             with Recorder(loaded.networks.quantizer) as recorder:
-                token_coding.code_stages(loaded, image.width, image.height, round(100 * quality), coders, known.codes)
+                code_stages(loaded, known.layout(loaded.config), coders, known.codes)
             failures += not masses_agree(np.concatenate(recorder.params))
         print(
             f"{path.name} q {quality:g}: {len(data)} bytes, ideal {ideal:.0f}; {failures} failures so far", flush=True

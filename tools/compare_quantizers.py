@@ -26,12 +26,12 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.codec import api
-from leechcodec.codec.token_coding import tokens_sent
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.machine import available_cores
 from leechcodec.lab import curves, plot
 from leechcodec.lab.datasets import photographs
 from leechcodec.lab.measure import start_worker
+from leechcodec.networks.layout import TokenLayout
 from leechcodec.training.settings import load_settings
 from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
 from tools.twins import arguments, config_of, config_text, curve_of, seconds_a_step, trained
@@ -128,10 +128,10 @@ def fixed_rates(model: Path, images: Sequence[Path]) -> list[float]:
     sizes = [Image.open(path).size for path in images]
     rates = []
     for quality in DIAL:
-        stages = range(loaded.config.stages_sent(quality))
         each = []
         for width, height in sizes:
-            tokens = sum(tokens_sent(loaded.config, stage, round(100 * quality), height, width) for stage in stages)
+            layout = TokenLayout(loaded.config, quality, (height, width))
+            tokens = sum(layout.count(stage) for stage in range(layout.stages))
             each.append(tokens * loaded.networks.quantizer.bits / (width * height))
         rates.append(statistics.mean(each))
     return rates

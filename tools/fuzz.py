@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
-from leechcodec.codec.token_coding import TOKEN_KINDS, chunk_of
+from leechcodec.codec.token_coding import TOKEN_KINDS
 from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, read_header, salvage
 from leechcodec.formats.side_data import Extras
@@ -89,7 +89,8 @@ class Prefixes:
         with contextlib.suppress(LqError):
             image, missing = api.decompress_partial(data, model=model)
             held = sum(chunk.kind in TOKEN_KINDS for chunk in salvage(data)[1])
-            kept = sum(chunk_of(self.config, stage) < held for stage in range(len(tokens.codes)))
+            layout = tokens.layout(self.config)
+            kept = sum(layout.chunk(stage) < held for stage in range(len(tokens.codes)))
             if (number, kept) not in self.pictures:
                 coarse = replace(tokens, codes=tokens.codes[:kept])
                 self.pictures[number, kept] = np.asarray(api.detokenize(coarse, model=model))

@@ -20,10 +20,10 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-for name in ("checkpoint", "entropy"):
+for name in ("networks.model", "networks.integer_prior"):
     import_module(f"leechcodec.{name}")
 with atheris.instrument_imports():  # what is imported by now is left alone: numba cannot compile instrumented code
-    for name in ("bitstream", "extras", "token_coding", "codec"):
+    for name in ("formats.container", "formats.side_data", "codec.token_coding", "codec.api"):
         import_module(f"leechcodec.{name}")
 
 from leechcodec.codec.model_store import save_model

@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
-from leechcodec.codec.token_coding import Tokens, grid
+from leechcodec.codec.token_coding import Tokens
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
 from leechcodec.formats.container import check_size
-from leechcodec.networks.layout import strays
+from leechcodec.networks.layout import TokenLayout
 
 LAYOUT = 1
 """Version of the layout; a file of another is refused."""
@@ -108,7 +108,8 @@ def _tokens(
         raise TokensError(f"an image needs pixels, got {width} x {height}")
     check_size(width, height)
     size, quality = _vocabulary(loaded), header_quality(quality)
-    shapes = [grid(loaded.config, stage, height, width) for stage in range(loaded.config.stages_sent(quality))]
+    layout = TokenLayout(loaded.config, quality, (height, width))
+    shapes = [layout.grid(stage) for stage in range(layout.stages)]
     image = f"{width} x {height} pixels at quality {quality:g}"
     if isinstance(indices, np.ndarray):
         wanted = sum(h * w for h, w in shapes)
@@ -127,7 +128,7 @@ def _tokens(
         _check_values(found, size, stage)
         numbers = torch.from_numpy(found.astype(np.int64))
         codes.append(loaded.networks.quantizer.indices_to_codes(numbers).to(torch.int8).contiguous().numpy())
-        if len(wrong := strays(loaded.config, stage, quality, codes[-1])):
+        if len(wrong := layout.unexpected_tokens(stage, codes[-1])):
             row, column = wrong[0]
             raise TokensError(
                 f"stage {stage} has a token in row {row}, column {column}, where quality {quality:g} sends none: "

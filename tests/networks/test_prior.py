@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from leechcodec.errors import ModelError
-from leechcodec.networks.prior import FloatView, IntegerView, check_exact, checkerboard, integer_weights
+from leechcodec.networks.integer_prior import IntegerView, check_exact, integer_weights
+from leechcodec.networks.prior import FloatView, checkerboard
 from leechcodec.quantizers import make_quantizer
 from tests.tiny import tiny_model
 
@@ -13,17 +14,16 @@ HEIGHT, WIDTH = 128, 192
 
 
 def run(model, view, codes):
-    """All parameters of a walk, teacher forced."""
-    params, walk = [], model.prior.walk(view, HEIGHT, WIDTH)
-    step = next(walk)
-    while True:
-        stage, mask, values = step
+    """All parameters of a run, teacher forced."""
+    params = []
+
+    def code_pass(stage, mask, values):
         params.append(values.all() if isinstance(view, IntegerView) else values)
         code = codes[stage].double() if isinstance(view, IntegerView) else codes[stage].float()
-        try:
-            step = walk.send(code if mask is None else code * mask)
-        except StopIteration:
-            return params
+        return code if mask is None else code * mask
+
+    model.prior.run(view, HEIGHT, WIDTH, code_pass)
+    return params
 
 
 def random_codes(model, seed=0):
