@@ -3,7 +3,7 @@
     python tools/decode_matrix.py photo.png … [--python OTHER/bin/python] [--markdown]
 
 A setting is a process of its own: threads, instruction sets (oneDNN, ATen, OpenBLAS and numba capped at AVX2), flushed
-denormals, memory layout, bands of a few rows and few tokens at once, the prior's matrix products through numpy,
+denormals, memory layout, tiles of a few rows and few tokens at once, the prior's matrix products through numpy,
 compiled kernels off, other interpreters with other versions of torch and numpy. A cell is one encoder's files in one
 decoder. Exit status 1 where one differs.
 """
@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict] = {
     "AVX2": {"environment": AVX2},
     "flushed denormals": {"flush": True},
     "channels_last": {"channels_last": True},
-    "small pieces": {"bands": 64},
+    "small pieces": {"tile": 64},
     "numpy products": {"numpy": True},
     "no compiler": {"environment": {"NUMBA_DISABLE_JIT": "1"}, "small": True},
 }
@@ -49,7 +49,7 @@ def prepare(setting: dict) -> None:
     from leechcodec.codec.model_store import load_model
     from leechcodec.entropy import range_coder
     from leechcodec.networks import tiling
-    from leechcodec.networks.prior import IntegerView
+    from leechcodec.networks.integer_prior import IntegerView
 
     if "threads" in setting:
         torch.set_num_threads(setting["threads"])
@@ -57,8 +57,8 @@ def prepare(setting: dict) -> None:
         sys.exit("this machine cannot flush denormals")
     if setting.get("channels_last"):
         load_model().networks.to(memory_format=torch.channels_last)
-    if "bands" in setting:
-        tiling.POSITIONS, token_coding.TOKENS_AT_ONCE = setting["bands"], range_coder.GROUP
+    if "tile" in setting:
+        tiling.TILE_POSITIONS, token_coding.TOKENS_AT_ONCE = setting["tile"], range_coder.GROUP
     if setting.get("numpy"):
 
         def accumulate(view: IntegerView, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ from leechcodec.codec.model_store import save_model
 from leechcodec.codec.token_coding import TOKEN_KINDS
 from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, read_header, salvage
-from leechcodec.formats.side_data import Extras
+from leechcodec.formats.side_data import SideData
 from tests.mutations import mutate
 from tests.tiny import tiny_model
 
@@ -63,7 +63,7 @@ def seeds(model: Path, kinds: Sequence[tuple[tuple[int, int], float]] = SEEDS) -
 def container(data: bytes, model: Path) -> None:
     """What a reader does before it decodes."""
     _, chunks = read_file(data)
-    extras = Extras.of_chunks(chunks)
+    extras = SideData.of_chunks(chunks)
     if extras.alpha is not None:
         extras.add_to(Image.new("RGB", (1, 1)))
 

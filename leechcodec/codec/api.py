@@ -20,8 +20,8 @@ from leechcodec.config import check_quality, header_quality
 from leechcodec.entropy import range_coder
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
-from leechcodec.formats.images import upright
-from leechcodec.formats.side_data import Extras
+from leechcodec.formats.images import apply_orientation
+from leechcodec.formats.side_data import SideData
 from leechcodec.networks.layout import CHUNK_SCALES
 
 STAGES_KEPT = {1: 1.0, 2: 1.0, 4: 5 / 8, 8: 2 / 8, 16: 1 / 8}
@@ -56,7 +56,7 @@ def compress(
     TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.
     """
     check_quality(quality)
-    image = upright(image)
+    image = apply_orientation(image)
     loaded = load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
     return _compress(loaded, prepared, quality=quality, effort=effort, verify=verify, progress=progress)
@@ -116,7 +116,7 @@ def compress_to(
     """
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
-    image = upright(image)
+    image = apply_orientation(image)
     loaded = load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
     trials = _Trials(loaded, prepared, effort, progress)
@@ -187,7 +187,7 @@ def decompress(
     header, chunks = read_file(data, max_pixels=max_pixels)
     loaded = model_for_file(header.token_model, model, header.synthesis)
     tokens = pipeline.unpack(loaded, header, chunks, kept=STAGES_KEPT[shrink], progress=progress)
-    image = Extras.of_chunks(chunks).add_to(pipeline.synthesise(loaded, tokens))
+    image = SideData.of_chunks(chunks).add_to(pipeline.synthesise(loaded, tokens))
     if shrink > 1:
         image = _reduced(image, shrink)
     if progress:
@@ -225,7 +225,7 @@ def decompress_partial(
     if stages < layout.stages:
         missing.append(f"{layout.stages - stages} of {layout.stages} token stages, the finest")
     try:
-        image = Extras.of_chunks(chunks).add_to(image)
+        image = SideData.of_chunks(chunks).add_to(image)
     except CorruptError as error:
         missing.append(str(error))
     return image, missing
@@ -248,7 +248,7 @@ def tokenize(
     The codes are int8 (h, w, dim) per stage, h and w being the image's sides, padded to multiples of 64, over the
     stage's stride. Raises what :func:`compress` raises.
     """
-    image = upright(image)
+    image = apply_orientation(image)
     check_quality(quality)
     pixels = pipeline.padded_pixels(image)
     size = (image.height, image.width)
@@ -265,7 +265,7 @@ def preview(
     if loaded.is_second_decoder:
         tokens = tokenize(image, quality=quality, model=model)
         return tokens, pipeline.synthesise(loaded, tokens)
-    image = upright(image)
+    image = apply_orientation(image)
     check_quality(quality)
     pixels, size = pipeline.padded_pixels(image), (image.height, image.width)
     codes, x_hat = loaded.networks.encode_and_decode(pixels, header_quality(quality))

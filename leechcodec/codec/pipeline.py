@@ -30,7 +30,7 @@ from leechcodec.config import ALIGNMENT, header_quality
 from leechcodec.errors import CorruptError
 from leechcodec.formats.container import Chunk, Header, check_size, read_file, write_file
 from leechcodec.formats.images import from_array, to_array
-from leechcodec.formats.side_data import Extras, separate
+from leechcodec.formats.side_data import SideData, separate
 from leechcodec.networks.layout import TokenLayout
 
 
@@ -45,7 +45,7 @@ class Prepared:
 
     pixels: Tensor
     size: tuple[int, int]
-    side_data: Extras
+    side_data: SideData
 
     def steps(self, loaded: LoadedModel, quality: float, effort: int) -> int:
         """How many steps analysis and packing count together."""
@@ -119,7 +119,7 @@ def as_tokens(loaded: LoadedModel, codes: Sequence[Tensor], size: tuple[int, int
 
 
 def pack(
-    loaded: LoadedModel, tokens: Tokens, side_data: Extras | None = None, progress: Progress | None = None
+    loaded: LoadedModel, tokens: Tokens, side_data: SideData | None = None, progress: Progress | None = None
 ) -> bytes:
     """The .lq file of tokens and side data."""
     header, chunks = encode_tokens(tokens, loaded, progress)

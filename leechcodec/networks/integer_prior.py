@@ -122,7 +122,7 @@ class IntegerParams:
 
 
 def _conv3x3(weight: Tensor, x: Tensor) -> Tensor:
-    """Nine matrix products a band of rows: (out, in, 3, 3), (1, in, h, w) -> (out, h, w).
+    """Nine matrix products per band of rows: (out, in, 3, 3), (1, in, h, w) -> (out, h, w).
 
     Rows lie one behind the other with a zero between them, so that what a tap sees is the same stretch of memory,
     shifted: nothing is gathered.

@@ -20,8 +20,8 @@ from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel, Forward
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.alignment import Alignment
-from leechcodec.training.contest import Draw, contest_loss, draw
 from leechcodec.training.discriminator import Discriminator, hinge_loss
+from leechcodec.training.runner_up_loss import Draw, draw, runner_up_loss
 from leechcodec.training.settings import TrainingConfig
 
 PER_ABSOLUTE_ERROR = 3000.0
@@ -199,7 +199,7 @@ class Objective:
         weight = self.settings.squared_share * lmbda * 255**2 / 4
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             x = x.contiguous(memory_format=torch.channels_last)
-            return contest_loss(model, x, quality, out, weight, drawn, rate_weight)
+            return runner_up_loss(model, x, quality, out, weight, drawn, rate_weight)
 
 
 def _given(weights: Path | None, setting: str, option: str) -> Path:

@@ -20,8 +20,8 @@ class TrainingConfig:
     """How a model is trained.
 
     Loss of an image: weight · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ the
-    expected change of contest.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight · the
-    quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
+    expected change of runner_up_loss.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight ·
+    the quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
     vf_weight · the loss of alignment.py. D = (1 - similarity - mae - lpips) · 255² · MSE + similarity · 1300 · (1 -
     MS-SSIM) + mae · 3000 · MAE + lpips · 330 · LPIPS - adversarial · 330 · discriminator(x̂), errors of values 0..1.
     """
@@ -56,7 +56,7 @@ class TrainingConfig:
     """Bits for a z one codeword's length away from its code. Straight-through gradients are taken at the code, not at
     z: they miss the loss's curvature between the two, and this is that curvature (docs/training.md)."""
     contest: float = 0.0
-    """Weight of the contests between a token and its nearest other code (contest.py); 0: none, and no time spent."""
+    """Weight of the runner-up loss (runner_up_loss.py), a token against its nearest other code; 0: no time spent."""
     similarity: float = 0.0
     """Share of the distortion given to MS-SSIM in place of the squared error (ms_ssim.py)."""
     mae: float = 0.0

@@ -22,8 +22,8 @@ from tests.tiny import tiny_model
     in_place=st.booleans(),
 )
 @torch.inference_mode()
-def test_bands_change_nothing(height, width, positions, layers, in_place):
-    """Integers in float64 are exact: what the bands' edges spoilt would show."""
+def test_tiles_change_nothing(height, width, positions, layers, in_place):
+    """Integers in float64 are exact: what the tiles' edges spoilt would show."""
     generator = torch.Generator().manual_seed(height * width)
     x = torch.randint(-9, 9, (2, 3, height, width), generator=generator).double()
     weights = [torch.randint(-3, 3, (3, 3, 3, 3), generator=generator).double() for _ in range(layers)]
@@ -43,7 +43,7 @@ def test_bands_change_nothing(height, width, positions, layers, in_place):
 
 
 @torch.inference_mode()
-def test_bands_of_other_scales(monkeypatch):
+def test_tiles_of_other_scales(monkeypatch):
     x = torch.arange(2 * 24 * 6).reshape(1, 2, 24, 6).double()
     finer = tiled(lambda part, _: F.interpolate(part, scale_factor=2), x, up=2)
     coarser = tiled(lambda part, _: F.avg_pool2d(F.avg_pool2d(part, 3, 1, padding=1), 4) * 4, x, halo=4, down=4)
@@ -53,7 +53,7 @@ def test_bands_of_other_scales(monkeypatch):
     assert found.shape == coarser.shape and torch.allclose(found, coarser)
 
 
-def test_gradients_see_no_bands(monkeypatch):
+def test_gradients_see_no_tiles(monkeypatch):
     monkeypatch.setattr(tiling, "TILE_POSITIONS", 4)
     x = torch.ones(1, 1, 8, 4, requires_grad=True)
     seen = []
@@ -62,7 +62,7 @@ def test_gradients_see_no_bands(monkeypatch):
 
 
 @torch.inference_mode()
-def test_networks_tiled(monkeypatch):
+def test_networks_in_tiles(monkeypatch):
     """Every halo is deep enough: pictures and codes are those of the whole."""
     model = tiny_model()
     x = torch.from_numpy(np.array(picture(192, 320))).permute(2, 0, 1)[None]
@@ -74,7 +74,7 @@ def test_networks_tiled(monkeypatch):
         assert (model.decode(codes, 320, 192, 80.0) - x_hat).abs().max() < 1e-5
 
 
-def test_files_do_not_depend_on_bands(monkeypatch, tiny_folder):
+def test_files_do_not_depend_on_tiles(monkeypatch, tiny_folder):
     image = picture(200, 170)
     data = api.compress(image, quality=80, model=tiny_folder)
     pixels = np.asarray(api.decompress(data, model=tiny_folder))
