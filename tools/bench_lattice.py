@@ -1,6 +1,6 @@
 """Times of the codebook's computations on one thread, against brute force over the 196,560 codewords in torch.
 
-    taskset -c 1 python tools/bench_lattice.py [--tokens 8192] [--repeats 7] [--json]
+    taskset -c 1 python -m tools.bench_lattice [--tokens 8192] [--repeats 7] [--json]
 
 Every figure is the best of the repeats, in microseconds a token; peers run in the same process, float32, in blocks of
 256 tokens. Random inputs: directions uniform on the sphere, score tables of the prior's form with unit parameters.

@@ -1,6 +1,6 @@
 """Compress a photograph with the released model and show it beside JPEG and WebP at the same size.
 
-python tools/demo.py data/sample.png -o build/demo
+python -m tools.demo data/sample.png -o build/demo
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """What the integer, token-fed prior costs in rate, against a float prior on decoder features (which could not ship).
 
-    python tools/measure_prior.py CHECKPOINT CONFIG --data PATH... --steps 400
+    python -m tools.measure_prior CHECKPOINT CONFIG --data PATH... --steps 400
 
 Three rates of the same tokens on the held-out split: the exact integers (what files hold), the float view of the same
 weights, and a two-layer float head on the synthesis transform's state at every stage, trained here with the network

@@ -1,6 +1,6 @@
 """Draw the learning curve of the released model: score on the held-out photographs against hours.
 
-    python tools/plot_learning.py docs/learning.csv -o docs/learning.png
+    python -m tools.plot_learning docs/learning.csv -o docs/learning.png
 
 The CSV has a row a validation: phase, steps and hours since the first weights, score (docs/training.md).
 """

@@ -1,6 +1,6 @@
 """The figure and the numbers of docs/sampling.md: what the released model's prior draws.
 
-    python tools/sampling_sheet.py data/sample.png docs/sampling.jpg [--bits]
+    python -m tools.sampling_sheet data/sample.png docs/sampling.jpg [--bits]
 
 Three rows of four, 256 x 256 pixels each, no seed chosen: pictures drawn at the defaults, seeds 0 to 3; a part of the
 photograph whose first 1, 2, 3 and 5 token stages are kept; a hole in it, then filled with 0, 2 and 5 stages kept under

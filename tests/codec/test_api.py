@@ -23,9 +23,9 @@ from leechcodec.errors import (
     UnknownModelError,
 )
 from leechcodec.formats.container import Chunk, ChunkKind, Header, read_file, write_file
+from leechcodec.testing.tiny import tiny_model
 from tests.pictures import gradient
 from tests.places import SAMPLE
-from tests.tiny import tiny_model
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (65, 3), (64, 64), (130, 90)])

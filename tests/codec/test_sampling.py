@@ -15,9 +15,9 @@ from leechcodec.entropy.pmf import TOTAL, integer_pmf
 from leechcodec.entropy.sign_tokens import code_sign_tokens
 from leechcodec.errors import ConfigError, LqError, TooLargeError, UnknownModelError
 from leechcodec.lattice import leech
+from leechcodec.testing.tiny import tiny_model
 from tests.families import SMALL
 from tests.pictures import gradient
-from tests.tiny import tiny_model
 
 TINY = 1e-9
 """A top_p that leaves the likeliest symbol alone."""

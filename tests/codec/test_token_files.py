@@ -27,9 +27,9 @@ from leechcodec.codec.token_files import (
 )
 from leechcodec.errors import ConfigError, LqError, TokensError, TooLargeError, UnknownModelError
 from leechcodec.networks.layout import TokenLayout
+from leechcodec.testing.tiny import tiny_model
 from tests.families import SMALL
 from tests.lab.lab_files import picture
-from tests.tiny import tiny_model
 
 SIZE = (100, 70)
 PROPERTY = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from leechcodec.entropy import leech_masses, leech_symbols, pmf
 from leechcodec.lattice import leech
-from tests.entropy_reference import Reference
-from tests.entropy_reference import coordinate_masses as reference_coordinate_masses
-from tests.entropy_reference import integer_pmf as reference_integer_pmf
+from leechcodec.testing.entropy_reference import Reference
+from leechcodec.testing.entropy_reference import coordinate_masses as reference_coordinate_masses
+from leechcodec.testing.entropy_reference import integer_pmf as reference_integer_pmf
 
 SCALES = (0, 10, 60, 400, 10**6)
 

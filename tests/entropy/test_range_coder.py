@@ -19,7 +19,7 @@ from leechcodec.entropy.range_coder import BitCounter, TokenDecoder, TokenEncode
 from leechcodec.entropy.sign_tokens import code_sign_tokens
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.lattice import leech
-from tests import entropy_reference
+from leechcodec.testing import entropy_reference
 from tests.places import ROOT
 
 

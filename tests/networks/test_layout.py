@@ -19,7 +19,7 @@ from leechcodec.lattice import leech
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.prior import checkerboard
-from tests.tiny import LAYOUT, tiny_model
+from leechcodec.testing.tiny import LAYOUT, tiny_model
 
 RAMPED = ModelConfig(quantizer="leech-ball", ramp=8.0, **LAYOUT)
 

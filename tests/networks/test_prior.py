@@ -8,7 +8,7 @@ from leechcodec.errors import ModelError
 from leechcodec.networks.integer_prior import IntegerView, check_exact, integer_weights
 from leechcodec.networks.prior import FloatView, checkerboard
 from leechcodec.quantizers import make_quantizer
-from tests.tiny import tiny_model
+from leechcodec.testing.tiny import tiny_model
 
 HEIGHT, WIDTH = 128, 192
 

@@ -9,8 +9,8 @@ from leechcodec.codec import api, token_coding
 from leechcodec.entropy import range_coder
 from leechcodec.networks import tiling
 from leechcodec.networks.tiling import tiled
+from leechcodec.testing.tiny import tiny_model
 from tests.lab.lab_files import picture
-from tests.tiny import tiny_model
 
 
 @settings(max_examples=40)

@@ -7,11 +7,11 @@ from torch import nn
 
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
+from leechcodec.testing.tiny import tiny_model
 from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
 from leechcodec.training.runner_up_loss import draw, runner_up_loss
 from leechcodec.training.settings import TrainingConfig
 from tests.lab.lab_files import lpips_weights
-from tests.tiny import tiny_model
 
 
 class NoLpips:

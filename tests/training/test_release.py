@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from leechcodec.apps.cli import main
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ModelError
+from leechcodec.testing.tiny import tiny_model
 from leechcodec.training.release import release, release_checkpoint
 from leechcodec.training.state import save_checkpoint
-from tests.tiny import tiny_model
 
 
 def checkpoint(folder, model, ema=None):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from leechcodec.testing.tiny import tiny_model
 from leechcodec.training.runner_up_loss import Draw, around, draw, runner_up_loss
-from tests.tiny import tiny_model
 
 
 def contest(model, x, quality, seed=0):

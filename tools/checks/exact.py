@@ -1,6 +1,6 @@
 """Are a file's tokens the same whatever decodes it, and its bytes what the prior promised? Over a folder of images.
 
-    python tools/check_exact.py KODAK_DIR --quality 5 38 60 100 [--reference]
+    python -m tools.checks.exact KODAK_DIR --quality 5 38 60 100 [--reference]
 
 Every image is encoded with two threads and its tokens are decoded with one and with two. A file may be 1 % + 72 bytes
 larger than the prior's cross-entropy of its tokens (the exact integer probabilities). With --reference, the masses
@@ -16,14 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.token_coding import code_stages
 from leechcodec.entropy import leech_masses, range_coder
 from leechcodec.networks.layout import CHUNK_SCALES
-from tests.entropy_reference import Reference
+from leechcodec.testing.entropy_reference import Reference
 
 
 class Recorder:

@@ -1,6 +1,7 @@
 """What each part of the recipe gives: one config, one change a row, at equal steps and seed.
 
-    python tools/ablate.py --data photos/ --out runs/ablation --vf-weights alexnet.safetensors --lpips-weights …
+    python -m leechcodec.lab.comparison.ablate --data photos/ --out runs/ablation \\
+        --vf-weights alexnet.safetensors --lpips-weights …
 
 Trains configs/twin.toml (or --config) once as it is and once with each change, one run after the other, and prints a
 Markdown table: score, bits a pixel, PSNR and MS-SSIM of the held-out crops at the last step (training/validation.py,
@@ -15,11 +16,9 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from leechcodec.lab.comparison.twins import config_of, log_of, seconds_a_step
 from leechcodec.training.loop import train
 from leechcodec.training.settings import load_settings
-from tools.twins import config_of, log_of, seconds_a_step
 
 ROWS = {
     "as it is": {},

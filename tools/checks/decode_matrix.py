@@ -1,6 +1,6 @@
 """Encode in every setting, decode in every other: are the tokens equal to the bit, and the pixels within one level?
 
-    python tools/decode_matrix.py photo.png … [--python OTHER/bin/python] [--markdown]
+    python -m tools.checks.decode_matrix photo.png … [--python OTHER/bin/python] [--markdown]
 
 A setting is a process of its own: threads, instruction sets (oneDNN, ATen, OpenBLAS and numba capped at AVX2), flushed
 denormals, memory layout, tiles of a few rows and few tokens at once, the prior's matrix products through numpy,
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parents[2]
 QUALITIES = (5, 50, 100)
 AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -75,7 +76,6 @@ def prepare(setting: dict) -> None:
 
 def work(job: dict) -> None:
     """A process's part: encode cases to files, or decode files; what was found goes to standard output as JSON."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from PIL import Image
 
     from leechcodec.codec import api
@@ -96,8 +96,9 @@ def work(job: dict) -> None:
 
 
 def run(job: dict) -> dict[str, str]:
-    command = [job["setting"].get("python", sys.executable), __file__, "--work", json.dumps(job)]
-    environment = os.environ | job["setting"].get("environment", {})
+    python = job["setting"].get("python", sys.executable)
+    command = [python, "-m", "tools.checks.decode_matrix", "--work", json.dumps(job)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | job["setting"].get("environment", {})
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{job['setting']}: {done.stderr.strip()[-2000:]}")

@@ -1,6 +1,6 @@
 """Large photographs: time and memory of encoding and decoding, and whether working in tiles changes anything.
 
-    python tools/check_large.py data/sample.png --megapixels 1 4 16 64 100
+    python -m tools.checks.large data/sample.png --megapixels 1 4 16 64 100
 
 The photograph is mirrored side by side up to each size. Every encoding and decoding is a process of its own, weights
 and imports included in its peak memory (VmHWM, Linux). Up to --whole megapixels the image is also coded without tiles:
@@ -58,7 +58,9 @@ def work(job: dict) -> None:
 
 
 def run(**job) -> dict:
-    done = subprocess.run([sys.executable, __file__, "--work", json.dumps(job)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.checks.large", "--work", json.dumps(job)], capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(done.stderr.strip()[-2000:])
     return json.loads(done.stdout.splitlines()[-1])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from leechcodec.formats.packages import require
 from leechcodec.lab import bdrate, curves
+from leechcodec.lab.comparison import quantizer_figure
 from leechcodec.lab.limits import lined_up
-from tools import quantizer_figure
 
 
 @dataclass(frozen=True)

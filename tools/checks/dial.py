@@ -1,6 +1,6 @@
 """Do size and PSNR rise with the dial? From each whole quality to the next, image by image and for their mean.
 
-    python tools/check_dial.py IMAGE... --step 1 --targets 40
+    python -m tools.checks.dial IMAGE... --step 1 --targets 40
 
 Prints the least and the greatest step of a file's size (per cent) from one quality to the next, the least of its PSNR
 (dB), where they happen, and whether the means over the images rise all the way. Exit status 1 where a size falls by
