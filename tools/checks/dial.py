@@ -17,13 +17,13 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.codec import api
+from leechcodec.codec.distortion import psnr
 
 
 def measured(image: Image.Image, quality: float, model: str | None) -> tuple[int, float]:
     """Bytes and PSNR in dB."""
     data = api.compress(image, quality=quality, model=model)
-    error = np.asarray(image, dtype=np.float64) - np.asarray(api.decompress(data, model=model), dtype=np.float64)
-    return len(data), float(-10 * np.log10(np.mean(error**2) / 255**2))
+    return len(data), psnr(np.asarray(image), np.asarray(api.decompress(data, model=model)))
 
 
 def met(image: Image.Image, name: str, targets: np.ndarray, model: str | None) -> str:

@@ -67,19 +67,7 @@ def train(config, data, out, resume, init, steps, minutes, threads, lpips_weight
     train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)
 
 
-for command in (
-    encode,
-    decode,
-    info,
-    view,
-    serve,
-    sample,
-    tokenize,
-    detokenize,
-    models,
-    bench,
-    completion,
-    train,
-    release,
-):
+for command in (encode, decode, info, view, serve, sample, tokenize, detokenize, models, bench, completion):
+    main.add_command(command)
+for command in (train, release):
     main.add_command(command)
