@@ -40,6 +40,12 @@ def test_a_layer_imports_none_above_it(layer):
         assert imported(path) <= allowed, f"{path.relative_to(PACKAGE)} imports {imported(path) - allowed}"
 
 
+def test_formats_do_without_torch():
+    """Reading a file's header takes microseconds, not an import of seconds."""
+    for path in (PACKAGE / "formats").rglob("*.py"):
+        assert "import torch" not in path.read_text() and "from torch" not in path.read_text()
+
+
 def test_every_module_has_its_layer():
     found = {path.stem for path in PACKAGE.glob("*") if path.suffix == ".py" or (path / "__init__.py").is_file()}
     assert found == {*LAYERS, "__init__"}

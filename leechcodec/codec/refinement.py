@@ -64,11 +64,15 @@ def refine(
 ) -> list[Tensor]:
     """Better codes for one image.
 
-    x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. codes: of ``CodecModel.encode``, int8
-    (1, dim, h, w) a stage. effort: 1 (nothing) to 9. size: (height, width) of the image proper, where errors count.
-    progress: called with (steps done, steps in all). Returns codes like those given: tile by tile, of all those tried
-    those of the least loss in its window, lambda·D + bits, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the
-    prior in floating point.
+    x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64.
+    quality: the dial, 1..100.
+    codes: of ``CodecModel.encode``, int8 (1, dim, h, w) per stage.
+    effort: 1 (nothing) to 9.
+    size: (height, width) of the image proper, where errors count.
+    progress: called with (steps done, steps in all).
+
+    Returns codes like those given: tile by tile, of all those tried those of the least loss in its window. The loss is
+    lambda·D + bits, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the prior in floating point.
     """
     height, width = x.shape[2:]
     steps, done = steps_in_all(effort, height, width), 0
@@ -176,7 +180,7 @@ class _Window:
             self.offsets.append(torch.zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
 
     def descend(self, steps: int, after_step: Callable[[], None]) -> list[Tensor]:
-        """The best codes on the way, int8 (1, dim, h, w) a stage."""
+        """The best codes on the way, int8 (1, dim, h, w) per stage."""
         with torch.no_grad():
             least, _, best = self._measure(given=True)
         for step in range(steps):

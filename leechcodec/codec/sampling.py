@@ -31,7 +31,7 @@ DEFAULT_SIZE = 256
 """Pixels of either side."""
 DEFAULT_QUALITY = 50.0
 DRAW_BITS = 40
-"""Random bits a symbol: scaled to at most 2^24 outcomes they are even to one part in 2^16, and fit a uint64."""
+"""Random bits per symbol: scaled to at most 2^24 outcomes they are even to one part in 2^16, and fit a uint64."""
 
 
 # --- symbols ---------------------------------------------------------------------------------------------------

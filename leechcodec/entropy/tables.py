@@ -1,4 +1,4 @@
-"""Tokens of grids (a symbol a coordinate) and of codebook tables (one or two symbols a codeword).
+"""Tokens of grids (a symbol per coordinate) and of codebook tables (one or two symbols a codeword).
 
       params ─▶ integer scores ─▶ masses (look-up) ─▶ sums in order ─▶ pmf ─▶ TokenCoder.code
 

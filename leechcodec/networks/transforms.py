@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.config import MAX_QUALITY, MIN_QUALITY, STRIDES, ModelConfig
 from leechcodec.networks.tiling import tiled
 
 ChooseCodes = Callable[[int, Tensor], Tensor | None]
@@ -50,7 +50,7 @@ class QualityTable(nn.Module):
 
 def knot_weights(quality: Tensor, knots: int) -> Tensor:
     """Hat-function weights of the dial's values: quality (B,) in 1..100 -> float32 (B, knots), rows sum to 1."""
-    position = (quality.float() - 1) / 99 * (knots - 1)
+    position = (quality.float() - MIN_QUALITY) / (MAX_QUALITY - MIN_QUALITY) * (knots - 1)
     distance = (position[:, None] - torch.arange(knots, device=quality.device)).abs()
     return (1 - distance).clamp(min=0)
 

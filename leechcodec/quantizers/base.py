@@ -65,7 +65,7 @@ class Quantizer(nn.Module, ABC):
 
     @property
     def num_params(self) -> int:
-        """Prior outputs a token."""
+        """Prior outputs per token."""
         return self.dim * self.params_per_coordinate
 
     @property
@@ -83,12 +83,12 @@ class Quantizer(nn.Module, ABC):
 
     @property
     def unit(self) -> float | Tensor:
-        """A codeword is its code divided by this: a number, or one a coordinate (dim,). Here on the unit sphere."""
+        """A codeword is its code divided by this: a number, or one per coordinate (dim,). Here on the unit sphere."""
         return self.norm_squared**0.5
 
     @property
     def centre(self) -> float | Tensor:
-        """Mean of the codewords: a number, or one a coordinate (dim,). Zero, but for an even number of levels."""
+        """Mean of the codewords: a number, or one per coordinate (dim,). Zero, but for an even number of levels."""
         return 0.0
 
     @property

@@ -16,7 +16,7 @@ from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 
 
 class BSQ(Quantizer):
-    """2^d codes ±1; one prior parameter a coordinate, the log-odds of +1."""
+    """2^d codes ±1; one prior parameter per coordinate, the log-odds of +1."""
 
     params_per_coordinate = 1
 

@@ -19,7 +19,7 @@ from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped
 
 
 class LeechSQ(Quantizer):
-    """Nearest of the 196,560 codewords; three prior parameters (a, b, d) a coordinate."""
+    """Nearest of the 196,560 codewords; three prior parameters (a, b, d) per coordinate."""
 
     name = "leech"
     dim = leech.DIM

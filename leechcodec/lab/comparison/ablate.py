@@ -4,8 +4,8 @@
         --vf-weights alexnet.safetensors --lpips-weights …
 
 Trains configs/twin.toml (or --config) once as it is and once with each change, one run after the other, and prints a
-Markdown table: score, bits a pixel, PSNR and MS-SSIM of the held-out crops at the last step (training/validation.py,
-means over its four qualities) and seconds a step (the median over stretches of 50 steps, from the run's log). Each
+Markdown table: score, bits per pixel, PSNR and MS-SSIM of the held-out crops at the last step (training/validation.py,
+means over its four qualities) and seconds per step (the median over stretches of 50 steps, from the run's log). Each
 finished row is kept: run again, it goes on where it stopped. A row whose weights are not given is left out, by name.
 --cores pins the process, so that rows trained beside other work are comparable in time.
 """
