@@ -12,7 +12,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 
 demo: $(VENV)/.installed
-	$(BIN)/python tools/demo.py data/sample.png -o build/demo
+	$(BIN)/python -m tools.demo data/sample.png -o build/demo
 
 # The whole comparison: curves, BD-rates and the report page. KODAK: a folder of images; LPIPS, PUBLISHED: optional files.
 KODAK ?= data/kodak
@@ -22,7 +22,7 @@ figure: $(VENV)/.peers $(KODAK)
 	$(BIN)/leechcodec plot $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/rd.svg -o build/rd.png
 	for anchor in jpeg jpeg2000 webp; do $(BIN)/leechcodec bdrate $(RESULTS) --anchor $$anchor; done
 	$(BIN)/leechcodec report $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/report
-	$(BIN)/python tools/kodak_table.py $(RESULTS)
+	$(BIN)/python -m leechcodec.lab.comparison.kodak_table $(RESULTS)
 
 data/kodak: | $(VENV)/.peers
 	$(BIN)/leechcodec data kodak -o $@
@@ -52,11 +52,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # About an hour and a half on one core.
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
-	$(BIN)/python tools/fuzz.py prefixes
-	$(BIN)/python tools/fuzz.py containers --count 1000000
-	$(BIN)/python tools/fuzz.py decodes --count 20000
-	$(BIN)/python tools/fuzz_coverage.py containers build/fuzz/containers -max_total_time=900
-	$(BIN)/python tools/fuzz_coverage.py decodes build/fuzz/decodes -max_total_time=900
+	$(BIN)/python -m tools.fuzz.seeded prefixes
+	$(BIN)/python -m tools.fuzz.seeded containers --count 1000000
+	$(BIN)/python -m tools.fuzz.seeded decodes --count 20000
+	$(BIN)/python -m tools.fuzz.guided containers build/fuzz/containers -max_total_time=900
+	$(BIN)/python -m tools.fuzz.guided decodes build/fuzz/decodes -max_total_time=900
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

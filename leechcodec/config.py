@@ -10,19 +10,30 @@ from leechcodec.errors import ConfigError
 
 STRIDES = (64, 32, 16, 8, 4)
 """The scales, coarse to fine; every per-scale tuple of a config follows this order."""
+ALIGNMENT = STRIDES[0]
+"""Images are padded to multiples of the coarsest stride."""
+MIN_QUALITY, MAX_QUALITY = 1, 100
+"""The ends of the dial ..."""
+QUALITY_UNIT = 100
+"""... of which a file's header holds hundredths."""
 Number = TypeVar("Number")
 """float or a floating-point Tensor."""
 
 
 def check_quality(quality: float) -> None:
     """Raises ConfigError for a value that the dial does not have."""
-    if not isinstance(quality, numbers.Real) or not 1 <= quality <= 100:
-        raise ConfigError(f"quality must be a number between 1 and 100, got {quality!r}")
+    if not isinstance(quality, numbers.Real) or not MIN_QUALITY <= quality <= MAX_QUALITY:
+        raise ConfigError(f"quality must be a number between {MIN_QUALITY} and {MAX_QUALITY}, got {quality!r}")
+
+
+def hundredths(quality: float) -> int:
+    """A quality as a file's header holds it: an integer, 100..10,000."""
+    return round(quality * QUALITY_UNIT)
 
 
 def header_quality(quality: float) -> float:
-    """A quality as a file's header holds it, in hundredths."""
-    return round(quality * 100) / 100
+    """A quality rounded to what a file's header can hold."""
+    return hundredths(quality) / QUALITY_UNIT
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class ModelConfig:
     checkerboard: tuple[int, ...] = (0, 0, 1, 1, 0)
     """How many of a scale's first stages the prior codes in two passes, even positions before odd ones."""
     min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 24, 36, 46, 59, 67, 78, 87)
-    """The dial's value from which a stage is sent, one entry a stage, coarse to fine."""
+    """The dial's value from which a stage is sent, one entry per stage, coarse to fine."""
     ramp: float = 0.0
     """Over so many qualities from there the share of its positions that are sent rises to all (layout.py); 0: at
     once. Stages that every quality has are always whole."""
@@ -66,11 +77,13 @@ class ModelConfig:
                 raise ConfigError(f"{name} needs {len(STRIDES)} non-negative integers (strides {STRIDES}), got {value}")
         blocks = self.synthesis_blocks
         if [len(counts) if isinstance(counts, tuple) else 0 for counts in blocks] != [max(n, 1) for n in self.stages]:
-            raise ConfigError(f"synthesis_blocks needs one number a token stage, scale by scale, got {blocks}")
+            raise ConfigError(f"synthesis_blocks needs one number per token stage, scale by scale, got {blocks}")
         if not all(_is_count(n) for counts in blocks for n in counts):
             raise ConfigError(f"synthesis_blocks needs non-negative integers, got {blocks}")
         if len(self.min_quality) != sum(self.stages):
-            raise ConfigError(f"min_quality needs one entry a stage ({sum(self.stages)}), got {len(self.min_quality)}")
+            raise ConfigError(
+                f"min_quality needs one entry per stage ({sum(self.stages)}), got {len(self.min_quality)}"
+            )
         if not self.min_quality or self.min_quality[0] > 1:
             raise ConfigError("a file of every quality needs its first token stage: min_quality must start at 1")
         if list(self.min_quality) != sorted(self.min_quality):
@@ -95,7 +108,9 @@ class ModelConfig:
 
     def lmbda(self, quality: Number) -> Number:
         """The trade-off of a quality 1..100, a number or a tensor of any shape."""
-        return self.lmbda_min * (self.lmbda_max / self.lmbda_min) ** ((quality - 1) / 99)
+        return self.lmbda_min * (self.lmbda_max / self.lmbda_min) ** (
+            (quality - MIN_QUALITY) / (MAX_QUALITY - MIN_QUALITY)
+        )
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 
 from leechcodec.errors import LqError
 from leechcodec.formats.container import MAGIC, ChunkKind, read_file
-from leechcodec.formats.side_data import METADATA, Extras
+from leechcodec.formats.side_data import METADATA, SideData
 
 FORMAT = "LQ"
 EXTENSION = ".lq"
@@ -42,7 +42,7 @@ class LqImageFile(ImageFile.ImageFile):
             raise (OSError if _accept(self._data) else SyntaxError)(str(error)) from error
         self._size = (header.width, header.height)
         self._mode = "RGBA" if any(chunk.kind == ChunkKind.ALPHA for chunk in chunks) else "RGB"
-        self.info.update(Extras.of_chunks(chunks).metadata)
+        self.info.update(SideData.of_chunks(chunks).metadata)
         self.info["quality"] = header.quality / 100
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:

@@ -7,7 +7,7 @@ from hypothesis import settings
 
 from leechcodec.codec.model_store import save_model
 from leechcodec.codec.paths import models_dir
-from tests.tiny import tiny_model
+from leechcodec.testing.tiny import tiny_model
 
 # No test is timed: a busy machine breaks nothing.
 settings.register_profile("untimed", deadline=None)

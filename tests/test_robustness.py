@@ -11,7 +11,7 @@ from PIL import Image
 from leechcodec.codec import api
 from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, salvage
-from tests.mutations import mutate, repaired
+from leechcodec.testing.mutations import mutate, repaired
 
 CONTENTS = {
     "black": lambda h, w: np.zeros((h, w, 3)),

@@ -1,8 +1,8 @@
 """Times of the codebook's computations on one thread, against brute force over the 196,560 codewords in torch.
 
-    taskset -c 1 python tools/bench_lattice.py [--tokens 8192] [--repeats 7] [--json]
+    taskset -c 1 python -m tools.bench_lattice [--tokens 8192] [--repeats 7] [--json]
 
-Every figure is the best of the repeats, in microseconds a token; peers run in the same process, float32, in blocks of
+Every figure is the best of the repeats, in microseconds per token; peers run in the same process, float32, in blocks of
 256 tokens. Random inputs: directions uniform on the sphere, score tables of the prior's form with unit parameters.
 """
 
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from leechcodec.entropy import leech_masses
+from leechcodec.entropy.pmf import SCORE_UNIT
 from leechcodec.entropy.range_coder import GROUP
 from leechcodec.lattice import kernels, torch_kernels
 from leechcodec.lattice.leech import codebook
-from leechcodec.quantizers.base import SCORE_UNIT
 from leechcodec.quantizers.leech import LeechSQ
 
 BLOCK = 256
@@ -31,7 +31,7 @@ PEER_TOKENS = 512
 
 @dataclass
 class Row:
-    """One computation: ours and its brute-force peer, in microseconds a token; ratio = peer / ours."""
+    """One computation: ours and its brute-force peer, in microseconds per token; ratio = peer / ours."""
 
     name: str
     ours: float
@@ -104,7 +104,7 @@ def compared(name: str, ours: float, peer_name: str, peer: float) -> Row:
 
 
 def microseconds(function: Callable, inputs: tuple, repeats: int, tokens: int | None = None) -> float:
-    """Best time of a call in microseconds a token, after one call that is not counted."""
+    """Best time of a call in microseconds per token, after one call that is not counted."""
     function(*inputs)
     best = float("inf")
     for _ in range(repeats):
@@ -127,7 +127,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"unit": "us/token", "versions": versions, "rows": [asdict(row) for row in rows]}, indent=2))
         return
-    print(f"{'microseconds a token, one thread':36}{'ours':>8}{'peer':>10}{'ratio':>8}  peer")
+    print(f"{'microseconds per token, one thread':36}{'ours':>8}{'peer':>10}{'ratio':>8}  peer")
     for row in rows:
         print(f"{row.name:36}{row.ours:8.2f}{row.peer:10.1f}{row.ratio:8}  {row.peer_name}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))

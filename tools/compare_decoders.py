@@ -1,6 +1,6 @@
 """A second decoder beside the model's own, on the very same files.
 
-    python tools/compare_decoders.py KODAK models/leech-vbr-perceptual --lpips-weights FILE --quality 20 35 55 -o DIR
+    python -m tools.compare_decoders KODAK models/leech-vbr-perceptual --lpips-weights FILE --quality 20 35 55 -o DIR
 
 Every image is coded once at each quality and decoded with both: mean bpp, PSNR, MS-SSIM and LPIPS, and two measures
 that nothing here was trained on: GMSD (Xue et al., 2014) where the package piq is installed, and BRISQUE (Mittal et
@@ -9,14 +9,11 @@ busiest part: original, own decoder, second decoder.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model

@@ -1,6 +1,6 @@
 """Compress a photograph with the released model and show it beside JPEG and WebP at the same size.
 
-python tools/demo.py data/sample.png -o build/demo
+python -m tools.demo data/sample.png -o build/demo
 """
 
 import argparse
@@ -12,12 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import leechcodec
-
-
-def psnr(a: Image.Image, b: Image.Image) -> float:
-    """Peak signal-to-noise ratio in dB of two RGB images."""
-    error = np.square(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)).mean()
-    return float(10 * np.log10(255**2 / error))
+from leechcodec.codec.distortion import psnr
 
 
 def nearest_size(image: Image.Image, file_format: str, size: int, **options) -> bytes:
@@ -28,6 +23,10 @@ def nearest_size(image: Image.Image, file_format: str, size: int, **options) -> 
         image.save(buffer, file_format, quality=quality, **options)
         files.append(buffer.getvalue())
     return min(files, key=lambda data: abs(len(data) - size))
+
+
+def decibels(a: Image.Image, b: Image.Image) -> float:
+    return psnr(np.asarray(a), np.asarray(b))
 
 
 def side_by_side(pictures: list[tuple[str, Image.Image]], box: tuple[int, int, int, int]) -> Image.Image:
@@ -70,14 +69,14 @@ def main() -> None:
     box = (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
     pictures = [("original", image)]
     for label, encoded, picture, _ in rows:
-        pictures.append((f"{label.split()[0]}, {len(encoded):,} bytes, {psnr(image, picture):.1f} dB", picture))
+        pictures.append((f"{label.split()[0]}, {len(encoded):,} bytes, {decibels(image, picture):.1f} dB", picture))
     side_by_side(pictures, box).save(args.output / "comparison.png", optimize=True)
 
     print(f"{args.photograph}: {image.width} x {image.height}, {args.photograph.stat().st_size:,} bytes")
     print(f"{'':<18} {'bytes':>8} {'bpp':>7} {'PSNR':>9}   written to {args.output}/")
     for label, encoded, picture, path in rows:
         size = len(encoded)
-        print(f"{label:<18} {size:>8,} {8 * size / pixels:>7.4f} {psnr(image, picture):>6.2f} dB   {path}")
+        print(f"{label:<18} {size:>8,} {8 * size / pixels:>7.4f} {decibels(image, picture):>6.2f} dB   {path}")
     print(f"encoded in {middle - start:.2f} s, decoded in {end - middle:.2f} s (first calls, model loading included)")
 
 

@@ -1,6 +1,6 @@
 """Write golden files for a released model: .lq files, what they must decode to, for ever.
 
-    python tools/make_golden.py tests/golden/leech-vbr-1
+    python -m tools.make_golden tests/golden/leech-vbr-1
 
 Crops of data/sample.png at several qualities, one with transparency and metadata. For each: the file, the SHA-256 of
 its tokens and the decoded picture. A folder is written once, for a new model or format version, and never again: the

@@ -1,6 +1,6 @@
 """What the integer, token-fed prior costs in rate, against a float prior on decoder features (which could not ship).
 
-    python tools/measure_prior.py CHECKPOINT CONFIG --data PATH... --steps 400
+    python -m tools.measure_prior CHECKPOINT CONFIG --data PATH... --steps 400
 
 Three rates of the same tokens on the held-out split: the exact integers (what files hold), the float view of the same
 weights, and a two-layer float head on the synthesis transform's state at every stage, trained here with the network
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
+from leechcodec.networks.integer_prior import IntegerParams, IntegerView, integer_weights
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.prior import FloatView, IntegerParams, IntegerView, drive, integer_weights
+from leechcodec.networks.prior import FloatView
 from leechcodec.networks.transforms import QualityTable, knot_weights
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.loop import stratified_quality
@@ -46,16 +47,17 @@ def states_and_codes(model: CodecModel, x: Tensor, quality: float) -> tuple[list
     weights = knot_weights(x.new_full((len(x),), quality), model.config.quality_knots)
     features, states, codes = model.analysis(x, weights), [], []
 
-    def answer(index, stage, state):
-        if index >= model.config.stages_sent(quality):
+    def choose_codes(stage: int, state: Tensor) -> Tensor | None:
+        if stage >= model.config.stages_sent(quality):
             return None
-        z = stage.encode(features[model.config.stage_scales[index]], state, weights)
+        feature = features[model.config.stage_scales[stage]]
+        z = model.synthesis.stages[stage].encode(feature, state, weights)
         integers, code = model.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)
         states.append(state)
         codes.append(integers.permute(0, 3, 1, 2))
         return code.permute(0, 3, 1, 2) * model.code_scale
 
-    model.synthesis(x.shape[2], x.shape[3], weights, answer)
+    model.synthesis(x.shape[2], x.shape[3], weights, choose_codes)
     return states, codes
 
 
@@ -72,11 +74,11 @@ def bits(model: CodecModel, params: Tensor, codes: Tensor, limit: int | None = N
 
 
 @torch.no_grad()
-def walk_bits(model: CodecModel, view, codes: list[Tensor], unit: float) -> float:
+def code_bits(model: CodecModel, view, codes: list[Tensor], unit: float) -> float:
     """Bits of one image's codes under a view of the prior."""
     total = 0.0
 
-    def answer(stage: int, mask: Tensor | None, params: Tensor | IntegerParams) -> Tensor | None:
+    def code_pass(stage: int, mask: Tensor | None, params: Tensor | IntegerParams) -> Tensor | None:
         nonlocal total
         if stage >= len(codes):
             return None
@@ -88,7 +90,7 @@ def walk_bits(model: CodecModel, view, codes: list[Tensor], unit: float) -> floa
         total += quantizer.bits_of(table, code[0][:, rows].T.float()).sum().item()
         return code.double() if unit != 1 else code.float()
 
-    drive(model.prior.walk(view, CROP, CROP), answer)
+    model.prior.run(view, CROP, CROP, code_pass)
     return total
 
 
@@ -138,8 +140,8 @@ def main() -> None:
                 feature = sum(bits(model, feature_prior(i, s, q), c) for i, (s, c) in enumerate(zip(states, codes)))
             totals += torch.tensor(
                 [
-                    walk_bits(model, IntegerView(integers, round(100 * quality)), codes, 1 / 64),
-                    walk_bits(model, FloatView(model.prior, torch.tensor([quality])), codes, 1),
+                    code_bits(model, IntegerView(integers, round(100 * quality)), codes, 1 / 64),
+                    code_bits(model, FloatView(model.prior, torch.tensor([quality])), codes, 1),
                     feature.item(),
                 ]
             )

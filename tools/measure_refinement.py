@@ -1,6 +1,6 @@
 """What every effort saves and costs, on photographs held out of training.
 
-    python tools/measure_refinement.py --data PATH... --efforts 2 3 5 7 --images 12
+    python -m tools.measure_refinement --data PATH... --efforts 2 3 5 7 --images 12
 
 The central 256 x 256 of each image, at four qualities. A saving is the fall of lambda·255²·MSE + bpp in per cent of the
 bpp at effort 1: the rate that could go at an unchanged error. Rates are the prior's cross-entropy. Seconds are those of

@@ -1,8 +1,8 @@
 """Draw the learning curve of the released model: score on the held-out photographs against hours.
 
-    python tools/plot_learning.py docs/learning.csv -o docs/learning.png
+    python -m tools.plot_learning docs/learning.csv -o docs/learning.png
 
-The CSV has a row a validation: phase, steps and hours since the first weights, score (docs/training.md).
+The CSV has a row a validation: phase, steps and hours since the first weights, score (docs/experiments.md).
 """
 
 import argparse
@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 PEERS = {"WebP": -0.708, "AVIF 4:4:4": -0.988}
-"""On the same crops and trade-offs, through real files (docs/training.md)."""
+"""On the same crops and trade-offs, through real files (docs/experiments.md)."""
 MARKERS = "o^svDPX*"
 
 

@@ -1,6 +1,6 @@
 """Where a training step spends its time: matrix work (convolutions, matrix products) or anything else.
 
-    python tools/profile_training.py configs/leech-vbr.toml --data photos/ --steps 50 --device cuda
+    python -m tools.profile_training configs/leech-vbr.toml --data photos/ --steps 50 --device cuda
 
 Trains for some steps under torch's profiler and prints the operators that take most time of their own, and their share
 of all operators': of the time that kernels ran on an accelerator, of the processor's on the CPU. There the search for
@@ -8,17 +8,14 @@ the nearest codeword is no operator of torch and is not counted; use one thread.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from leechcodec.lab.comparison.twins import config_of
 from leechcodec.training.loop import train
-from tools.twins import config_of
 
 MATRIX = ("conv", "mm", "linear", "gemm", "dot_product")
 """Parts of the names of operators that multiply matrices."""

@@ -1,6 +1,6 @@
 """The figure and the numbers of docs/sampling.md: what the released model's prior draws.
 
-    python tools/sampling_sheet.py data/sample.png docs/sampling.jpg [--bits]
+    python -m tools.sampling_sheet data/sample.png docs/sampling.jpg [--bits]
 
 Three rows of four, 256 x 256 pixels each, no seed chosen: pictures drawn at the defaults, seeds 0 to 3; a part of the
 photograph whose first 1, 2, 3 and 5 token stages are kept; a hole in it, then filled with 0, 2 and 5 stages kept under
@@ -17,6 +17,7 @@ from PIL import Image
 
 import leechcodec
 from leechcodec.codec import api
+from leechcodec.codec.distortion import psnr
 from leechcodec.formats.images import contact_sheet
 
 QUALITY = 60
@@ -31,15 +32,14 @@ COSTED = ({}, {"temperature": 0.7}, {"temperature": 0.5}, {"top_p": 0.9}, {"top_
 def print_stages(photograph: Image.Image, start: leechcodec.Tokens) -> None:
     """A line a stage: its bytes by the prior's cross-entropy, and what it and those before it show."""
 
-    def psnr(tokens: leechcodec.Tokens) -> float:
-        error = np.asarray(photograph, dtype=np.float64) - np.asarray(leechcodec.detokenize(tokens), dtype=np.float64)
-        return float(10 * np.log10(255**2 / np.square(error).mean()))
+    def decibels(tokens: leechcodec.Tokens) -> float:
+        return psnr(np.asarray(photograph), np.asarray(leechcodec.detokenize(tokens)))
 
     total = 0.0
     for kept, bits in enumerate(api.token_bits(start), start=1):
         total += (cost := bits.sum() / 8)
-        drawn = psnr(leechcodec.sample(start=start, keep_stages=kept))
-        left_out = psnr(replace(start, codes=start.codes[:kept]))
+        drawn = decibels(leechcodec.sample(start=start, keep_stages=kept))
+        left_out = decibels(replace(start, codes=start.codes[:kept]))
         print(
             f"stage {kept:>2}: {np.count_nonzero(bits):>6,} tokens, {cost:>7,.0f} bytes, {total:>7,.0f} so far; "
             f"the rest drawn {drawn:.1f} dB, left out {left_out:.1f} dB"

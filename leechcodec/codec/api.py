@@ -1,41 +1,28 @@
 """The facade: photographs to bytes and back, photographs to tokens and back.
 
-image ─▶ pad ─▶ g_a, quantize ─▶ Tokens ─▶ encode_tokens ─▶ chunks ─▶ .lq
-image ◀─ crop ◀─── g_s ◀──────── Tokens ◀─ decode_tokens ◀─ chunks ◀─ .lq
+Here a model is named; pipeline.py does the work, with the model loaded.
 """
 
-import math
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from leechcodec.codec import refinement
+from leechcodec.codec import pipeline
+from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
+from leechcodec.codec.pipeline import Prepared
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
-from leechcodec.codec.token_coding import (
-    CHUNK_SCALES,
-    TOKEN_KINDS,
-    Progress,
-    Tokens,
-    aligned,
-    check_sizes,
-    chunk_of,
-    code_stages,
-    decode_tokens,
-    encode_tokens,
-)
+from leechcodec.codec.token_coding import TOKEN_KINDS, Progress, Tokens, code_stages, decode_tokens, header_layout
 from leechcodec.config import check_quality, header_quality
 from leechcodec.entropy import range_coder
 from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, check_size, read_file, salvage, write_file
-from leechcodec.formats.images import from_array, to_array, upright
-from leechcodec.formats.side_data import Extras, separate
-from leechcodec.networks.model import ALIGNMENT
+from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
+from leechcodec.formats.images import apply_orientation
+from leechcodec.formats.side_data import SideData
+from leechcodec.networks.layout import CHUNK_SCALES
 
 STAGES_KEPT = {1: 1.0, 2: 1.0, 4: 5 / 8, 8: 2 / 8, 16: 1 / 8}
 """shrink -> the share of the finest scale's stages that is decoded for it: about 37 dB at the smaller size
@@ -54,34 +41,49 @@ def compress(
 ) -> bytes:
     """Compress an image to the bytes of a .lq file.
 
-    image: of any Pillow mode but floating point, at most 100,000,000 pixels. Colours become RGB of 8 bits a channel
-    (16-bit grey is scaled, what has a profile that is not RGB's becomes sRGB); transparency is kept, losslessly. A
-    photograph that lies on its side is turned upright, as its EXIF orientation says, and loses that tag. quality: the
-    dial, 1..100, decimals allowed (hundredths are kept). effort: 1..9, how long to refine the tokens; 1 takes the
-    encoder's first answer. A higher one makes a better picture of about the same size. metadata: keep ICC profile, EXIF
-    and XMP of ``image.info``. verify: decode the file and compare its tokens. model: a name, a folder, or None for the
-    default. progress: called with (steps done, steps in all).
+    image: of any Pillow mode but floating point, at most 100,000,000 pixels. Colours become RGB of 8 bits per channel:
+        16-bit grey is scaled, and what has a profile that is not RGB's becomes sRGB. Transparency is kept, losslessly.
+        A photograph that lies on its side is turned as its EXIF orientation says, and loses that tag.
+    quality: the dial, 1..100, decimals allowed (hundredths are kept).
+    effort: 1..9, how long to refine the tokens; 1 takes the encoder's first answer. A higher one makes a better picture
+        of about the same size.
+    metadata: keep ICC profile, EXIF and XMP of ``image.info``.
+    verify: decode the file and compare its tokens.
+    model: a name, a folder, or None for the default.
+    progress: called with (steps done, steps in all).
 
     Raises ConfigError for a quality or effort out of range, ImageError for an empty image or a mode without colours,
     TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.
     """
     check_quality(quality)
-    image = upright(image)
+    image = apply_orientation(image)
     loaded = load_model(model)
-    colours, extras = separate(image, metadata=metadata)
-    before = 1 + refinement.steps_in_all(effort, aligned(colours.height), aligned(colours.width))
-    steps = before + loaded.config.stages_sent(header_quality(quality))
+    prepared = pipeline.prepare(image, metadata=metadata)
+    return _compress(loaded, prepared, quality=quality, effort=effort, verify=verify, progress=progress)
+
+
+def _compress(
+    loaded: LoadedModel,
+    prepared: Prepared,
+    *,
+    quality: float,
+    effort: int,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> bytes:
+    """Analyse and pack; steps are counted through both."""
+    steps, done_before = prepared.steps(loaded, quality, effort), 0
 
     def step(done: int, _: int) -> None:
         if progress:
-            progress(done, steps)
+            progress(done_before + done, steps)
 
-    tokens = tokenize(colours, quality=quality, effort=effort, model=model, progress=step)
-    data = _write(tokens, loaded, extras, lambda done, _: step(before + done, steps))
+    size = prepared.size
+    tokens = pipeline.analyse(loaded, prepared.pixels, size, quality=quality, effort=effort, progress=step)
+    done_before = steps - len(tokens.codes)
+    data = pipeline.pack(loaded, tokens, prepared.side_data, step)
     if verify:
-        read = read_tokens(data, model=model)
-        if not all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)):
-            raise CorruptError("the encoded file does not decode to its own tokens: please report this")
+        pipeline.check_file(loaded, data, tokens)
     return data
 
 
@@ -97,54 +99,65 @@ def compress_to(
     model: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, Found]:
-    """Compress an image to a target: exactly one of size (bytes), bpp (bits per pixel), psnr (dB).
+    """Compress an image to a target: exactly one of size, bpp and psnr.
 
-    Returns the file and how close it is. The file is the best that is no larger, or the smallest that is no worse:
-    within 2 % or 0.05 dB where the dial reaches so far (:class:`leechcodec.codec.target_search.Found` says which
-    quality it is and whether it is that close). Sizes count every byte of the file; PSNR is that of the colours,
-    transparency left out.
-    Takes some five to ten encodings; with an effort above 1 as many at effort 1 and two or three with it. image,
-    effort, metadata, verify, model: as for :func:`compress`. progress: called after each encoding with (those with that
-    effort so far, 16).
+    size: bytes of the file, all of them.
+    bpp: bits per pixel.
+    psnr: dB, of the colours, transparency left out.
+    image, effort, metadata, verify, model: as for :func:`compress`.
+    progress: called after each encoding with (those with that effort so far, 16).
+
+    Returns the file and how close it is (:class:`leechcodec.codec.target_search.Found`). The file is the best that is
+    no larger, or the smallest that is no worse: within 2 % or 0.05 dB where the dial reaches so far. Takes some five to
+    ten encodings; with an effort above 1 as many at effort 1 and two or three with it.
 
     Raises TargetError for a target that no quality reaches, ConfigError for none or several, and what
     :func:`compress` raises.
     """
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
-    image = upright(image)
-    files: dict[tuple[float, int], bytes] = {}
-    trials = 0
-
-    def tried(with_effort: int) -> None:
-        nonlocal trials
-        trials += with_effort == effort
-        if progress:
-            progress(trials, MAX_TRIALS + 2)
-
-    def size_of(quality: float, effort: int = effort) -> int:
-        data = compress(image, quality=quality, effort=effort, metadata=metadata, model=model)
-        files[quality, effort] = data
-        tried(effort)
-        return len(data)
-
-    def psnr_of(quality: float, effort: int = effort) -> float:
-        decoded = detokenize(tokenize(colours, quality=quality, effort=effort, model=model), model=model)
-        decoded = extras.without_colours(decoded)
-        error = to_array(colours).astype(np.float64) - np.asarray(decoded, dtype=np.float64)
-        tried(effort)
-        return float(-10 * np.log10(max(np.mean(error**2), 1e-9) / 255**2))
-
+    image = apply_orientation(image)
+    loaded = load_model(model)
+    prepared = pipeline.prepare(image, metadata=metadata)
+    trials = _Trials(loaded, prepared, effort, progress)
     if psnr is not None:
-        colours, extras = separate(image, metadata=metadata)
-        found = least_for_psnr(psnr_of, psnr, partial(psnr_of, effort=1) if effort > 1 else None)
+        found = least_for_psnr(trials.psnr, psnr, partial(trials.psnr, effort=1) if effort > 1 else None)
     else:
         target = size if bpp is None else bpp * image.width * image.height / 8
-        found = best_within_size(size_of, target, partial(size_of, effort=1) if effort > 1 else None)
-    data = None if verify else files.get((found.quality, effort))
+        found = best_within_size(trials.size, target, partial(trials.size, effort=1) if effort > 1 else None)
+    data = None if verify else trials.files.get((found.quality, effort))
     if data is None:
-        data = compress(image, quality=found.quality, effort=effort, metadata=metadata, verify=verify, model=model)
+        data = _compress(loaded, prepared, quality=found.quality, effort=effort, verify=verify)
     return data, found
+
+
+class _Trials:
+    """What a search for a target measures: one prepared image at several qualities."""
+
+    def __init__(self, loaded: LoadedModel, prepared: Prepared, effort: int, progress: Progress | None) -> None:
+        self.loaded, self.prepared, self.effort, self.progress = loaded, prepared, effort, progress
+        self.files: dict[tuple[float, int], bytes] = {}
+        self._count = 0
+
+    def size(self, quality: float, effort: int | None = None) -> int:
+        """Bytes of the file, which is kept."""
+        effort = effort or self.effort
+        data = self.files[quality, effort] = _compress(self.loaded, self.prepared, quality=quality, effort=effort)
+        self._tried(effort)
+        return len(data)
+
+    def psnr(self, quality: float, effort: int | None = None) -> float:
+        """dB of the colours."""
+        effort, prepared = effort or self.effort, self.prepared
+        tokens = pipeline.analyse(self.loaded, prepared.pixels, prepared.size, quality=quality, effort=effort)
+        decoded = prepared.side_data.without_colours(pipeline.synthesise(self.loaded, tokens))
+        self._tried(effort)
+        return psnr_of(prepared.colours, np.asarray(decoded))
+
+    def _tried(self, effort: int) -> None:
+        self._count += effort == self.effort
+        if self.progress:
+            self.progress(self._count, MAX_TRIALS + 2)
 
 
 def decompress(
@@ -155,12 +168,15 @@ def decompress(
     shrink: int = 1,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """Decompress the bytes of a .lq file to an RGB image, RGBA where it has transparency, 8 bits a channel.
+    """Decompress the bytes of a .lq file to an RGB image, RGBA where it has transparency, 8 bits per channel.
 
     The channels of a picture that had no colours are equal. ICC profile, EXIF and XMP are in ``info`` under Pillow's
-    names. model: a name, a folder, or None for whichever installed model the file's tokens belong to. max_pixels:
-    refuse larger images before anything is allocated; a side counts as at least 64. shrink: 1, 2, 4, 8 or 16: the image
-    that many times smaller, sides rounded up; from 4 on the finest tokens are left out, which takes less time.
+    names.
+
+    model: a name, a folder, or None for whichever installed model the file's tokens belong to.
+    max_pixels: refuse larger images before anything is allocated; a side counts as at least 64.
+    shrink: 1, 2, 4, 8 or 16: the image that many times smaller, sides rounded up. From 4 on the finest tokens are left
+        out, which takes less time.
     progress: called with (steps done, steps in all).
 
     Bad data raises LqError kinds and nothing else: NotLqError, UnsupportedVersionError, TruncatedError, CorruptError,
@@ -169,8 +185,9 @@ def decompress(
     if shrink not in STAGES_KEPT:
         raise ConfigError(f"shrink must be one of {', '.join(map(str, STAGES_KEPT))}, got {shrink}")
     header, chunks = read_file(data, max_pixels=max_pixels)
-    tokens = _read(header, chunks, model, progress, STAGES_KEPT[shrink])
-    image = Extras.of_chunks(chunks).add_to(detokenize(tokens, model=model))
+    loaded = model_for_file(header.token_model, model, header.synthesis)
+    tokens = pipeline.unpack(loaded, header, chunks, kept=STAGES_KEPT[shrink], progress=progress)
+    image = SideData.of_chunks(chunks).add_to(pipeline.synthesise(loaded, tokens))
     if shrink > 1:
         image = _reduced(image, shrink)
     if progress:
@@ -191,28 +208,29 @@ def decompress_partial(
     """The best image that a damaged or truncated file still gives, and what is missing from it, a line each.
 
     Uses the chunks whose checksums hold: the coarse tokens up to the first damaged chunk, transparency and metadata
-    where they are whole. A sound file gives what :func:`decompress` gives, and an empty list. model, max_pixels: as for
-    :func:`decompress`. Raises LqError kinds where nothing can be shown: a damaged header, or no coarsest tokens.
+    where they are whole. A sound file gives what :func:`decompress` gives, and an empty list.
+
+    model, max_pixels: as for :func:`decompress`.
+    Raises LqError kinds where nothing can be shown: a damaged header, or no coarsest tokens.
     """
     header, chunks, problems = salvage(data, max_pixels=max_pixels)
     payloads = [chunk.payload for kind, chunk in zip(TOKEN_KINDS, chunks) if chunk.kind == kind]
     if not payloads:
         raise problems[0] if problems else CorruptError("the file holds no tokens")
-    loaded = model_for_file(header.token_model, model)
-    wanted = loaded.config.stages_sent(header.quality / 100)
-    stages = sum(chunk_of(loaded.config, stage) < len(payloads) for stage in range(wanted))
+    loaded = model_for_file(header.token_model, model, header.synthesis)
+    layout = header_layout(loaded.config, header)
+    stages = sum(layout.chunk(stage) < len(payloads) for stage in range(layout.stages))
     tokens = decode_tokens(loaded, header, payloads, stages)
-    image, missing = detokenize(tokens, model=model), [str(problem) for problem in problems]
-    if stages < wanted:
-        missing.append(f"{wanted - stages} of {wanted} token stages, the finest")
+    image, missing = pipeline.synthesise(loaded, tokens), [str(problem) for problem in problems]
+    if stages < layout.stages:
+        missing.append(f"{layout.stages - stages} of {layout.stages} token stages, the finest")
     try:
-        image = Extras.of_chunks(chunks).add_to(image)
+        image = SideData.of_chunks(chunks).add_to(image)
     except CorruptError as error:
         missing.append(str(error))
     return image, missing
 
 
-@torch.inference_mode()
 def tokenize(
     image: Image.Image,
     *,
@@ -224,27 +242,17 @@ def tokenize(
     """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding.
 
     image: as for :func:`compress`, but transparency is laid on white, with a warning, and profiles are not looked at.
-    quality, effort, model: as for :func:`compress`. progress: called with (steps done, steps in all). The codes are
-    int8 (h, w, dim) a stage, h and w being the image's sides, padded to multiples of 64, over the stage's stride.
-    Raises what :func:`compress` raises.
+    quality, effort, model: as for :func:`compress`.
+    progress: called with (steps done, steps in all).
+
+    The codes are int8 (h, w, dim) per stage, h and w being the image's sides, padded to multiples of 64, over the
+    stage's stride. Raises what :func:`compress` raises.
     """
-    image = upright(image)
-    pixels, quality = _input(image, quality)
-    loaded = load_model(model)
-    steps = refinement.steps_in_all(effort, *pixels.shape[2:])
-    codes = loaded.networks.encode(pixels, quality)
-    if progress:
-        progress(1, 1 + steps)
-    codes = refinement.refine(
-        loaded.networks,
-        pixels,
-        quality,
-        codes,
-        effort=effort,
-        size=(image.height, image.width),
-        progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
-    )
-    return _tokens_of(codes, image, quality, loaded)
+    image = apply_orientation(image)
+    check_quality(quality)
+    pixels = pipeline.padded_pixels(image)
+    size = (image.height, image.width)
+    return pipeline.analyse(load_model(model), pixels, size, quality=quality, effort=effort, progress=progress)
 
 
 @torch.inference_mode()
@@ -252,103 +260,51 @@ def preview(
     image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None
 ) -> tuple[Tokens, Image.Image]:
     """The image's tokens at effort 1 and the picture that they decode to: :func:`tokenize` and :func:`detokenize` in
-    less time, because the synthesis transform is walked once."""
+    less time, because the synthesis transform runs once."""
     loaded = load_model(model)
     if loaded.is_second_decoder:
         tokens = tokenize(image, quality=quality, model=model)
-        return tokens, detokenize(tokens, model=model)
-    image = upright(image)
-    pixels, quality = _input(image, quality)
-    codes, x_hat = loaded.networks.encode_and_decode(pixels, quality)
-    return _tokens_of(codes, image, quality, loaded), _picture(x_hat, image.width, image.height)
-
-
-def _input(image: Image.Image, quality: float) -> tuple[Tensor, float]:
-    """What the networks are given: padded pixels, uint8 (1, 3, H, W), and the quality as a header can hold it."""
+        return tokens, pipeline.synthesise(loaded, tokens)
+    image = apply_orientation(image)
     check_quality(quality)
-    check_size(image.width, image.height)
-    pixels = to_array(image)
-    padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
-    pixels = torch.from_numpy(np.pad(pixels, padding, mode="edge")).permute(2, 0, 1)[None]
-    return pixels, header_quality(quality)
+    pixels, size = pipeline.padded_pixels(image), (image.height, image.width)
+    codes, x_hat = loaded.networks.encode_and_decode(pixels, header_quality(quality))
+    return pipeline.as_tokens(loaded, codes, size, header_quality(quality)), pipeline.as_picture(x_hat, size)
 
 
-def _tokens_of(codes: list[Tensor], image: Image.Image, quality: float, loaded: LoadedModel) -> Tokens:
-    return Tokens(
-        codes=tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes),
-        width=image.width,
-        height=image.height,
-        quality=quality,
-        token_model=loaded.token_model,
-    )
-
-
-def _picture(x_hat: Tensor, width: int, height: int) -> Image.Image:
-    """The networks' output (1, 3, H, W), values about -1..1, as an image; overwrites it."""
-    levels = x_hat[0, :, :height, :width].add_(1).mul_(127.5).round_().clamp_(0, 255)
-    return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
-
-
-@torch.inference_mode()
 def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Image:
     """The image of tokens: the synthesis transform. Returns RGB of 8 bits, tokens.width x tokens.height pixels.
 
     model: a name, a folder, or None for whichever installed model the tokens belong to, the one whose synthesis
-    transform they name where there are several. Raises UnknownModelError where that is none, or not the model given.
+        transform they name where there are several.
+    Raises UnknownModelError where that is none, or not the model given.
     """
-    loaded = model_for_file(tokens.token_model, model, tokens.synthesis)
-    codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
-    height, width = aligned(tokens.height), aligned(tokens.width)
-    return _picture(loaded.decoder.decode(codes, height, width, tokens.quality), tokens.width, tokens.height)
+    return pipeline.synthesise(model_for_file(tokens.token_model, model, tokens.synthesis), tokens)
 
 
 def read_tokens(
     data: bytes, *, model: str | Path | None = None, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
 ) -> Tokens:
     """The tokens in a .lq file: exact integers on every machine."""
-    return _read(*read_file(data, max_pixels=max_pixels), model, progress)
+    header, chunks = read_file(data, max_pixels=max_pixels)
+    return pipeline.unpack(model_for_file(header.token_model, model), header, chunks, progress=progress)
 
 
 def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: Progress | None = None) -> bytes:
     """The .lq file of tokens, without transparency or metadata. Raises UnknownModelError where no model fits."""
-    return _write(tokens, model_for_file(tokens.token_model, model), progress=progress)
-
-
-def _read(
-    header: Header,
-    chunks: Sequence[Chunk],
-    model: str | Path | None,
-    progress: Progress | None,
-    kept: float = 1.0,
-) -> Tokens:
-    """The tokens of a file. kept: the share of the finest scale's stages that is wanted."""
-    loaded = model_for_file(header.token_model, model)
-    config = loaded.config
-    payloads = [chunk.payload for chunk in chunks if chunk.kind in TOKEN_KINDS]
-    sent = config.stages_sent(header.quality / 100)
-    check_sizes(config, header, payloads, sent)
-    finest = max(config.stage_scales)
-    wanted = min(sent, len(config.stage_scales) - config.stages[finest] + math.ceil(kept * config.stages[finest]))
-    return decode_tokens(loaded, header, payloads[: 1 + chunk_of(config, wanted - 1)], wanted, progress)
-
-
-def _write(
-    tokens: Tokens, loaded: LoadedModel, extras: Extras | None = None, progress: Progress | None = None
-) -> bytes:
-    header, chunks = encode_tokens(tokens, loaded, progress)
-    return write_file(header, chunks + ([] if extras is None else extras.chunks()))
+    return pipeline.pack(model_for_file(tokens.token_model, model), tokens, progress=progress)
 
 
 def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:
-    """The prior's cross-entropy of tokens in bits, one figure a chunk: what a perfect coder would write."""
+    """The prior's cross-entropy of tokens in bits, one figure per chunk: what a perfect coder would write."""
     loaded = model_for_file(tokens.token_model, model)
     coders = [range_coder.BitCounter() for _ in CHUNK_SCALES]
-    code_stages(loaded, tokens.width, tokens.height, round(tokens.quality * 100), coders, tokens.codes)
+    code_stages(loaded, tokens.layout(loaded.config), coders, tokens.codes)
     return [coder.bits for coder in coders]
 
 
 def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.ndarray]:
-    """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) a stage."""
+    """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) per stage."""
     loaded = model_for_file(tokens.token_model, model)
     bits = [np.zeros(codes.shape[:2]) for codes in tokens.codes]
     counter = range_coder.BitCounter(max(stage.size for stage in bits))
@@ -357,6 +313,5 @@ def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.nd
         bits[stage].reshape(-1)[positions] = counter.token_bits[: len(positions)]
         counter.token_bits[:] = 0
 
-    coders, quality = [counter] * len(CHUNK_SCALES), round(tokens.quality * 100)
-    code_stages(loaded, tokens.width, tokens.height, quality, coders, tokens.codes, observe=observe)
+    code_stages(loaded, tokens.layout(loaded.config), [counter] * len(CHUNK_SCALES), tokens.codes, observe=observe)
     return bits

@@ -36,11 +36,12 @@ def compress_many(
 ) -> Iterator[bytes]:
     """Compress images to the bytes of .lq files, several at a time, in the order of the input.
 
-    images: of any number; at most 2 · workers are taken ahead of the files asked for, so a generator that opens
-    photographs one by one never holds them all. An image not loaded yet is loaded by the thread that compresses it, so
-    the same one twice should be loaded first. quality, effort, metadata, verify, model: as for :func:`compress`; the
-    model is loaded once. workers: threads, at least 1; one a core by default. Each computes with an equal share of the
-    cores, and ``torch.set_num_threads`` is as before when the iterator ends.
+    images: any number of them. At most 2 · workers are taken ahead of the files asked for, so a generator that opens
+        photographs one by one never holds them all. An image not loaded yet is loaded by the thread that compresses
+        it, so the same one twice should be loaded first.
+    quality, effort, metadata, verify, model: as for :func:`compress`; the model is loaded once.
+    workers: threads, at least 1; one per core by default. Each computes with an equal share of the cores, and
+        ``torch.set_num_threads`` is as before when the iterator ends.
 
     Nothing happens before the first file is asked for. The first error, of an image or of the iterable itself, is
     raised in its place, after the files before it, and ends the iterator. Raises ConfigError at once for workers
@@ -60,8 +61,9 @@ def decompress_many(
 ) -> Iterator[Image.Image]:
     """Decompress the bytes of .lq files to images, several at a time, in the order of the input.
 
-    files, workers: as images and workers of :func:`compress_many`. model, max_pixels, shrink: as for
-    :func:`decompress`. Errors come as from :func:`compress_many`.
+    files, workers: as images and workers of :func:`compress_many`.
+    model, max_pixels, shrink: as for :func:`decompress`.
+    Errors come as from :func:`compress_many`.
     """
     work = partial(decompress, model=model, max_pixels=max_pixels, shrink=shrink)
     return _in_order(work, files, _count(workers))
@@ -86,7 +88,7 @@ def _in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: in
                     pending.append(pool.submit(work, next(source)))
                 except StopIteration:
                     more = False
-                except Exception as error:  # the iterable's own: told in its place, after what came before
+                except Exception as error:  # the iterable's own: raised in its place, after what came before
                     more = False
                     pending.append(Future())
                     pending[-1].set_exception(error)

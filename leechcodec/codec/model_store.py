@@ -26,8 +26,8 @@ from safetensors.numpy import load_file, save_file
 from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError, UnknownModelError
+from leechcodec.networks.integer_prior import check_exact, fraction_bits, integer_weights
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.prior import ACTIVATION_BITS, WEIGHT_BITS, check_exact, integer_weights
 
 DEFAULT_MODEL = "leech-vbr"
 _LOADING = threading.Lock()
@@ -168,7 +168,9 @@ def _load(folder: Path) -> LoadedModel:
     networks.quantizer.load_frozen(codebook)
     state = {n: torch.from_numpy(t.astype(np.float32)) for n, t in tensors.items() if not n.startswith("quantizer.")}
     state |= {f"quantizer.{name}": value for name, value in networks.quantizer.state_dict().items()}
-    state |= {f"prior.{name}": torch.from_numpy(value) * 2.0 ** -_unit(name) for name, value in integers.items()}
+    state |= {
+        f"prior.{name}": torch.from_numpy(value) * 2.0 ** -fraction_bits(name) for name, value in integers.items()
+    }
     try:
         networks.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -203,10 +205,3 @@ def _load_decoder(folder: Path, values: dict, tensors: dict[str, np.ndarray]) ->
     halves = {key: value.half().numpy() for key, value in parameters.items()}
     synthesis = synthesis_id(base.config, halves)
     return dataclasses.replace(base, name=folder.name, decoder=decoder, synthesis=synthesis)
-
-
-def _unit(name: str) -> int:
-    """Bits after the binary point of a canonical prior tensor."""
-    if name.endswith(".weight"):
-        return WEIGHT_BITS
-    return WEIGHT_BITS + ACTIVATION_BITS if name.endswith(".bias") else ACTIVATION_BITS

@@ -19,18 +19,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from leechcodec.config import STRIDES
+from leechcodec.config import ALIGNMENT, STRIDES
 from leechcodec.errors import ConfigError
-from leechcodec.networks.layout import positions_sent
-from leechcodec.networks.model import ALIGNMENT, CodecModel
+from leechcodec.networks.layout import TokenLayout
+from leechcodec.networks.model import CodecModel
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, WINDOW, ms_ssim
-from leechcodec.networks.transforms import TokenStage, knot_weights
+from leechcodec.networks.transforms import knot_weights
 
 STEPS = {1: 0, 2: 1, 3: 3, 4: 6, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
 """Gradient steps of an effort 1..9."""
 STEP_SIZE = 0.15
 """Of the first step, in integer units a bit; it falls linearly to zero. Plain descent: momentum, and Adam, carry z past
-codes that would have done (docs/training.md)."""
+codes that would have done (docs/experiments.md)."""
 COMMITMENT = 20.0
 """Bits for a z one codeword's length away from its code: without it z drifts to where codes flicker."""
 SIMILARITY = 0.3
@@ -64,11 +64,15 @@ def refine(
 ) -> list[Tensor]:
     """Better codes for one image.
 
-    x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. codes: of ``CodecModel.encode``, int8
-    (1, dim, h, w) a stage. effort: 1 (nothing) to 9. size: (height, width) of the image proper, where errors count.
-    progress: called with (steps done, steps in all). Returns codes like those given: tile by tile, of all those tried
-    those of the least loss in its window, lambda·D + bits, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the
-    prior in floating point.
+    x: (1, 3, H, W), float in -1..1 or uint8, H and W multiples of 64.
+    quality: the dial, 1..100.
+    codes: of ``CodecModel.encode``, int8 (1, dim, h, w) per stage.
+    effort: 1 (nothing) to 9.
+    size: (height, width) of the image proper, where errors count.
+    progress: called with (steps done, steps in all).
+
+    Returns codes like those given: tile by tile, of all those tried those of the least loss in its window. The loss is
+    lambda·D + bits, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the prior in floating point.
     """
     height, width = x.shape[2:]
     steps, done = steps_in_all(effort, height, width), 0
@@ -159,6 +163,7 @@ class _Window:
         with torch.no_grad():
             self.features = networks.analysis(self.x, self.weights)
         self.lmbda = networks.config.lmbda(quality)
+        self.layout = TokenLayout(networks.config, quality, tuple(self.x.shape[2:]))
         bottom, right = (min(end, image) for end, image in zip(self.box[1::2], size, strict=True))
         self.shown = slice(0, bottom - self.box.top), slice(0, right - self.box.left)
         """Rows and columns of the image proper, where errors count."""
@@ -167,7 +172,7 @@ class _Window:
             code = code[:, :, *self.box.at(STRIDES[scale])].float()
             moves = torch.zeros(code.shape[2:], dtype=torch.bool)
             moves[tile.inside(self.box).at(STRIDES[scale])] = True
-            sent = positions_sent(networks.config, stage, quality, *code.shape[2:])
+            sent = self.layout.mask(stage)
             if sent is not None:
                 moves &= sent
             self.codes.append(code)
@@ -175,7 +180,7 @@ class _Window:
             self.offsets.append(torch.zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
 
     def descend(self, steps: int, after_step: Callable[[], None]) -> list[Tensor]:
-        """The best codes on the way, int8 (1, dim, h, w) a stage."""
+        """The best codes on the way, int8 (1, dim, h, w) per stage."""
         with torch.no_grad():
             least, _, best = self._measure(given=True)
         for step in range(steps):
@@ -196,27 +201,13 @@ class _Window:
     def _measure(self, given: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
         """The loss in bits, the squared distances of z from its codes in squared lengths of a codeword, summed, and the
         codes, int8. given: of the codes given, in place of those that the offsets lead to."""
-        networks, distances, chosen, codes = self.networks, [], [], []
-
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-            if index >= len(self.codes):
-                return None
-            code = self.codes[index]
-            if not given:
-                feature = self.features[networks.config.stage_scales[index]]
-                z = stage.encode(feature, state, self.weights).permute(0, 2, 3, 1) + self.offsets[index]
-                integers, straight = networks.quantizer.quantize(z, check=False)
-                moves = self.moves[index]
-                distances.append(((networks.quantizer.project(z) - integers).square().sum(-1) * moves).sum())
-                code = torch.where(moves, straight.permute(0, 3, 1, 2), code)
-                chosen.append(torch.where(moves, integers.permute(0, 3, 1, 2), self.codes[index].to(torch.int8)))
-            codes.append(code)
-            return code * networks.code_scale
-
+        networks, moved = self.networks, _MovedCodes(self)
+        choose_codes = networks.given_codes(self.codes) if given else moved.choose_codes
         height, width = self.x.shape[2:]
         with torch.autocast("cpu", torch.bfloat16, enabled=_bf16_is_fast()):
-            x_hat = networks.synthesis(height, width, self.weights, answer)
-            stage_bits, *_ = networks.rates(codes, self.quality, height, width, partly=True)
+            x_hat = networks.synthesis(height, width, self.weights, choose_codes)
+            codes = self.codes if given else moved.straight
+            stage_bits, *_ = networks.rates(codes, self.quality, height, width, layout=self.layout)
         x_hat = x_hat.float().clamp(-1, 1)
         errors = (x_hat - self.x)[:, :, *self.shown]
         squared = 255**2 * errors.square().mean() / 4
@@ -224,8 +215,31 @@ class _Window:
         x, x_hat = (image[:, :, *judged] / 2 + 0.5 for image in (self.x, x_hat))
         distortion = (1 - SIMILARITY) * squared + SIMILARITY * PER_SQUARED_ERROR * (1 - ms_ssim(x, x_hat).mean())
         loss = self.lmbda * distortion * errors[0, 0].numel() + stage_bits.sum()
-        commitment = sum(distances) / networks.quantizer.norm_squared if distances else loss.new_zeros(())
-        return loss, commitment, chosen or [code.to(torch.int8) for code in self.codes]
+        if given:
+            return loss, loss.new_zeros(()), [code.to(torch.int8) for code in self.codes]
+        return loss, sum(moved.distances) / networks.quantizer.norm_squared, moved.integers
+
+
+class _MovedCodes:
+    """The codes that a window's offsets lead to: with a straight-through gradient, and as integers."""
+
+    def __init__(self, window: _Window) -> None:
+        self.window = window
+        self.straight, self.integers, self.distances = [], [], []
+
+    def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
+        window, networks = self.window, self.window.networks
+        if stage >= len(window.codes):
+            return None
+        feature = window.features[networks.config.stage_scales[stage]]
+        z = networks.synthesis.stages[stage].encode(feature, state, window.weights).permute(0, 2, 3, 1)
+        z = z + window.offsets[stage]
+        integers, straight = networks.quantizer.quantize(z, check=False)
+        code, moves = window.codes[stage], window.moves[stage]
+        self.distances.append(((networks.quantizer.project(z) - integers).square().sum(-1) * moves).sum())
+        self.straight.append(torch.where(moves, straight.permute(0, 3, 1, 2), code))
+        self.integers.append(torch.where(moves, integers.permute(0, 3, 1, 2), code.to(torch.int8)))
+        return self.straight[-1] * networks.code_scale
 
 
 def _bf16_is_fast() -> bool:

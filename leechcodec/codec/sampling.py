@@ -4,7 +4,7 @@ prior ─▶ integers q, sum 2^24 ─▶ temperature, top-p ─▶ TokenSampler 
                                                                          ▲
 tokens that are known: coarse stages, positions outside a mask ──────────┘
 
-A sampler is a decoder that reads chance instead of a stream: the same walk over the prior, the same integer pmfs.
+A sampler is a decoder that reads chance instead of a stream: the same run of the prior, the same integer pmfs.
 Everything here is integer arithmetic, or look-ups in tables that are the same everywhere, on the raw output of a PCG64
 generator, which numpy keeps from release to release. So a seed gives the same tokens on every machine.
 """
@@ -17,20 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
-from leechcodec.codec.model_store import load_model, model_for_file
-from leechcodec.codec.token_coding import Progress, Tokens, grid, walk_stages
-from leechcodec.config import STRIDES, ModelConfig, check_quality
+from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
+from leechcodec.codec.token_coding import Progress, Tokens, run_prior
+from leechcodec.config import ALIGNMENT, check_quality, header_quality
 from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials, integer_pmf
 from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import check_size
-from leechcodec.networks.model import ALIGNMENT
+from leechcodec.networks.layout import TokenLayout
+from leechcodec.quantizers import Quantizer
 
 DEFAULT_SIZE = 256
 """Pixels of either side."""
 DEFAULT_QUALITY = 50.0
 DRAW_BITS = 40
-"""Random bits a symbol: scaled to at most 2^24 outcomes they are even to one part in 2^16, and fit a uint64."""
+"""Random bits per symbol: scaled to at most 2^24 outcomes they are even to one part in 2^16, and fit a uint64."""
 
 
 # --- symbols ---------------------------------------------------------------------------------------------------
@@ -122,17 +123,20 @@ def sample(
 ) -> Tokens:
     """Draw the tokens of an image from the prior, coarse to fine. :func:`detokenize` makes the picture.
 
-    width, height: pixels (default: 256). quality: the dial, 1..100 (default: 50); it says how many stages there are.
-    temperature: above 0; below 1 the likely becomes likelier. top_p: above 0, at most 1; of every symbol only the
-    likeliest values that make up this much probability are drawn. seed: an integer from 0 up; the same arguments give
-    the same tokens on every machine.
+    width, height: pixels (default: 256).
+    quality: the dial, 1..100 (default: 50); it says how many stages there are.
+    temperature: above 0; below 1 the likely becomes likelier.
+    top_p: above 0, at most 1; of every symbol only the likeliest values that make up this much probability are drawn.
+    seed: an integer from 0 up; the same arguments give the same tokens on every machine.
+    start: tokens of a real image, in place of a size and a quality.
+    keep_stages: how many of the start's stages are kept, 0 up to all.
+    mask: bool (height, width), true where a hole is to be filled; every token of the start outside it is kept. A token
+        is drawn anew where its square of pixels touches the hole.
+    model: a name, a folder, or None for the start's, else the default.
+    progress: called with (stages done, stages + 1).
 
-    start: tokens of a real image, in place of a size and a quality. Kept of them are the first keep_stages stages (0 up
-    to all), and with a mask every token outside it. mask: bool (height, width), true where a hole is to be filled; a
-    token is drawn anew where its square of pixels touches the hole. Give either or both. A token is drawn in the light
-    of those before it, kept or drawn; kept ones that come after it cannot tell it anything.
-
-    model: a name, a folder, or None for the start's, else the default. progress: called with (stages done, stages + 1).
+    A start needs keep_stages, a mask, or both. A token is drawn in the light of those before it, kept or drawn; kept
+    ones that come after it cannot tell it anything.
 
     Raises ConfigError for a setting out of range or a mask of another size, UnknownModelError for a start of another
     model, TooLargeError, and ModelError for a model that cannot be loaded.
@@ -141,36 +145,51 @@ def sample(
     if start is None:
         if keep_stages is not None or mask is not None:
             raise ConfigError("keep_stages and mask need tokens to start from")
-        loaded = load_model(model)
+        loaded, known = load_model(model), []
         width, height = DEFAULT_SIZE if width is None else width, DEFAULT_SIZE if height is None else height
-        quality = DEFAULT_QUALITY if quality is None else quality
+        layout = _layout(loaded, DEFAULT_QUALITY if quality is None else quality, height, width)
     else:
         if keep_stages is None and mask is None:
             raise ConfigError("tokens to start from need keep_stages, a mask, or both")
         loaded = model_for_file(start.token_model, model)
         if width is not None or height is not None or quality is not None:
             raise ConfigError("tokens to start from have their own size and quality")
-        width, height, quality = start.width, start.height, start.quality
+        layout = _layout(loaded, start.quality, start.height, start.width)
+        known = _known(layout, start, keep_stages, mask)
+    sampler = TokenSampler(seed, temperature=temperature, top_p=top_p)
+    drawer = _Drawer(loaded.networks.quantizer, sampler, () if start is None else start.codes, known)
+    codes = run_prior(loaded, layout, drawer.code_rows, layout.stages, progress)
+    synthesis = None if start is None else start.synthesis
+    return Tokens(tuple(codes), layout.size[1], layout.size[0], layout.quality, loaded.token_model, synthesis)
+
+
+class _Drawer:
+    """Draws the tokens that are not known.
+
+    codes: of the start, int8 (h, w, dim) per stage.
+    known: which of them are kept, bool (h, w) per stage; later stages are drawn whole.
+    """
+
+    def __init__(
+        self, quantizer: Quantizer, sampler: TokenSampler, codes: Sequence[np.ndarray], known: Sequence[np.ndarray]
+    ) -> None:
+        self.quantizer, self.sampler, self.codes, self.known = quantizer, sampler, codes, known
+
+    def code_rows(self, stage: int, positions: np.ndarray, params: np.ndarray) -> np.ndarray:
+        if stage >= len(self.known):
+            return self.quantizer.code_tokens(self.sampler, params, None)
+        codes = self.codes[stage].reshape(-1, self.quantizer.dim)[positions]
+        drawn = ~self.known[stage].reshape(-1)[positions]
+        codes[drawn] = self.quantizer.code_tokens(self.sampler, params[drawn], None)
+        return codes
+
+
+def _layout(loaded: LoadedModel, quality: float, height: int, width: int) -> TokenLayout:
     check_quality(quality)
     if min(width, height) < 1:
         raise ConfigError(f"an image needs pixels, got {width} x {height}")
     check_size(width, height)
-
-    quantizer, hundredths = loaded.networks.quantizer, round(quality * 100)
-    known = [] if start is None else _known(loaded.config, start, keep_stages, mask)
-    sampler = TokenSampler(seed, temperature=temperature, top_p=top_p)
-
-    def code(stage: int, rows: np.ndarray, params: np.ndarray) -> np.ndarray:
-        if stage >= len(known):
-            return quantizer.code_tokens(sampler, params, None)
-        codes, drawn = start.codes[stage].reshape(-1, quantizer.dim)[rows], ~known[stage].reshape(-1)[rows]
-        codes[drawn] = quantizer.code_tokens(sampler, params[drawn], None)
-        return codes
-
-    count = loaded.config.stages_sent(hundredths / 100)
-    codes = walk_stages(loaded, width, height, hundredths, count, code, progress)
-    synthesis = None if start is None else start.synthesis
-    return Tokens(tuple(codes), width, height, hundredths / 100, loaded.token_model, synthesis)
+    return TokenLayout(loaded.config, header_quality(quality), (height, width))
 
 
 def _check_odds(temperature: float, top_p: float, seed: int) -> None:
@@ -183,9 +202,9 @@ def _check_odds(temperature: float, top_p: float, seed: int) -> None:
 
 
 def _known(
-    config: ModelConfig, start: Tokens, keep_stages: int | None, mask: np.ndarray | None
+    layout: TokenLayout, start: Tokens, keep_stages: int | None, mask: np.ndarray | None
 ) -> Sequence[np.ndarray]:
-    """Which tokens of the start are kept: bool (h, w) a stage."""
+    """Which tokens of the start are kept: bool (h, w) per stage."""
     stages = len(start.codes)
     if keep_stages is not None and not 0 <= keep_stages <= stages:
         raise ConfigError(f"cannot keep {keep_stages} stages of tokens that have {stages}")
@@ -194,13 +213,13 @@ def _known(
         raise ConfigError(f"the mask is of {size} pixels, the image of {start.width} x {start.height}")
     known = []
     for stage, codes in enumerate(start.codes):
-        kept = np.zeros(grid(config, stage, start.height, start.width), dtype=bool)
+        kept = np.zeros(layout.grid(stage), dtype=bool)
         if codes.shape[:2] != kept.shape:
             raise ConfigError(f"stage {stage + 1} of the tokens has a grid of {codes.shape[:2]}, not {kept.shape}")
         if keep_stages is not None and stage < keep_stages:
             kept[:] = True
         elif mask is not None:
-            kept = ~touched(mask, STRIDES[config.stage_scales[stage]])
+            kept = ~touched(mask, layout.stride(stage))
         known.append(kept)
     return known
 

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from leechcodec.config import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT
 from leechcodec.errors import TargetError
 
-LOWEST, HIGHEST = 1.0, 100.0
+LOWEST, HIGHEST = float(MIN_QUALITY), float(MAX_QUALITY)
 MAX_TRIALS = 14
-MAX_LED = 4
-"""Values measured where a rough measure led to, before the search goes on without it."""
+MAX_GUIDED = 4
+"""Values measured where a rough measure leads, before the search goes on without it."""
 RATE_TOLERANCE = 0.02
 """A size may stay below its target by that share."""
-FINEST = 0.01
+FINEST = 1 / QUALITY_UNIT
 """Steps of the dial, as the header holds it."""
 PSNR_TOLERANCE = 0.05
 """A PSNR may exceed its target by so many dB."""
@@ -89,18 +90,18 @@ Measure = Callable[[float], float]
 def _highest_below(measure: Measure, rough: Measure | None, limit: float, tolerance: float) -> float | None:
     """A place with limit - tolerance <= measure <= limit, else the highest one found that is not above the limit. None
     where the lowest is."""
-    known = _led(measure, rough, limit, tolerance) if rough else {}
+    known = _guided(measure, rough, limit, tolerance) if rough else {}
     low = max((place for place, value in known.items() if value <= limit), default=LOWEST)
     high = min((place for place, value in known.items() if value > limit and place > low), default=HIGHEST)
     return _between(measure, low, high, limit, tolerance)
 
 
-def _led(measure: Measure, rough: Measure, limit: float, tolerance: float) -> dict[float, float]:
+def _guided(measure: Measure, rough: Measure, limit: float, tolerance: float) -> dict[float, float]:
     """Values near the limit, at the places where a rough measure meets the limit less what the two differed by at the
     last one. Ends where one is close, or two enclose a jump over the limit."""
     known: dict[float, float] = {}
     difference = 0.0
-    while len(known) < MAX_LED:
+    while len(known) < MAX_GUIDED:
         aim = limit - difference - tolerance / 4  # a quarter at either end for another difference at the new place
         place = _between(rough, LOWEST, HIGHEST, aim, tolerance / 2)
         if place is None or place in known:

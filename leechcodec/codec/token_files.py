@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
-from leechcodec.codec.token_coding import Tokens, grid
+from leechcodec.codec.token_coding import Tokens
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
 from leechcodec.formats.container import check_size
-from leechcodec.networks.layout import strays
+from leechcodec.networks.layout import TokenLayout
 
 LAYOUT = 1
 """Version of the layout; a file of another is refused."""
@@ -59,10 +59,12 @@ def _vocabulary(loaded: LoadedModel) -> int:
 
 
 def tokens_to_indices(tokens: Tokens, *, model: str | Path | None = None) -> list[np.ndarray]:
-    """The index of every token: one array (h, w) a stage, coarse to fine, values 0 .. vocabulary - 1.
+    """The index of every token: one array (h, w) per stage, coarse to fine, values 0 .. vocabulary - 1.
 
-    int32 where the vocabulary fits, else int64. model: a name, a folder, or None for the installed one that the tokens
-    belong to. Raises UnknownModelError where that is none, or not the model given, and TokensError where the codes of
+    int32 where the vocabulary fits, else int64.
+
+    model: a name, a folder, or None for the installed one that the tokens belong to.
+    Raises UnknownModelError where that is none, or not the model given, and TokensError where the codes of
     its quantizer cannot be numbered, or these are none of them.
     """
     return _indices(tokens, model_for_file(tokens.token_model, model))
@@ -89,9 +91,10 @@ def indices_to_tokens(
 ) -> Tokens:
     """Tokens of indices, the inverse of :func:`tokens_to_indices`.
 
-    indices: of any integer type; one array (h, w) a stage, or all in one array (n,) in the order of the layout. width,
-    height: of the image, in pixels. quality: the dial, 1..100, that says how many stages there are. model: a name, a
-    folder, or None for the default.
+    indices: of any integer type; one array (h, w) per stage, or all in one array (n,) in the order of the layout.
+    width, height: of the image in pixels.
+    quality: the dial, 1..100, that says how many stages there are.
+    model: a name, a folder, or None for the default.
 
     Raises TokensError for numbers that are no integers or not in the vocabulary, for stages or tokens too many or too
     few, and for a token where the quality sends none; ConfigError for a quality out of range, TooLargeError, and
@@ -108,7 +111,8 @@ def _tokens(
         raise TokensError(f"an image needs pixels, got {width} x {height}")
     check_size(width, height)
     size, quality = _vocabulary(loaded), header_quality(quality)
-    shapes = [grid(loaded.config, stage, height, width) for stage in range(loaded.config.stages_sent(quality))]
+    layout = TokenLayout(loaded.config, quality, (height, width))
+    shapes = [layout.grid(stage) for stage in range(layout.stages)]
     image = f"{width} x {height} pixels at quality {quality:g}"
     if isinstance(indices, np.ndarray):
         wanted = sum(h * w for h, w in shapes)
@@ -127,7 +131,7 @@ def _tokens(
         _check_values(found, size, stage)
         numbers = torch.from_numpy(found.astype(np.int64))
         codes.append(loaded.networks.quantizer.indices_to_codes(numbers).to(torch.int8).contiguous().numpy())
-        if len(wrong := strays(loaded.config, stage, quality, codes[-1])):
+        if len(wrong := layout.unexpected_tokens(stage, codes[-1])):
             row, column = wrong[0]
             raise TokensError(
                 f"stage {stage} has a token in row {row}, column {column}, where quality {quality:g} sends none: "
@@ -154,10 +158,14 @@ def _check_values(indices: np.ndarray, size: int, stage: int) -> None:
 def describe(tokens: Tokens, *, model: str | Path | None = None) -> dict[str, str | int | float | list[int]]:
     """What a file says of its tokens beside them, in JSON's types.
 
-    format, layout: "leechcodec-tokens", 1. width, height: pixels. quality: the dial. token_model: the model's id, 16
-    hexadecimal digits. quantizer: its name. vocabulary: how many codes it has. strides: for each stage, pixels along a
-    token's side; it has ceil(height / 64) * 64 / stride rows, columns likewise. Raises what :func:`tokens_to_indices`
-    raises.
+    format, layout: "leechcodec-tokens", 1.
+    width, height: pixels.
+    quality: the dial.
+    token_model: the model's id, 16 hexadecimal digits.
+    quantizer: its name.
+    vocabulary: how many codes it has.
+    strides: for each stage, pixels along a token's side; it has ceil(height / 64) * 64 / stride rows, columns likewise.
+    Raises what :func:`tokens_to_indices` raises.
     """
     return _describe(tokens, model_for_file(tokens.token_model, model))
 
@@ -179,9 +187,10 @@ def _describe(tokens: Tokens, loaded: LoadedModel) -> dict[str, str | int | floa
 def serialize_tokens(tokens: Tokens, form: str = "safetensors", *, model: str | Path | None = None) -> bytes:
     """The bytes of a file of tokens; the same tokens give the same bytes.
 
-    form: "safetensors" or "npz", which describe themselves: an array (h, w) a stage, stage_00, stage_01, … and what
-    :func:`describe` says; or "npy": one array (n,), all stages one after another, and nothing else. model: as for
-    :func:`tokens_to_indices`, whose errors it raises. ConfigError for another form.
+    form: "safetensors" or "npz", which describe themselves: an array (h, w) per stage, stage_00, stage_01, … and what
+        :func:`describe` says; or "npy": one array (n,), all stages one after another, and nothing else.
+    model: as for :func:`tokens_to_indices`, whose errors it raises.
+    Raises ConfigError for another form.
     """
     if form not in FORMATS:
         raise ConfigError(f"no token format {form!r}; there are {', '.join(FORMATS)}")
@@ -203,8 +212,9 @@ def deserialize_tokens(
 ) -> Tokens:
     """The tokens in a file's bytes, of whichever format they are; nothing is unpickled.
 
-    size: (width, height) in pixels, and quality: of the image of a .npy, which holds neither; the other formats have
-    their own and take none. model: a name, a folder, or None for the model that the file names (.npy: the default).
+    size, quality: (width, height) in pixels, and the dial, of the image of a .npy, which holds neither. The other
+        formats have their own and take none.
+    model: a name, a folder, or None for the model that the file names (.npy: the default).
 
     Raises TokensError for a damaged file, or one that contradicts itself, its model or its image; UnknownModelError
     for tokens of a model that is not installed, or not the model given; ConfigError for a size or quality missing, out

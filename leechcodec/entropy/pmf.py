@@ -15,6 +15,8 @@ SCORE_UNIT = 64
 """Scores are integers in units of 1/64 nat ..."""
 SCORE_LIMIT = 25 * SCORE_UNIT
 """... within ±25 nats, so that no product over 24 coordinates overflows or becomes denormal."""
+EXACT_LIMIT = 2**53
+"""Integers below it are exact as doubles: sums that stay there are the same in any order."""
 PRECISION = 24
 TOTAL = 1 << PRECISION
 """A pmf is a row of integers q >= 1 that sum to TOTAL."""
@@ -50,6 +52,14 @@ def integer_params(params: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if params.size and (params.min() < -(2**31) or params.max() >= 2**31):
         raise ValueError("params beyond the range of int32")
     return np.ascontiguousarray(params, dtype=np.int64)
+
+
+def token_rows(tokens: np.ndarray, count: int, dim: int) -> np.ndarray:
+    """Tokens as an array, as they are. Raises ValueError where they are not integers (count, dim)."""
+    tokens = np.asarray(tokens)
+    if tokens.dtype.kind not in "iu" or tokens.shape != (count, dim):
+        raise ValueError(f"expected integer tokens of shape ({count}, {dim}), got {tokens.dtype} {tokens.shape}")
+    return tokens
 
 
 def integer_pmf(masses: np.ndarray, cap: int = TOTAL) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tokens of grids (a symbol a coordinate) and of codebook tables (one or two symbols a codeword).
+"""Tokens of grids (a symbol per coordinate) and of codebook tables (one or two symbols a codeword).
 
       params ─▶ integer scores ─▶ masses (look-up) ─▶ sums in order ─▶ pmf ─▶ TokenCoder.code
 
@@ -12,8 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, SCORE_LIMIT, TOTAL, exponentials, integer_params, integer_pmf
-from leechcodec.entropy.range_coder import GROUP, TokenCoder, token_rows
+from leechcodec.entropy.pmf import (
+    EXACT_LIMIT,
+    FIRST_SYMBOL_CAP,
+    SCORE_LIMIT,
+    TOTAL,
+    exponentials,
+    integer_params,
+    integer_pmf,
+    token_rows,
+)
+from leechcodec.entropy.range_coder import GROUP, TokenCoder
 from leechcodec.errors import ConfigError
 
 
@@ -110,7 +119,7 @@ def table_features(table: np.ndarray, shift: int) -> np.ndarray:
 def check_exact_scores(table: np.ndarray, shift: int) -> None:
     """Raises ConfigError where partial sums of the scores of any int32 parameters could reach 2^53."""
     bound = 2**31 * int(np.abs(table_features(table, shift)).sum(axis=0).max(initial=0)) + 4**shift
-    if bound >= 2**53:
+    if bound >= EXACT_LIMIT:
         raise ConfigError(
             f"a codebook of dimension {table.shape[1]} with entries as large as these is too large to code"
         )

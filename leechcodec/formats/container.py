@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from leechcodec.config import ALIGNMENT, MAX_QUALITY, MIN_QUALITY, hundredths
 from leechcodec.errors import (
     CorruptError,
     LqError,
@@ -30,9 +31,10 @@ _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size
 FRAME_SIZE = _FRAME.size + _CRC.size
 MAX_PIXELS = 100_000_000
-MIN_SIDE = 64
+MIN_SIDE = ALIGNMENT
 """A side counts as at least that many pixels: what a decoder pads to, so that 100,000,000 x 1 is no way around."""
-MIN_QUALITY, MAX_QUALITY = 100, 10_000
+LOWEST, HIGHEST = hundredths(MIN_QUALITY), hundredths(MAX_QUALITY)
+"""Of the header's quality."""
 OPTIONAL = 0x8000
 """Kinds from here on may be skipped by a reader that does not know them."""
 
@@ -70,7 +72,7 @@ class Header:
             raise ValueError("model ids are 8 bytes")
         if not (0 < self.width < 2**32 and 0 < self.height < 2**32):
             raise ValueError(f"size {self.width} x {self.height} does not fit the header")
-        if not MIN_QUALITY <= self.quality <= MAX_QUALITY or not 0 <= chunks < 256:
+        if not LOWEST <= self.quality <= HIGHEST or not 0 <= chunks < 256:
             raise ValueError(f"quality {self.quality} or {chunks} chunks do not fit the header")
         return _HEADER.pack(
             MAGIC, self.version, chunks, self.token_model, self.synthesis, self.width, self.height, self.quality
@@ -123,8 +125,8 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, i
     if not width or not height:
         raise CorruptError(f"the header says {width} x {height} pixels")
     check_size(width, height, max_pixels)
-    if not MIN_QUALITY <= quality <= MAX_QUALITY:
-        raise CorruptError(f"the header's quality is {quality}, not within {MIN_QUALITY}..{MAX_QUALITY}")
+    if not LOWEST <= quality <= HIGHEST:
+        raise CorruptError(f"the header's quality is {quality}, not within {LOWEST}..{HIGHEST}")
     return Header(token_model, synthesis, width, height, quality, version), chunks
 
 

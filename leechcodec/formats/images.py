@@ -53,7 +53,7 @@ def load_image(
         raise ImageError(f"{name}: {reason}") from None
     if frames > 1:
         warnings.warn(f"{name}: the first of {frames} pictures is taken", stacklevel=2)
-    return upright(image, name)
+    return apply_orientation(image, name)
 
 
 def _frames(image: Image.Image) -> int:
@@ -64,7 +64,7 @@ def _frames(image: Image.Image) -> int:
         return 1
 
 
-def upright(image: Image.Image, name: str | None = None) -> Image.Image:
+def apply_orientation(image: Image.Image, name: str | None = None) -> Image.Image:
     """An image with its EXIF orientation applied and the tag removed; itself where there is none.
 
     Damaged EXIF does not spoil good pixels; there is a warning of it where a file's name is given, once, when it is

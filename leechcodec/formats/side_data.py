@@ -21,7 +21,7 @@ METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKi
 
 
 @dataclass(frozen=True)
-class Extras:
+class SideData:
     """alpha: the bytes of a grey PNG, or None for an opaque image. metadata: bytes by Pillow's name. grey: whether all
     channels are to be alike."""
 
@@ -30,7 +30,7 @@ class Extras:
     grey: bool = False
 
     @classmethod
-    def of_chunks(cls, chunks: Iterable[Chunk]) -> "Extras":
+    def of_chunks(cls, chunks: Iterable[Chunk]) -> "SideData":
         """What a file's chunks hold."""
         found = {chunk.kind: chunk.payload for chunk in chunks}
         metadata = {name: found[kind] for name, kind in METADATA.items() if kind in found}
@@ -61,7 +61,7 @@ class Extras:
         return Image.fromarray(((mean + 1) // 3).astype(np.uint8)).convert("RGB")
 
 
-def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image, Extras]:
+def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image, SideData]:
     """An image's colours, without transparency and with an RGB profile or none, and what travels beside them.
 
     metadata: keep ICC profile, EXIF and XMP. A profile that cannot go with RGB (CMYK's, grey's), and every profile
@@ -79,7 +79,7 @@ def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image,
     grey = is_grey(image)
     kept = {"icc_profile": profile, "exif": info.get("exif"), "xmp": info.get("xmp")} if metadata else {}
     metadata = {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
-    return image, Extras(alpha, metadata, grey)
+    return image, SideData(alpha, metadata, grey)
 
 
 def is_grey(image: Image.Image) -> bool:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from leechcodec.codec.distortion import PSNR_CAP, psnr
 from leechcodec.formats.packages import require
 from leechcodec.training.lpips_net import SMALLEST_SIDE as LPIPS_SMALLEST
 from leechcodec.training.lpips_net import Lpips
 
-PSNR_CAP = 100.0
-"""dB. Identical images have no finite PSNR, and a mean over images needs one."""
+__all__ = ["PSNR_CAP", "Scores", "ms_ssim", "psnr", "scores", "ssim"]
 WINDOW = 11
 """Side of SSIM's window in pixels."""
 MS_SSIM_SMALLEST = (WINDOW - 1) * 2**4 + 1
@@ -41,12 +41,6 @@ def scores(original: Image.Image, decoded: Image.Image, lpips: Lpips | None = No
         raise ValueError(f"images of {original.size} and {decoded.size} pixels")
     a, b = _pixels(original), _pixels(decoded)
     return Scores(psnr(a, b), ms_ssim(a, b), ssim(a, b), lpips(a, b) if lpips and _side(a) >= LPIPS_SMALLEST else None)
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 arrays of one shape, at most PSNR_CAP."""
-    error = np.square(a.astype(np.float64) - b).mean()
-    return PSNR_CAP if error == 0 else min(PSNR_CAP, float(10 * np.log10(255**2 / error)))
 
 
 @torch.inference_mode()

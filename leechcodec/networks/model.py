@@ -7,21 +7,19 @@ x ─▶ g_a ─▶ e ─▶ z ─▶ quantize ─▶ codes ─▶ g_s ─▶ x�
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
-from leechcodec.networks.layout import positions_sent
-from leechcodec.networks.prior import FloatView, Prior, drive
-from leechcodec.networks.tiling import in_bands
-from leechcodec.networks.transforms import AnalysisTransform, SynthesisTransform, TokenStage, knot_weights
+from leechcodec.networks.layout import TokenLayout
+from leechcodec.networks.prior import FloatView, Prior
+from leechcodec.networks.tiling import tiled
+from leechcodec.networks.transforms import AnalysisTransform, ChooseCodes, SynthesisTransform, knot_weights
 from leechcodec.quantizers import make_quantizer
-
-ALIGNMENT = STRIDES[0]
-"""Images are padded to multiples of the coarsest stride."""
 
 
 @dataclass
@@ -39,17 +37,17 @@ class Forward:
     commitment: Tensor
     """(B,): squared distance of z from its code, in squared lengths of a codeword, summed over an image's tokens."""
     z: list[Tensor]
-    """What was quantized, a stage: (n, h, w, dim), as the quantizer projects it, of the n images sent that stage."""
+    """What was quantized, per stage: (n, h, w, dim), as the quantizer projects it, of the n images sent that stage."""
     codes: list[Tensor]
-    """A stage: (n, dim, h, w)."""
+    """Per stage: (n, dim, h, w)."""
     token_bits: list[Tensor]
-    """A stage: (n, h, w), zero where a token was not sampled."""
+    """Per stage: (n, h, w), zero where a token was not sampled."""
     log_partitions: list[Tensor]
-    """A pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
+    """Per pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
 
 
 class CodecModel(nn.Module):
-    """Networks of one config. Tensors in and out; bytes are the business of api.py."""
+    """Networks of one config. Tensors in and out; bytes are the business of leechcodec.codec."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -62,6 +60,8 @@ class CodecModel(nn.Module):
             raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
         self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
 
+    # --- batches, for training --------------------------------------------------------------------------------
+
     def forward(
         self,
         x: Tensor,
@@ -72,45 +72,29 @@ class CodecModel(nn.Module):
     ) -> Forward:
         """Code and reconstruct a batch with gradients for every part.
 
-        x: (B, 3, H, W) in -1..1, H and W multiples of 64. quality: (B,) dial values 1..100, none above the one before
-        it, so that a stage concerns the batch's first images and no work is done for the others.
-        rate_tokens: at most so many tokens a stage pass enter the rate term, sampled (None: all). penalties: whether
-        the quantizer's entropy penalty is wanted, which LGQ computes over all codewords. images: what
-        :meth:`images_sent` says of the qualities, where that is known: to ask would be a wait for an accelerator.
+        x: (B, 3, H, W) in -1..1, H and W multiples of 64.
+        quality: (B,) dial values 1..100, none above the one before it, so that a stage concerns the batch's first
+            images and no work is done for the others.
+        rate_tokens: at most so many tokens of a stage's pass enter the rate term, sampled (None: all).
+        penalties: whether the quantizer's entropy penalty is wanted, which LGQ computes over all codewords.
+        images: what :meth:`images_sent` says of the qualities, where that is known: to ask would be a wait for an
+            accelerator.
         Raises ValueError where quality rises and images is not given.
         """
         if images is None:
             images = self.images_sent(quality)
-        codes, entropy_losses, codebook_losses, distances, projected = [], [], [], [], []
-
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-            count = images[index]
-            if not count:
-                return None
-            feature = features[self.config.stage_scales[index]][:count]
-            z = stage.encode(feature, state[:count], weights[:count]).permute(0, 2, 3, 1)
-            if penalties:
-                entropy_losses.append(self.quantizer.entropy_loss(z.reshape(-1, self.quantizer.dim)))
-            codebook_losses.append(self.quantizer.codebook_loss(z.reshape(-1, self.quantizer.dim)))
-            _, code = self.quantizer.quantize(z, check=False)
-            projected.append(self.quantizer.project(z))
-            distance = (projected[-1] - code.detach()).square().sum((1, 2, 3))
-            distances.append(F.pad(distance / self.quantizer.norm_squared, (0, len(x) - count)))
-            codes.append(code.permute(0, 3, 1, 2))
-            return codes[-1] * self.code_scale
-
         weights = knot_weights(quality, self.config.quality_knots)
-        features = self.analysis(x, weights)
-        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer)
-        bits, token_bits, log_partitions = self.rates(codes, quality, x.shape[2], x.shape[3], rate_tokens)
+        chosen = _BatchCodes(self, self.analysis(x, weights), weights, images, penalties)
+        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, chosen.choose_codes)
+        bits, token_bits, log_partitions = self.rates(chosen.codes, quality, x.shape[2], x.shape[3], rate_tokens)
         return Forward(
             x_hat=x_hat,
             stage_bits=bits,
-            entropy_loss=torch.stack(entropy_losses).mean() if penalties else x.new_zeros(()),
-            codebook_loss=torch.stack(codebook_losses).mean(),
-            commitment=torch.stack(distances).sum(0),
-            z=projected,
-            codes=codes,
+            entropy_loss=torch.stack(chosen.entropy_losses).mean() if penalties else x.new_zeros(()),
+            codebook_loss=torch.stack(chosen.codebook_losses).mean(),
+            commitment=torch.stack(chosen.distances).sum(0),
+            z=chosen.projected,
+            codes=chosen.codes,
             token_bits=token_bits,
             log_partitions=log_partitions,
         )
@@ -118,27 +102,40 @@ class CodecModel(nn.Module):
     def images_sent(self, quality: Tensor) -> list[int]:
         """How many of a batch's images are sent each stage, the first ones: of qualities (B,), not rising.
 
-        Raises ValueError where they rise.
+        A training pass sends every stage whole, ramp or not. Raises ValueError where qualities rise.
         """
         if (quality.diff() > 0).any():
             raise ValueError("the qualities of a batch must not rise")
         return [sum(value >= least for value in quality.tolist()) for least in self.config.min_quality]
 
+    @torch.no_grad()
+    def encode_batch(self, x: Tensor, quality: Tensor) -> list[Tensor]:
+        """A batch's codes, float (n, dim, h, w) per stage. x, quality: as for :meth:`forward`."""
+        weights = knot_weights(quality, self.config.quality_knots)
+        chosen = _BatchCodes(self, self.analysis(x, weights), weights, self.images_sent(quality), penalties=False)
+        self.synthesis(x.shape[2], x.shape[3], weights, chosen.choose_codes, stages=len(self.config.stage_scales))
+        return chosen.codes
+
     def reconstruct(
-        self, codes: list[Tensor], quality: Tensor, height: int, width: int, first: int = 0, partly: bool = False
+        self, codes: list[Tensor], quality: Tensor, height: int, width: int, first: int = 0
     ) -> tuple[Tensor, list[Tensor]]:
-        """x̂ (B, 3, height, width) and the bits of every token, (n, h, w) a stage, of codes already chosen.
+        """x̂ (B, 3, height, width) and the bits of every token, (n, h, w) per stage, of codes already chosen.
 
-        codes: as in :class:`Forward`. quality: (B,), not rising. first: bits of earlier stages are left at zero.
-        partly: count the tokens that a file holds alone (layout.py), all images being of one quality; a training pass
-        sends every stage whole.
+        codes: as in :class:`Forward`.
+        quality: (B,), not rising.
+        first: bits of earlier stages are left at zero.
         """
+        weights = knot_weights(quality, self.config.quality_knots)
+        x_hat = self.synthesis(height, width, weights, self.given_codes(codes))
+        return x_hat, self.rates(codes, quality, height, width, None, first)[1]
 
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-            return codes[index] * self.code_scale if index < len(codes) else None
+    def given_codes(self, codes: Sequence[Tensor]) -> ChooseCodes:
+        """Codes already chosen, as the synthesis takes them. codes: (n, dim, h, w) for each stage that is sent."""
 
-        x_hat = self.synthesis(height, width, knot_weights(quality, self.config.quality_knots), answer)
-        return x_hat, self.rates(codes, quality, height, width, None, first, partly)[1]
+        def choose_codes(stage: int, state: Tensor) -> Tensor | None:
+            return codes[stage].float() * self.code_scale if stage < len(codes) else None
+
+        return choose_codes
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, quality: Tensor) -> None:
@@ -148,20 +145,20 @@ class CodecModel(nn.Module):
         x, quality: a batch as for :meth:`forward`.
         """
         weights = knot_weights(quality, self.config.quality_knots)
-        features = self.analysis(x, weights)
+        calibrate_stage = partial(self._calibrate_stage, self.analysis(x, weights), weights)
+        self.synthesis(x.shape[2], x.shape[3], weights, calibrate_stage)
 
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor:
-            z = stage.encode(features[self.config.stage_scales[index]], state, weights)
-            if z[:, 0].numel() > 1:  # one vector has no spread
-                mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp(min=1e-6)
-                target = self.quantizer.initial_spread
-                stage.to_z.bias.sub_(mean).mul_(target / spread)
-                stage.to_z.weight.mul_((target / spread)[:, None, None, None])
-                z = (z - mean[:, None, None]) * (target / spread)[:, None, None]
-            _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)
-            return code.permute(0, 3, 1, 2) * self.code_scale
-
-        self.synthesis(x.shape[2], x.shape[3], weights, answer)
+    def _calibrate_stage(self, features: dict[int, Tensor], weights: Tensor, stage: int, state: Tensor) -> Tensor:
+        layers = self.synthesis.stages[stage]
+        z = layers.encode(features[self.config.stage_scales[stage]], state, weights)
+        if z[:, 0].numel() > 1:  # one vector has no spread
+            mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp(min=1e-6)
+            target = self.quantizer.initial_spread
+            layers.to_z.bias.sub_(mean).mul_(target / spread)
+            layers.to_z.weight.mul_((target / spread)[:, None, None, None])
+            z = (z - mean[:, None, None]) * (target / spread)[:, None, None]
+        _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)
+        return code.permute(0, 3, 1, 2) * self.code_scale
 
     def rates(
         self,
@@ -171,44 +168,24 @@ class CodecModel(nn.Module):
         width: int,
         rate_tokens: int | None = None,
         first: int = 0,
-        partly: bool = False,
+        layout: TokenLayout | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Bits of every stage of every image, (B, stages), differentiable, and of every token, (n, h, w) a stage; log Z
-        as in :class:`Forward`. Arguments as for :meth:`reconstruct` and :meth:`forward`."""
-        batch, stages, device = len(quality), len(self.prior.stages), quality.device
-        images = [len(code) for code in codes] + [0] * (stages - len(codes))
-        token_maps = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
-        passes = [0] * stages
-        bits, log_partitions = [torch.zeros(batch, device=device) for _ in range(stages)], []
+        """What codes cost by the prior in floating point, differentiable.
 
-        def answer(stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
-            count, _, h, w = codes[stage].shape
-            code = codes[stage] if mask is None else codes[stage] * mask
-            if stage < first:
-                return code
-            if partly and (some := positions_sent(self.config, stage, quality[0].item(), h, w)) is not None:
-                where = some.to(device) if mask is None else some.to(device) & mask
-                (rows,) = where.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)
-            else:
-                rows = _rows(count, h, w, mask, passes[stage], device)
-                passes[stage] += 1
-            total = len(rows)
-            if rate_tokens is not None and total > rate_tokens:
-                rows = rows[torch.randperm(total, device=device)[:rate_tokens]]
-            flat_params = params.permute(0, 2, 3, 1).reshape(-1, self.prior.num_params)[rows]
-            flat_codes = code.permute(0, 2, 3, 1).reshape(-1, self.quantizer.dim)[rows]
-            token_bits, log_z = self.quantizer.bits_and_log_partition(
-                flat_params.float().reshape(-1, self.quantizer.dim, self.quantizer.params_per_coordinate), flat_codes
-            )
-            log_partitions.append(log_z)
-            token_maps[stage][rows] = token_bits.detach()
-            summed = torch.zeros(batch, device=device).index_add(0, rows // (h * w), token_bits)
-            bits[stage] = bits[stage] + summed * (total / max(len(rows), 1))
-            return code
+        codes, quality, height, width, first: as for :meth:`reconstruct`.
+        rate_tokens: as for :meth:`forward`.
+        layout: count the tokens that such a file holds alone, all images being of its quality. None: every stage is
+            sent whole, as in training.
+        Returns bits of every stage of every image, (B, stages), of every token, (n, h, w) per stage, and log Z as in
+        :class:`Forward`.
+        """
+        rates = _BatchRates(self, codes, len(quality), quality.device, rate_tokens, first, layout)
+        images = [len(code) for code in codes] + [0] * (len(self.prior.stages) - len(codes))
+        self.prior.run(FloatView(self.prior, quality), height, width, rates.code_pass, images)
+        token_maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(rates.token_bits, codes, strict=True)]
+        return torch.stack(rates.bits, 1), token_maps, rates.log_partitions
 
-        drive(self.prior.walk(FloatView(self.prior, quality), height, width, images), answer)
-        token_maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(token_maps, codes, strict=True)]
-        return torch.stack(bits, 1), token_maps, log_partitions
+    # --- one image, for coding --------------------------------------------------------------------------------
 
     def encode(self, x: Tensor, quality: float) -> list[Tensor]:
         """Codes of one image, coarse to fine: int8 (1, dim, h, w) for each stage that this quality sends.
@@ -218,46 +195,132 @@ class CodecModel(nn.Module):
         return self._encode(x, quality, picture=False)[0]
 
     def encode_and_decode(self, x: Tensor, quality: float) -> tuple[list[Tensor], Tensor]:
-        """What :meth:`encode` gives, and what :meth:`decode` makes of it, from one walk."""
+        """What :meth:`encode` gives, and what :meth:`decode` makes of it, from one pass of the synthesis."""
         return self._encode(x, quality, picture=True)
 
     def _encode(self, x: Tensor, quality: float, picture: bool) -> tuple[list[Tensor], Tensor | None]:
         """picture: go on to it, or leave after the last stage sent."""
-        sent = self.config.stages_sent(quality)
+        layout = TokenLayout(self.config, quality, tuple(x.shape[2:]))
         weights = knot_weights(torch.tensor([quality], device=x.device), self.config.quality_knots)
-        features = self.analysis(x, weights)
-        codes = []
-
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-            if index >= sent:
-                return None
-            feature = features[self.config.stage_scales[index]]
-
-            def nearest(part: Tensor, rows: slice) -> Tensor:
-                z = stage.encode(feature[:, :, rows], part, weights)
-                return self.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)[0].permute(0, 3, 1, 2)
-
-            codes.append(in_bands(nearest, state))
-            some = positions_sent(self.config, index, quality, *state.shape[2:])
-            if some is not None:
-                codes[-1] *= some.to(x.device)
-            return codes[-1].float() * self.code_scale
-
-        stages = None if picture else sent
-        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, answer, stages=stages, in_place=True)
-        return codes, x_hat
+        chosen = _ImageCodes(self, self.analysis(x, weights), weights, layout)
+        stages = None if picture else layout.stages
+        x_hat = self.synthesis(*x.shape[2:], weights, chosen.choose_codes, stages=stages, in_place=True)
+        return chosen.codes, x_hat
 
     def decode(self, codes: list[Tensor], height: int, width: int, quality: float) -> Tensor:
         """Image (1, 3, height, width), about -1..1, from the codes of its stages."""
         weights = knot_weights(self.synthesis.constant.new_tensor([quality]), self.config.quality_knots)
-
-        def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-            return codes[index].float() * self.code_scale if index < len(codes) else None
-
-        return self.synthesis(height, width, weights, answer, in_place=True)
+        return self.synthesis(height, width, weights, self.given_codes(codes), in_place=True)
 
 
-def _rows(count: int, height: int, width: int, mask: Tensor | None, parity: int, device: torch.device) -> Tensor:
+class _BatchCodes:
+    """Chooses a batch's codes with straight-through gradients, and keeps what the loss is made of."""
+
+    def __init__(
+        self, model: CodecModel, features: dict[int, Tensor], weights: Tensor, images: Sequence[int], penalties: bool
+    ) -> None:
+        self.model, self.features, self.weights, self.images, self.penalties = (
+            model,
+            features,
+            weights,
+            images,
+            penalties,
+        )
+        self.codes, self.projected, self.distances = [], [], []
+        self.entropy_losses, self.codebook_losses = [], []
+
+    def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
+        count, quantizer = self.images[stage], self.model.quantizer
+        if not count:
+            return None
+        feature = self.features[self.model.config.stage_scales[stage]][:count]
+        z = self.model.synthesis.stages[stage].encode(feature, state[:count], self.weights[:count]).permute(0, 2, 3, 1)
+        if self.penalties:
+            self.entropy_losses.append(quantizer.entropy_loss(z.reshape(-1, quantizer.dim)))
+        self.codebook_losses.append(quantizer.codebook_loss(z.reshape(-1, quantizer.dim)))
+        _, code = quantizer.quantize(z, check=False)
+        self.projected.append(quantizer.project(z))
+        distance = (self.projected[-1] - code.detach()).square().sum((1, 2, 3))
+        self.distances.append(F.pad(distance / quantizer.norm_squared, (0, len(state) - count)))
+        self.codes.append(code.permute(0, 3, 1, 2))
+        return self.codes[-1] * self.model.code_scale
+
+
+class _ImageCodes:
+    """Chooses the codes of one image, tile by tile, and keeps them as integers."""
+
+    def __init__(self, model: CodecModel, features: dict[int, Tensor], weights: Tensor, layout: TokenLayout) -> None:
+        self.model, self.features, self.weights, self.layout = model, features, weights, layout
+        self.codes = []
+
+    def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
+        if stage >= self.layout.stages:
+            return None
+        codes = tiled(partial(self._nearest, stage), state)
+        sent = self.layout.mask(stage)
+        if sent is not None:
+            codes *= sent.to(codes.device)
+        self.codes.append(codes)
+        return codes.float() * self.model.code_scale
+
+    def _nearest(self, stage: int, part: Tensor, rows: slice) -> Tensor:
+        feature = self.features[self.model.config.stage_scales[stage]][:, :, rows]
+        z = self.model.synthesis.stages[stage].encode(feature, part, self.weights)
+        return self.model.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)[0].permute(0, 3, 1, 2)
+
+
+class _BatchRates:
+    """Adds up what given codes cost, pass by pass of the prior."""
+
+    def __init__(
+        self,
+        model: CodecModel,
+        codes: list[Tensor],
+        batch: int,
+        device: torch.device,
+        rate_tokens: int | None,
+        first: int,
+        layout: TokenLayout | None,
+    ) -> None:
+        self.model, self.codes, self.device = model, codes, device
+        self.rate_tokens, self.first, self.layout = rate_tokens, first, layout
+        self.bits = [torch.zeros(batch, device=device) for _ in model.prior.stages]
+        self.token_bits = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
+        self.log_partitions: list[Tensor] = []
+        self._passes = [0] * len(codes)
+
+    def code_pass(self, stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
+        code = self.codes[stage] if mask is None else self.codes[stage] * mask
+        if stage < self.first:
+            return code
+        rows = self._rows(stage, mask)
+        total, quantizer = len(rows), self.model.quantizer
+        if self.rate_tokens is not None and total > self.rate_tokens:
+            rows = rows[torch.randperm(total, device=self.device)[: self.rate_tokens]]
+        flat_params = params.permute(0, 2, 3, 1).reshape(-1, quantizer.num_params)[rows]
+        flat_codes = code.permute(0, 2, 3, 1).reshape(-1, quantizer.dim)[rows]
+        token_bits, log_z = quantizer.bits_and_log_partition(
+            flat_params.float().reshape(-1, quantizer.dim, quantizer.params_per_coordinate), flat_codes
+        )
+        self.log_partitions.append(log_z)
+        self.token_bits[stage][rows] = token_bits.detach()
+        image = rows // (code.shape[2] * code.shape[3])
+        summed = torch.zeros_like(self.bits[stage]).index_add(0, image, token_bits)
+        self.bits[stage] = self.bits[stage] + summed * (total / max(len(rows), 1))
+        return code
+
+    def _rows(self, stage: int, mask: Tensor | None) -> Tensor:
+        """Where a pass has tokens, in the images' maps one behind the other: int64 (n,)."""
+        count, _, h, w = self.codes[stage].shape
+        sent = None if self.layout is None else self.layout.mask(stage)
+        if sent is not None:
+            where = sent.to(self.device) if mask is None else sent.to(self.device) & mask
+            return where.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)[0]
+        self._passes[stage] += 1
+        return _all_rows(count, h, w, mask, self._passes[stage] - 1, self.device)
+
+
+def _all_rows(count: int, height: int, width: int, mask: Tensor | None, parity: int, device: torch.device) -> Tensor:
     """Where a pass has tokens, in count maps one behind the other: int64 (n,).
 
     mask: prior.checkerboard's of that parity, or None for everywhere. How many places it has is known: to ask would be

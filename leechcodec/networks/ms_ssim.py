@@ -2,7 +2,7 @@
 
 Squared error hardly asks for faint texture: leaving it out costs next to nothing in PSNR and much in structural
 similarity. A small share of the distortion given to MS-SSIM keeps it, and because the squared error is near its
-minimum, a small share costs little of it (docs/training.md). Wang, Simoncelli and Bovik, "Multiscale structural
+minimum, a small share costs little of it (docs/experiments.md). Wang, Simoncelli and Bovik, "Multiscale structural
 similarity for image quality assessment", 2003; the laboratory measures with pytorch-msssim, which this agrees with.
 """
 

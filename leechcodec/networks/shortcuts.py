@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.networks.tiling import in_bands
+from leechcodec.networks.tiling import tiled
 
 PATCH = STRIDES[-1]
 """Side of the patch, in pixels of a scale's picture, that a position sees or draws."""
@@ -38,7 +38,7 @@ class AnalysisShortcuts(nn.ModuleList):
             part = part if part.is_floating_point() else part.float() / 127.5 - 1
             return self[scale](F.pixel_unshuffle(F.avg_pool2d(part, STRIDES[scale] // PATCH), PATCH))
 
-        return feature + in_bands(projected, x, down=STRIDES[scale])
+        return feature + tiled(projected, x, down=STRIDES[scale])
 
 
 class PictureShortcuts(nn.ModuleList):
@@ -55,7 +55,7 @@ class PictureShortcuts(nn.ModuleList):
 
         Returns float32 (B, 3, 4 h, 4 w), about -1..1.
         """
-        own = in_bands(lambda part, _: F.pixel_shuffle(self[scale](part), PATCH).float(), state, up=PATCH)
+        own = tiled(lambda part, _: F.pixel_shuffle(self[scale](part), PATCH).float(), state, up=PATCH)
         return own if partial is None else enlarged(partial).add_(own)
 
     def finish(self, partial: Tensor, scale: int) -> Tensor:
@@ -67,7 +67,7 @@ class PictureShortcuts(nn.ModuleList):
 
 def enlarged(picture: Tensor) -> Tensor:
     """Twice the size, bilinear, (B, 3, h, w) -> (B, 3, 2 h, 2 w). Every pixel depends on its neighbours alone."""
-    return in_bands(
+    return tiled(
         lambda part, _: F.interpolate(part, scale_factor=2, mode="bilinear", align_corners=False),
         picture,
         halo=1,

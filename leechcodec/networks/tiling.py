@@ -1,16 +1,16 @@
-"""Large maps a few rows at a time: what convolutions give, in a fraction of the memory.
+"""Large maps tile by tile: what convolutions give, in a fraction of the memory.
 
      map (1, C, h, w)            window                        result
     ┌────────────────┐
     │                │      ┌─ halo ─────────┐
     ├────────────────┤      ├────────────────┤            ├────────────────┤
-    │ a band of rows │ ───▶ │                │ function ─▶│ the same rows  │
+    │ a tile of rows │ ───▶ │                │ function ─▶│ the same rows  │
     ├────────────────┤      ├────────────────┤            ├────────────────┤
     │                │      └─ halo ─────────┘
     └────────────────┘
 
-The halo is as deep as a result's row looks up and down, so every row is computed from the very inputs it would have
-had without bands. Bands depend on the map's size alone.
+A tile is a run of whole rows. The halo is as deep as a result's row looks up and down, so every row is computed from
+the very inputs it would have had without tiles. Tiles depend on the map's size alone.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-POSITIONS = 1 << 16
-"""Positions of the coarser of the two maps in a band, about. Smaller maps are never cut."""
+TILE_POSITIONS = 1 << 16
+"""Positions of the coarser of the two maps in a tile, about. Smaller maps are never cut."""
 
 
-def in_bands(
+def tiled(
     function: Callable[[Tensor, slice], Tensor],
     x: Tensor,
     *,
@@ -31,14 +31,16 @@ def in_bands(
     up: int = 1,
     in_place: bool = False,
 ) -> Tensor:
-    """function(x, all rows), computed in bands of rows where x is large and no gradient is asked for.
+    """function(x, all rows), computed tile by tile where x is large and no gradient is asked for.
 
-    x: (B, C, h, w). function: takes a window of x and the slice of x's rows that it is, and returns the window's map,
-    ``down`` times coarser or ``up`` times finer. halo: how many of x's rows a row of the result may look at on either
-    side, a multiple of down. in_place: the result takes x's place, where both have the same shape and type.
+    function: takes a window of x and the slice of x's rows that it is. It returns the window's map, ``down`` times
+        coarser or ``up`` times finer.
+    x: (B, C, h, w).
+    halo: how many of x's rows a row of the result may look at on either side, a multiple of down.
+    in_place: the result takes x's place, where both have the same shape and type.
     """
     height, width = x.shape[2:]
-    rows = max(1, POSITIONS * down // width) * down
+    rows = max(1, TILE_POSITIONS * down // width) * down
     if height <= rows or torch.is_grad_enabled():
         return function(x, slice(0, height))
     result = x if in_place else None
@@ -47,7 +49,7 @@ def in_bands(
         bottom = min(top + rows, height)
         first, last = max(0, top - halo), min(height, bottom + halo)
         window = torch.cat([above, x[:, :, top:last]], 2) if in_place and halo else x[:, :, first:last]
-        if in_place and halo:  # the next band's halo, before it is overwritten
+        if in_place and halo:  # the next tile's halo, before it is overwritten
             above = window[:, :, max(0, bottom - halo) - first : bottom - first]
         part = function(window, slice(first, last))
         if result is None:

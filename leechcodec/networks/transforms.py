@@ -10,19 +10,29 @@
 The synthesis state s starts from a constant at stride 64. At every scale token stages and residual blocks take
 turns; a pixel shuffle leads to the next scale. Every stage codes what the state does not say yet, so this is
 residual quantization of the image in feature space, coarse to fine (next-scale autoregression). Large images are
-worked on in bands of rows (tiling.py); maps at stride 4 are never whole then.
+worked on in tiles (tiling.py); maps at stride 4 are never whole then.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.config import MAX_QUALITY, MIN_QUALITY, STRIDES, ModelConfig
 from leechcodec.networks.shortcuts import AnalysisShortcuts, PictureShortcuts
-from leechcodec.networks.tiling import in_bands
+from leechcodec.networks.tiling import tiled
+
+ChooseCodes = Callable[[int, Tensor], Tensor | None]
+"""choose_codes(stage, state): the codes of one stage.
+
+stage: its number, coarse to fine.
+state: (B, channels, h, w), what the synthesis knows so far.
+Returns codes (n, dim, h, w) as float scaled to unit mean square, n <= B: of the batch's first images alone where not
+all are sent the stage. None where no image is.
+"""
 
 
 class QualityTable(nn.Module):
@@ -41,7 +51,7 @@ class QualityTable(nn.Module):
 
 def knot_weights(quality: Tensor, knots: int) -> Tensor:
     """Hat-function weights of the dial's values: quality (B,) in 1..100 -> float32 (B, knots), rows sum to 1."""
-    position = (quality.float() - 1) / 99 * (knots - 1)
+    position = (quality.float() - MIN_QUALITY) / (MAX_QUALITY - MIN_QUALITY) * (knots - 1)
     distance = (position[:, None] - torch.arange(knots, device=quality.device)).abs()
     return (1 - distance).clamp(min=0)
 
@@ -128,11 +138,11 @@ class AnalysisTransform(nn.Module):
             level = len(STRIDES) - 1 - scale
             stride = STRIDES[scale] // (1 if from_image else STRIDES[scales[0] + 1])
             reach += stride * (ResidualBlock.REACH * len(self.blocks[level]) + (level == 0))
-        return in_bands(function, x, halo=-(-reach // down) * down, down=down)
+        return tiled(function, x, halo=-(-reach // down) * down, down=down)
 
 
 class TokenStage(nn.Module):
-    """One token a position: the encoder's question z and the decoder's answer, gain · W ĉ."""
+    """One token per position: z from the encoder, and what the decoder adds to its state, gain · W ĉ."""
 
     def __init__(self, channels: int, dim: int, knots: int, gain: float) -> None:
         super().__init__()
@@ -156,8 +166,8 @@ class TokenStage(nn.Module):
 
 
 class SynthesisTransform(nn.Module):
-    """Tokens to image. One walk, :meth:`forward`, serves training, encoding and decoding alike:
-    whoever drives it supplies the codes of each stage."""
+    """Tokens to image. One loop, :meth:`forward`, serves training, encoding and decoding alike: its caller chooses the
+    codes of each stage."""
 
     def __init__(self, config: ModelConfig, dim: int) -> None:
         super().__init__()
@@ -185,58 +195,54 @@ class SynthesisTransform(nn.Module):
         height: int,
         width: int,
         q: Tensor,
-        answer,
+        choose_codes: ChooseCodes,
         stages: int | None = None,
         in_place: bool = False,
     ) -> Tensor | None:
-        """Reconstruct images of height x width (multiples of 64).
+        """Reconstruct images.
 
-        q: knot weights (B, knots). answer(stage index, TokenStage, state) -> codes (B, dim, h, w) as float scaled
-        to unit mean square, of the batch's first images alone where not all are sent the stage, None where none is.
-        stages: leave after so many stages, without the picture: an encoder that only wants codes needs no more.
-        in_place: a state may be overwritten once its answer is given. Returns (B, 3, height, width), about -1..1, or
-        None.
+        height, width: of the images in pixels, multiples of 64.
+        q: knot weights (B, knots).
+        choose_codes: is given the number and the state of each stage and returns its codes.
+        stages: leave after so many, without the picture: an encoder that only wants codes needs no more.
+        in_place: a state may be overwritten once its codes are chosen.
+        Returns (B, 3, height, width), about -1..1, or None.
         """
         constant = self.constant[None, :, None, None] + self.constant_bias(q)
         state, index = constant.repeat(1, 1, height // STRIDES[0], width // STRIDES[0]), 0
         last, drawn = max(self.config.stage_scales), None
         for scale in range(last + 1):
             if scale:
-                state = in_bands(partial(self._finer, scale), state, up=2)
+                state = tiled(partial(self._upsample, scale), state, up=2)
             done, stages_here = 0, self.config.stages[scale]
             for count in self.config.synthesis_blocks[scale]:
                 if stages_here:
-                    codes = answer(index, self.stages[index], state)
+                    codes = choose_codes(index, state)
                     if codes is not None:
-                        state = in_bands(partial(self._told, index, codes, q), state, in_place=in_place)
+                        state = tiled(partial(self._add_tokens, index, codes, q), state, in_place=in_place)
                     index += 1
                 if index == stages:
                     return None
                 for block in self.blocks[scale][done : done + count]:
-                    state = in_bands(
-                        lambda part, _, block=block: block(part, q),
-                        state,
-                        halo=ResidualBlock.REACH,
-                        in_place=in_place,
-                    )
+                    state = tiled(partial(_apply, block, q), state, halo=ResidualBlock.REACH, in_place=in_place)
                 done += count
             if self.shortcuts is not None and scale < len(self.shortcuts):
                 drawn = self.shortcuts.draw(drawn, state, scale)
-        x_hat = in_bands(partial(self._picture, last, q), state, halo=self._reach(last), up=STRIDES[last])
+        x_hat = tiled(partial(self._picture, last, q), state, halo=self._reach(last), up=STRIDES[last])
         return x_hat if drawn is None else self.shortcuts.finish(drawn, len(self.shortcuts) - 1) + x_hat
 
-    def _finer(self, scale: int, part: Tensor, _: slice) -> Tensor:
+    def _upsample(self, scale: int, part: Tensor, _: slice) -> Tensor:
         return F.pixel_shuffle(self.up[scale - 1](part), 2)
 
-    def _told(self, index: int, codes: Tensor, q: Tensor, part: Tensor, rows: slice) -> Tensor:
+    def _add_tokens(self, stage: int, codes: Tensor, q: Tensor, part: Tensor, rows: slice) -> Tensor:
         count = len(codes)
-        told = self.stages[index].decode(part[:count], codes[:, :, rows], q[:count])
-        return torch.cat([told, part[count:]]) if count < len(part) else told
+        added = self.stages[stage].decode(part[:count], codes[:, :, rows], q[:count])
+        return torch.cat([added, part[count:]]) if count < len(part) else added
 
     def _picture(self, last: int, q: Tensor, part: Tensor, _: slice) -> Tensor:
         """From the finest scale with tokens to pixels."""
         for scale in range(last + 1, len(STRIDES)):
-            part = self._finer(scale, part, _)
+            part = self._upsample(scale, part, _)
             for block in self.blocks[scale]:
                 part = block(part, q)
         return F.pixel_shuffle(self.head(part), STRIDES[-1])
@@ -247,3 +253,7 @@ class SynthesisTransform(nn.Module):
             ResidualBlock.REACH * len(self.blocks[scale]) * STRIDES[scale] for scale in range(last + 1, len(STRIDES))
         )
         return -(-reach // STRIDES[last])
+
+
+def _apply(block: ResidualBlock, q: Tensor, part: Tensor, _: slice) -> Tensor:
+    return block(part, q)

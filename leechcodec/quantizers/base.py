@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT
+from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.errors import ConfigError, ModelError, QuantizerError
 
-SCORE_UNIT = 64
-"""The integer prior's parameters are in units of 1/64 nat."""
-MAX_SCORE = 25.0
+MAX_SCORE = SCORE_LIMIT / SCORE_UNIT
 """Scores f_i(v) of Λ24-SQ and BSQ are clamped to ±25 nats in training and in coding alike."""
 INITIAL_RADIUS = 1.2
 """Root mean square length of z before training, in units of the codewords' length."""
@@ -65,7 +65,7 @@ class Quantizer(nn.Module, ABC):
 
     @property
     def num_params(self) -> int:
-        """Prior outputs a token."""
+        """Prior outputs per token."""
         return self.dim * self.params_per_coordinate
 
     @property
@@ -83,12 +83,12 @@ class Quantizer(nn.Module, ABC):
 
     @property
     def unit(self) -> float | Tensor:
-        """A codeword is its code divided by this: a number, or one a coordinate (dim,). Here on the unit sphere."""
+        """A codeword is its code divided by this: a number, or one per coordinate (dim,). Here on the unit sphere."""
         return self.norm_squared**0.5
 
     @property
     def centre(self) -> float | Tensor:
-        """Mean of the codewords: a number, or one a coordinate (dim,). Zero, but for an even number of levels."""
+        """Mean of the codewords: a number, or one per coordinate (dim,). Zero, but for an even number of levels."""
         return 0.0
 
     @property
@@ -254,7 +254,7 @@ class Quantizer(nn.Module, ABC):
             return (log_z - self.score(params.float(), codes)) * 1.4426950408889634, log_z
 
     @abstractmethod
-    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+    def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         """Drive an entropy coder over N tokens, in either direction, with exact integer probabilities.
 
         params: int64 (N, dim, P) in units of 1/64 nat. codes: int8 (N, dim), or None to decode.

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leechcodec.entropy.range_coder import TokenCoder
+from leechcodec.entropy.sign_tokens import code_sign_tokens
 from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 
 
 class BSQ(Quantizer):
-    """2^d codes ±1; one prior parameter a coordinate, the log-odds of +1."""
+    """2^d codes ±1; one prior parameter per coordinate, the log-odds of +1."""
 
     params_per_coordinate = 1
 
@@ -76,10 +78,8 @@ class BSQ(Quantizer):
         half = params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) / 2
         return (F.softplus(2 * half) - half).sum(-1)
 
-    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec.entropy import range_coder  # the range coder is not needed to train
-
-        return range_coder.code_sign_tokens(coder, params[..., 0], codes)
+    def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+        return code_sign_tokens(coder, params[..., 0], codes)
 
 
 def entropy_penalty(bits: Tensor) -> Tensor:

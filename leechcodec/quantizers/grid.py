@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leechcodec.entropy import tables
+from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import Quantizer
 
@@ -71,9 +73,7 @@ class GridQuantizer(Quantizer):
         """(a, b, d) in 1/64 nat from the prior's integers: int64 (N, dim, P) -> int64 (N, dim, 3)."""
         return params
 
-    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec.entropy import tables  # the range coder is not needed to train
-
+    def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         return tables.code_grid_tokens(
             coder, self.integer_params(params), self.lowest, self.highest, self.code_shift, codes
         )

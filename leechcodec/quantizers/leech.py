@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leechcodec.entropy.leech_tokens import code_leech_tokens
+from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.errors import QuantizerError
 from leechcodec.lattice import leech, torch_kernels
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped
 
 
 class LeechSQ(Quantizer):
-    """Nearest of the 196,560 codewords; three prior parameters (a, b, d) a coordinate."""
+    """Nearest of the 196,560 codewords; three prior parameters (a, b, d) per coordinate."""
 
     name = "leech"
     dim = leech.DIM
@@ -63,10 +65,8 @@ class LeechSQ(Quantizer):
     def log_partition(self, params: Tensor) -> Tensor:
         return torch_kernels.log_partition(self.score_table(params))
 
-    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec.entropy import range_coder  # the range coder is not needed to train
-
-        return range_coder.code_leech_tokens(coder, params, codes, origin=self.origin, threads=torch.get_num_threads())
+    def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+        return code_leech_tokens(coder, params, codes, origin=self.origin, threads=torch.get_num_threads())
 
 
 class LeechBallSQ(LeechSQ):

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec.quantizers.base import INITIAL_RADIUS, SCORE_UNIT, check_dim
+from leechcodec.entropy.pmf import SCORE_UNIT
+from leechcodec.quantizers.base import INITIAL_RADIUS, check_dim
 from leechcodec.quantizers.grid import GridQuantizer
 
 LIMIT = 15

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from leechcodec.entropy import tables
+from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.errors import ConfigError, ModelError, QuantizerError
 from leechcodec.quantizers.base import Quantizer, check_dim
 
@@ -169,9 +171,7 @@ class TableQuantizer(Quantizer):
         parts = self.expand(params.float()).reshape(-1, 3 * self.factor_dim)
         return _LogSumExp.apply(parts, features).reshape(-1, self.factors).sum(-1)
 
-    def code_tokens(self, coder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        from leechcodec.entropy import tables  # the range coder is not needed to train
-
+    def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         book = self.codebook.cpu().numpy()
         rows = None if codes is None else self._rows(codes)
         coded = tables.code_table_tokens(coder, params, book, self.code_shift, rows)

@@ -20,8 +20,8 @@ from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel, Forward
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.training.alignment import Alignment
-from leechcodec.training.contest import Draw, contest_loss, draw
 from leechcodec.training.discriminator import Discriminator, hinge_loss
+from leechcodec.training.runner_up_loss import Draw, draw, runner_up_loss
 from leechcodec.training.settings import TrainingConfig
 
 PER_ABSOLUTE_ERROR = 3000.0
@@ -29,7 +29,7 @@ PER_ABSOLUTE_ERROR = 3000.0
 255² · MSE = 17.0 · 255 · MAE at 27.2 dB, 10.8 · 255 · MAE at 30.9 dB)."""
 PER_LPIPS = 330.0
 """What LPIPS weighs against 255² · MSE: their ratio on Kodak was 300 to 400 at every quality for the weights at -0.944
-(docs/training.md), and is 475 (q = 1) to 291 (q = 85) for those at -1.011."""
+(docs/experiments.md), and is 475 (q = 1) to 291 (q = 85) for those at -1.011."""
 DISCRIMINATOR_LR = 3e-4
 """Peak rate of AdamW, with betas of 0.5 and 0.99, for the discriminator: as for the second decoder (perceptual.py)."""
 
@@ -199,7 +199,7 @@ class Objective:
         weight = self.settings.squared_share * lmbda * 255**2 / 4
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             x = x.contiguous(memory_format=torch.channels_last)
-            return contest_loss(model, x, quality, out, weight, drawn, rate_weight)
+            return runner_up_loss(model, x, quality, out, weight, drawn, rate_weight)
 
 
 def _given(weights: Path | None, setting: str, option: str) -> Path:

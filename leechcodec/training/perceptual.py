@@ -21,7 +21,7 @@ from tqdm import tqdm
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.transforms import SynthesisTransform, TokenStage, knot_weights
+from leechcodec.networks.transforms import SynthesisTransform, knot_weights
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.loop import TrainingError, check_device, log_row
@@ -111,25 +111,6 @@ def trained_names(synthesis: SynthesisTransform, first_scale: int) -> list[str]:
     return [name for name, _ in synthesis.named_parameters() if name.startswith(tuple(prefixes))]
 
 
-@torch.no_grad()
-def codes_of(model: CodecModel, x: Tensor, quality: Tensor) -> list[Tensor]:
-    """A batch's codes as the synthesis transform takes them, (B, dim, h, w) a stage, zero where it is not sent."""
-    weights = knot_weights(quality, model.config.quality_knots)
-    features, codes = model.analysis(x, weights), []
-
-    def answer(index: int, stage: TokenStage, state: Tensor) -> Tensor | None:
-        sent = quality >= model.config.min_quality[index]
-        if not sent.any():
-            return None
-        z = stage.encode(features[model.config.stage_scales[index]], state, weights)
-        integers = model.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)[0].permute(0, 3, 1, 2)
-        codes.append(integers.float() * model.code_scale * sent[:, None, None, None])
-        return codes[-1]
-
-    model.synthesis(x.shape[2], x.shape[3], weights, answer)
-    return codes
-
-
 def train_perceptual(
     config: PerceptualConfig,
     data: Sequence[Path],
@@ -174,16 +155,12 @@ def train_perceptual(
 
     def pictures(batch: Tensor) -> tuple[Tensor, Tensor]:
         x = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        draws = torch.rand(len(x), generator=generator)
+        draws = torch.rand(len(x), generator=generator).sort(descending=True).values
         quality = (config.quality_min + (config.quality_max - config.quality_min) * draws).to(device)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            codes = codes_of(base, x, quality)
+            codes = base.encode_batch(x, quality)
             weights = knot_weights(quality, base.config.quality_knots)
-
-            def answer(index: int, _stage: TokenStage, _state: Tensor) -> Tensor | None:
-                return codes[index] if index < len(codes) else None
-
-            return x, synthesis(x.shape[2], x.shape[3], weights, answer).float()
+            return x, synthesis(x.shape[2], x.shape[3], weights, base.given_codes(codes)).float()
 
     last_save = time.monotonic()
     started = last_save - seconds

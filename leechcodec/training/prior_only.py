@@ -4,7 +4,7 @@
 
 Transforms and tokens stay as they are; files get smaller and show the same pixels. Networks train on crops, which hold
 few positions at stride 64, and the inside of a picture is strange to a prior that saw nothing else: at low rates that
-costs a tenth of the bits (docs/training.md).
+costs a tenth of the bits (docs/experiments.md).
 """
 
 import copy
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.errors import ConfigError
+from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.loop import TrainingError, log_row
@@ -178,9 +179,10 @@ class _Run:
 
 def bits(model: CodecModel, tokens: TokenMap, rate_tokens: int | None = None) -> Tensor:
     """Bits per pixel of each stage that is sent, (stages,), differentiable in the prior's parameters."""
-    codes = [code.float() for code in tokens.codes]
-    quality = torch.tensor([tokens.quality])
-    found, _, _ = model.rates(codes, quality, tokens.height, tokens.width, rate_tokens, partly=True)
+    size = (tokens.height, tokens.width)
+    codes, quality = [code.float() for code in tokens.codes], torch.tensor([tokens.quality])
+    layout = TokenLayout(model.config, tokens.quality, size)
+    found, _, _ = model.rates(codes, quality, *size, rate_tokens, layout=layout)
     return found[0] / (tokens.height * tokens.width)
 
 

@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 from leechcodec.config import STRIDES
 from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers.leech import LeechSQ
-from leechcodec.training.contest import Draw, draw
 from leechcodec.training.objective import BatchLoss, Objective
+from leechcodec.training.runner_up_loss import Draw, draw
 
 WARM_UP = 2
 """Times that something runs before it is recorded: libraries choose their kernels, tables and states are filled."""

@@ -21,8 +21,8 @@ class TrainingConfig:
     """How a model is trained.
 
     Loss of an image: weight · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ the
-    expected change of contest.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight · the
-    quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
+    expected change of runner_up_loss.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight ·
+    the quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
     vf_weight · the loss of alignment.py. D = (1 - similarity - mae - lpips) · 255² · MSE + similarity · 1300 · (1 -
     MS-SSIM) + mae · 3000 · MAE + lpips · 330 · LPIPS - adversarial · 330 · discriminator(x̂), errors of values 0..1.
     """
@@ -32,7 +32,7 @@ class TrainingConfig:
     crop: int = 128
     large_crop: int = 0
     """Side of the large crops; 0: none. Crops of 128 have 2 x 2 positions at stride 64: networks that saw nothing else
-    do not know the inside of a picture (docs/training.md)."""
+    do not know the inside of a picture (docs/experiments.md)."""
     large_batch: int = 2
     large_share: float = 0.5
     """Share of the steps that are about large crops ..."""
@@ -69,9 +69,9 @@ class TrainingConfig:
     none."""
     commitment: float = 0.0
     """Bits for a z one codeword's length away from its code. Straight-through gradients are taken at the code, not at
-    z: they miss the loss's curvature between the two, and this is that curvature (docs/training.md)."""
+    z: they miss the loss's curvature between the two, and this is that curvature (docs/experiments.md)."""
     contest: float = 0.0
-    """Weight of the contests between a token and its nearest other code (contest.py); 0: none, and no time spent."""
+    """Weight of the runner-up loss (runner_up_loss.py), a token against its nearest other code; 0: no time spent."""
     similarity: float = 0.0
     """Share of the distortion given to MS-SSIM in place of the squared error (ms_ssim.py)."""
     mae: float = 0.0
@@ -83,7 +83,7 @@ class TrainingConfig:
     adversarial_start: int = 500
     """The discriminator learns alone up to this step."""
     z_loss: float = 0.0
-    """Weight of the mean square of the prior's log Z in nats, over the tokens of the rate term (docs/training.md)."""
+    """Weight of the mean square of the prior's log Z in nats, over the tokens of the rate term (docs/experiments.md)."""
     vf_weight: float = 0.0
     """Weight of the alignment of z with a frozen vision network (alignment.py)."""
     dial: tuple[float, float] = (1.0, 100.0)

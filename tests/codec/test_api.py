@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import leechcodec
-from leechcodec.codec import api
+from leechcodec.codec import api, pipeline
 from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.errors import (
     ConfigError,
@@ -23,9 +23,9 @@ from leechcodec.errors import (
     UnknownModelError,
 )
 from leechcodec.formats.container import Chunk, ChunkKind, Header, read_file, write_file
+from leechcodec.testing.tiny import tiny_model
 from tests.pictures import gradient
 from tests.places import SAMPLE
-from tests.tiny import tiny_model
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (65, 3), (64, 64), (130, 90)])
@@ -66,16 +66,16 @@ def test_file_size_is_the_cross_entropy(tiny_folder):
 
 
 def test_verify_decodes_what_was_written(tiny_folder, monkeypatch):
-    image, read_tokens = gradient(90, 70), api.read_tokens
+    image, unpack = gradient(90, 70), pipeline.unpack
     data = api.compress(image, verify=True, model=tiny_folder)
     assert data == api.compress(image, model=tiny_folder)
 
     def spoiled(*arguments, **options):
-        read = read_tokens(*arguments, **options)
+        read = unpack(*arguments, **options)
         read.codes[-1][0, 0] = -read.codes[-1][0, 0]
         return read
 
-    monkeypatch.setattr(api, "read_tokens", spoiled)
+    monkeypatch.setattr(pipeline, "unpack", spoiled)
     with pytest.raises(CorruptError, match="own tokens"):
         api.compress(image, verify=True, model=tiny_folder)
 
@@ -87,7 +87,7 @@ def test_threads_do_not_change_the_file(tiny_folder):
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            files.append(api._write(tokens, loaded))
+            files.append(pipeline.pack(loaded, tokens))
             read = api.read_tokens(files[0], model=tiny_folder)
             assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
     finally:

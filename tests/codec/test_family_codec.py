@@ -11,11 +11,11 @@ from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
+from leechcodec.testing.tiny import LAYOUT, tiny_model
 from leechcodec.training.loop import train
 from leechcodec.training.state import load_weights
 from tests.families import LEARNED, SMALL
 from tests.lab.lab_files import picture
-from tests.tiny import LAYOUT, tiny_model
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -9,9 +9,9 @@ from leechcodec.codec.model_store import load_model
 from leechcodec.codec.refinement import _Box, _tiles, refine, steps_in_all
 from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
+from leechcodec.testing.tiny import tiny_model
 from tests.families import SMALL
 from tests.places import SAMPLE
-from tests.tiny import tiny_model
 
 
 @pytest.fixture

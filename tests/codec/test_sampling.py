@@ -10,13 +10,14 @@ import leechcodec
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.codec.sampling import TokenSampler, _least_integers, likeliest, sample, tempered, touched
-from leechcodec.entropy import leech_masses, range_coder
+from leechcodec.entropy import leech_masses, leech_tokens
 from leechcodec.entropy.pmf import TOTAL, integer_pmf
+from leechcodec.entropy.sign_tokens import code_sign_tokens
 from leechcodec.errors import ConfigError, LqError, TooLargeError, UnknownModelError
 from leechcodec.lattice import leech
+from leechcodec.testing.tiny import tiny_model
 from tests.families import SMALL
 from tests.pictures import gradient
-from tests.tiny import tiny_model
 
 TINY = 1e-9
 """A top_p that leaves the likeliest symbol alone."""
@@ -106,15 +107,15 @@ def test_drawn_tokens_cost_the_entropy(origin):
     log_p = f - f.max() - np.log(np.exp(f - f.max()).sum())
     exact = -(np.exp(log_p) * log_p).sum() / math.log(2)
     many = np.repeat(params, 8000, axis=0)
-    drawn = range_coder.code_leech_tokens(TokenSampler(1), many, origin=origin)
-    bits = range_coder.leech_token_bits(many, drawn, origin=origin)
+    drawn = leech_tokens.code_leech_tokens(TokenSampler(1), many, origin=origin)
+    bits = leech_tokens.leech_token_bits(many, drawn, origin=origin)
     assert abs(bits.mean() - exact) < 4 * bits.std() / len(bits) ** 0.5
     assert 5 < exact < 15
 
 
 def test_drawn_signs_are_as_frequent_as_their_odds():
     params = np.tile(np.array([[0, 64, -128, 300]]), (20_000, 1))
-    drawn = range_coder.code_sign_tokens(TokenSampler(2), params)
+    drawn = code_sign_tokens(TokenSampler(2), params)
     assert np.allclose((drawn > 0).mean(axis=0), 1 / (1 + np.exp(-params[0] / 64)), atol=0.02)
 
 

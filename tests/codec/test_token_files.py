@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from leechcodec.apps.cli.tokenizing import FORMATS as CLI_FORMATS
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model, save_model
-from leechcodec.codec.token_coding import grid
 from leechcodec.codec.token_files import (
     FORMATS,
     MAX_ENTRIES,
@@ -27,9 +26,10 @@ from leechcodec.codec.token_files import (
     vocabulary,
 )
 from leechcodec.errors import ConfigError, LqError, TokensError, TooLargeError, UnknownModelError
+from leechcodec.networks.layout import TokenLayout
+from leechcodec.testing.tiny import tiny_model
 from tests.families import SMALL
 from tests.lab.lab_files import picture
-from tests.tiny import tiny_model
 
 SIZE = (100, 70)
 PROPERTY = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -93,8 +93,9 @@ def test_any_indices_survive(models, name, data):
     draw = np.random.default_rng(data.draw(st.integers(0, 99)))
     edges = st.sampled_from([0, size - 1])
     indices = []
-    for stage in range(config.stages_sent(quality)):
-        indices.append(draw.integers(0, size, grid(config, stage, height, width)))
+    layout = TokenLayout(config, quality, (height, width))
+    for stage in range(layout.stages):
+        indices.append(draw.integers(0, size, layout.grid(stage)))
         indices[-1].flat[0] = data.draw(edges)
     tokens = indices_to_tokens(indices, width, height, quality=quality, model=model)
     form = data.draw(st.sampled_from(FORMATS))

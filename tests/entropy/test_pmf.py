@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec.entropy import leech_masses, pmf
+from leechcodec.entropy import leech_masses, leech_symbols, pmf
 from leechcodec.lattice import leech
-from tests.entropy_reference import Reference
-from tests.entropy_reference import coordinate_masses as reference_coordinate_masses
-from tests.entropy_reference import integer_pmf as reference_integer_pmf
+from leechcodec.testing.entropy_reference import Reference
+from leechcodec.testing.entropy_reference import coordinate_masses as reference_coordinate_masses
+from leechcodec.testing.entropy_reference import integer_pmf as reference_integer_pmf
 
 SCALES = (0, 10, 60, 400, 10**6)
 
@@ -129,8 +129,8 @@ def test_a_pmf_of_equal_masses_and_of_one():
 
 def test_symbols_and_codewords_are_inverse():
     tokens = leech.codebook()[::7]
-    symbols = leech_masses.tokens_to_symbols(tokens)
-    assert np.array_equal(leech_masses.symbols_to_tokens(symbols), tokens)
+    symbols = leech_symbols.tokens_to_symbols(tokens)
+    assert np.array_equal(leech_symbols.symbols_to_tokens(symbols), tokens)
     assert np.array_equal(np.unique(symbols[:, 0]), [0, 1, 2])
 
 

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec.entropy import leech_masses, range_coder
+from leechcodec.entropy import leech_masses, leech_tokens, range_coder
+from leechcodec.entropy.leech_tokens import code_leech_tokens
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, integer_pmf
-from leechcodec.entropy.range_coder import BitCounter, TokenDecoder, TokenEncoder, code_leech_tokens, code_sign_tokens
+from leechcodec.entropy.range_coder import BitCounter, TokenDecoder, TokenEncoder
+from leechcodec.entropy.sign_tokens import code_sign_tokens
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.lattice import leech
-from tests import entropy_reference
+from leechcodec.testing import entropy_reference
 from tests.places import ROOT
 
 
@@ -92,7 +94,7 @@ def test_certain_and_hopeless_tokens_round_trip(strength: int):
 
 def test_a_certain_token_costs_the_bound_and_no_more():
     tokens = leech.codebook()[[0, 5000, 150_000]]
-    bits = range_coder.leech_token_bits(pointed_params(tokens, 600), tokens)
+    bits = leech_tokens.leech_token_bits(pointed_params(tokens, 600), tokens)
     assert (bits >= range_coder.MIN_BITS_PER_TOKEN).all()
     assert (bits < range_coder.MIN_BITS_PER_TOKEN + 0.001).all()
 
@@ -151,7 +153,7 @@ def test_leech_streams_are_those_of_the_specification():
 def test_groups_follow_the_specification():
     params, tokens = random_case(4, 12)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(range_coder, "GROUP", 5)
+        patch.setattr(leech_tokens, "GROUP", 5)
         assert encoded(code_leech_tokens, params, tokens) == entropy_reference.leech_stream(params, tokens, group=5)
     assert range_coder.GROUP == 1024
 
@@ -183,8 +185,9 @@ def test_streams_without_the_compiler_are_the_same(tmp_path: Path):
     params, tokens = random_case(6, 4)
     np.savez(tmp_path / "case.npz", params=params, tokens=tokens)
     script = (
-        "import sys, numpy as np; from leechcodec.entropy import range_coder; case = np.load(sys.argv[1]); "
-        "encoder = range_coder.TokenEncoder(); range_coder.code_leech_tokens(encoder, case['params'], case['tokens']); "
+        "import sys, numpy as np; from leechcodec.entropy import leech_tokens, range_coder; "
+        "case, encoder = np.load(sys.argv[1]), range_coder.TokenEncoder(); "
+        "leech_tokens.code_leech_tokens(encoder, case['params'], case['tokens']); "
         "print(encoder.to_bytes().hex())"
     )
     root = str(ROOT)
@@ -210,14 +213,14 @@ def test_the_code_length_is_the_cross_entropy_over_the_whole_codebook():
         log_p -= np.log(np.exp(log_p).sum())
         tokens.append(leech.codebook()[np.searchsorted(np.exp(log_p).cumsum(), rng.random() * 0.999999)])
         exact.append(-log_p[leech.vector_to_index(tokens[-1])] / math.log(2))
-    bits = range_coder.leech_token_bits(params, np.array(tokens))
+    bits = leech_tokens.leech_token_bits(params, np.array(tokens))
     assert bits.sum() == pytest.approx(sum(exact), rel=1e-3)
     assert bits == pytest.approx(np.array(exact), rel=1e-2)
 
 
 def test_flat_params_cost_the_uniform_code():
     _, tokens = random_case(8, 300)
-    bits = range_coder.leech_token_bits(np.zeros((300, 24, 3), dtype=np.int32), tokens)
+    bits = leech_tokens.leech_token_bits(np.zeros((300, 24, 3), dtype=np.int32), tokens)
     assert bits == pytest.approx(math.log2(leech.SIZE), rel=1e-3)
 
 
@@ -225,8 +228,8 @@ def test_token_bits_add_up():
     params, tokens = random_case(10, range_coder.GROUP + 50)
     counter = BitCounter()
     assert np.array_equal(code_leech_tokens(counter, params, tokens), tokens)
-    assert range_coder.leech_token_bits(params, tokens).sum() == pytest.approx(counter.bits)
-    assert range_coder.leech_token_bits(params[:0], tokens[:0]).shape == (0,)
+    assert leech_tokens.leech_token_bits(params, tokens).sum() == pytest.approx(counter.bits)
+    assert leech_tokens.leech_token_bits(params[:0], tokens[:0]).shape == (0,)
 
 
 def test_no_first_symbol_is_likelier_than_the_cap():
@@ -346,10 +349,10 @@ def test_the_origin_is_a_class_of_its_own():
     decoder.finish()
 
     partition = leech_masses.shell_masses(leech_masses.coordinate_masses(params))[0].sum(axis=1)
-    bits = range_coder.leech_token_bits(params, tokens, origin=True)
+    bits = leech_tokens.leech_token_bits(params, tokens, origin=True)
     assert bits[::3] == pytest.approx(np.log2(1 + partition[::3]), abs=0.02)
     spoken = np.arange(200) % 3 > 0
-    without = range_coder.leech_token_bits(params[spoken], tokens[spoken])
+    without = leech_tokens.leech_token_bits(params[spoken], tokens[spoken])
     assert bits[spoken] == pytest.approx(without + np.log2(1 + 1 / partition[spoken]), abs=0.02)
 
 

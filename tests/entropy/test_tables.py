@@ -14,7 +14,7 @@ from leechcodec.entropy.tables import (
     symbol_width,
 )
 from leechcodec.errors import ConfigError, CorruptError
-from tests.entropy_reference import CAP, TOTAL, exponential, integer_pmf, stream
+from leechcodec.testing.entropy_reference import CAP, TOTAL, exponential, integer_pmf, stream
 from tests.families import SMALL, quantizer_of, some_codes
 
 mass_of = cache(exponential)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from leechcodec.errors import ImageError, TooLargeError
-from leechcodec.formats.images import encode_image, from_array, load_image, to_array, to_rgb, upright
+from leechcodec.formats.images import apply_orientation, encode_image, from_array, load_image, to_array, to_rgb
 from tests.places import SAMPLE
 
 
@@ -81,7 +81,7 @@ def test_damaged_exif_does_not_spoil_the_pixels():
         image = load_image(io.BytesIO(data.replace(b"*\0\0\0\x08", b"\xff\0\0\0\x08")))
     assert image.size == (8, 4)
     with warnings.catch_warnings(action="error"):  # once is enough
-        assert upright(image) is image
+        assert apply_orientation(image) is image
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TGA"])

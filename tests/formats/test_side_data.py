@@ -8,7 +8,7 @@ from leechcodec.codec import api
 from leechcodec.errors import CorruptError, ImageError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 from leechcodec.formats.images import encode_image, load_image
-from leechcodec.formats.side_data import Extras, flattened, separate
+from leechcodec.formats.side_data import SideData, flattened, separate
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -138,7 +138,7 @@ def test_damaged_alpha_is_a_typed_error():
         encode_image(picture("L"), ".png")[:60],
     ):
         with pytest.raises(CorruptError, match="alpha"):
-            Extras.of_chunks([Chunk(ChunkKind.ALPHA, payload)]).add_to(image.copy())
+            SideData.of_chunks([Chunk(ChunkKind.ALPHA, payload)]).add_to(image.copy())
 
 
 def test_modes_without_colours_are_refused(tiny_folder):

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from leechcodec.apps.cli.laboratory import COMMANDS
 from leechcodec.codec.model_store import save_model
 from leechcodec.lab import limits, quantizer_table
+from leechcodec.testing.tiny import tiny_model
 from tests.lab.lab_files import picture
-from tests.tiny import tiny_model
 
 
 def test_every_listed_quantizer_has_its_row():

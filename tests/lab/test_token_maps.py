@@ -10,7 +10,7 @@ from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
 from leechcodec.lab.token_maps import bits_per_pixel, class_of, draw, stage_maps
 from leechcodec.lattice import leech
-from tests.tiny import tiny_model
+from leechcodec.testing.tiny import tiny_model
 
 
 @pytest.fixture

@@ -11,14 +11,15 @@ from PIL import Image
 
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
-from leechcodec.codec.token_coding import encode_tokens, tokens_sent
+from leechcodec.codec.token_coding import encode_tokens
 from leechcodec.codec.token_files import deserialize_tokens, indices_to_tokens, serialize_tokens, tokens_to_indices
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError, TokensError
 from leechcodec.lattice import leech
-from leechcodec.networks.layout import positions_sent
+from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
-from tests.tiny import LAYOUT, tiny_model
+from leechcodec.networks.prior import checkerboard
+from leechcodec.testing.tiny import LAYOUT, tiny_model
 
 RAMPED = ModelConfig(quantizer="leech-ball", ramp=8.0, **LAYOUT)
 
@@ -37,32 +38,37 @@ def ramped(tmp_path_factory):
     return folder
 
 
+def mask(config, stage, quality):
+    """Of an image of 128 x 192 pixels."""
+    return TokenLayout(config, quality, (128, 192)).mask(stage)
+
+
 @given(st.integers(0, 4), st.integers(100, 10_000))
 def test_the_share_rises_evenly_and_positions_stay(stage, hundredths):
     quality, least = hundredths / 100, RAMPED.min_quality[stage]
-    if stage >= RAMPED.stages_sent(quality):
+    if stage >= TokenLayout(RAMPED, quality, (64, 64)).stages:
         assert least > 1 and quality <= least
         return
-    sent = positions_sent(RAMPED, stage, quality, 16, 24)
+    sent = mask(RAMPED, stage, quality)
     if least <= 1 or quality >= least + 8:
         assert sent is None
         return
     wanted = (quality - least) / 8
     side = 64 // (16, 8)[stage == 4]
-    for square in sent.reshape(16 // side, side, 24 // side, side).permute(0, 2, 1, 3).reshape(-1, side, side):
+    for square in sent.reshape(2, side, 3, side).permute(0, 2, 1, 3).reshape(-1, side, side):
         assert 0 <= square.float().mean().item() - wanted <= 1 / side**2
-    later = positions_sent(RAMPED, stage, min(quality + 0.37, 100), 16, 24)
+    later = mask(RAMPED, stage, min(quality + 0.37, 100))
     assert later is None or (later | ~sent).all()
 
 
 def test_the_first_half_is_the_checkerboards_first_pass():
-    sent = positions_sent(RAMPED, 4, 64.0, 8, 16)
+    sent = TokenLayout(RAMPED, 64.0, (64, 128)).mask(4)
     assert torch.equal(sent, (torch.arange(8)[:, None] + torch.arange(16)) % 2 == 0)
 
 
 def test_without_a_ramp_every_stage_is_whole():
     config = replace(RAMPED, ramp=0.0)
-    assert all(positions_sent(config, stage, 60.0, 8, 8) is None for stage in range(5))
+    assert all(mask(config, stage, 60.0) is None for stage in range(5))
     assert config.stages_sent(60) == 5 and RAMPED.stages_sent(60) == 4 and RAMPED.stages_sent(60.01) == 5
 
 
@@ -72,17 +78,19 @@ def test_files_hold_the_tokens_sent_and_no_more(ramped, quality, effort):
     image = photograph()
     tokens = api.tokenize(image, quality=quality, effort=effort, model=ramped)
     loaded = api.load_model(ramped)
+    layout = tokens.layout(loaded.config)
+    assert layout == TokenLayout(loaded.config, quality, (image.height, image.width))
     for stage, codes in enumerate(tokens.codes):
-        sent = positions_sent(loaded.config, stage, quality, *codes.shape[:2])
-        count = tokens_sent(loaded.config, stage, round(100 * quality), image.height, image.width)
+        sent, count = layout.mask(stage), layout.count(stage)
+        assert len(layout.positions(stage)) == count and codes.shape[:2] == layout.grid(stage)
         assert count == (codes[..., 0].size if sent is None else int(sent.sum()))
         assert sent is None or not codes[~sent.numpy()].any()
     data = api.write_tokens(tokens, model=ramped)
     read = api.read_tokens(data, model=ramped)
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True))
     bits = api.token_bits(tokens, model=ramped)
-    for stage, (codes, cost) in enumerate(zip(tokens.codes, bits, strict=True)):
-        sent = positions_sent(loaded.config, stage, quality, *codes.shape[:2])
+    for stage, cost in enumerate(bits):
+        sent = layout.mask(stage)
         assert sent is None or not cost[~sent.numpy()].any()
     assert abs(8 * len(data) - sum(cost.sum() for cost in bits)) < 8 * 120
 
@@ -98,7 +106,7 @@ def test_sizes_rise_without_a_jump(ramped):
 def test_tokens_where_none_are_sent_are_refused(ramped):
     loaded = api.load_model(ramped)
     tokens = api.tokenize(photograph(), quality=62, model=ramped)
-    sent = positions_sent(loaded.config, 4, 62, *tokens.codes[4].shape[:2]).numpy()
+    sent = tokens.layout(loaded.config).mask(4).numpy()
     row, column = np.argwhere(~sent)[5]
     tokens.codes[4][row, column] = leech.index_to_vector(np.array([7]))[0]
     with pytest.raises(ConfigError, match="stage 5 has tokens where quality 62 sends none"):
@@ -108,6 +116,22 @@ def test_tokens_where_none_are_sent_are_refused(ramped):
         indices_to_tokens(indices, tokens.width, tokens.height, quality=62, model=ramped)
     with pytest.raises(TokensError, match="sends none"):
         deserialize_tokens(serialize_tokens(tokens, model=ramped), model=ramped)
+
+
+def test_the_sizes_of_a_layout():
+    layout = TokenLayout(RAMPED, 60.004, (65, 130))
+    assert layout.hundredths == 6000 and layout.padded == (128, 192) and layout.stages == 4
+    assert [layout.grid(stage) for stage in range(5)] == [(2, 3), (4, 6), (8, 12), (8, 12), (16, 24)]
+    assert [layout.chunk(stage) for stage in range(5)] == [0, 0, 1, 1, 2]
+    assert [layout.chunks(stages) for stages in range(6)] == [0, 1, 1, 2, 2, 3]
+
+
+def test_the_positions_of_a_pass_are_those_sent():
+    layout = TokenLayout(RAMPED, 62.0, (128, 192))
+    halves = [layout.positions(4, checkerboard(16, 24, parity)) for parity in (0, 1)]
+    assert np.array_equal(np.sort(np.concatenate(halves)), layout.positions(4))
+    assert np.array_equal(layout.positions(4), np.flatnonzero(layout.mask(4).numpy()))
+    assert len(layout.positions(0, checkerboard(2, 3, 1))) == 3
 
 
 def test_configs_that_cannot_have_a_ramp():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from leechcodec.networks.transforms import knot_weights
-from tests.tiny import tiny_model
+from leechcodec.testing.tiny import tiny_model
 
 
 @pytest.mark.parametrize("quantizer", ["leech", "bsq-18"])

@@ -10,8 +10,8 @@ from leechcodec.errors import ConfigError
 from leechcodec.networks import tiling
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.shortcuts import enlarged, shortcut_scales
+from leechcodec.testing.tiny import LAYOUT, tiny_model
 from leechcodec.training.grow import load_grown
-from tests.tiny import LAYOUT, tiny_model
 
 
 def with_shortcuts() -> CodecModel:
@@ -28,7 +28,7 @@ def with_shortcuts() -> CodecModel:
 def test_bands_change_nothing(monkeypatch):
     model, x = with_shortcuts(), torch.rand(1, 3, 256, 128) * 2 - 1
     codes, x_hat = model.encode_and_decode(x, 100.0)
-    monkeypatch.setattr(tiling, "POSITIONS", 40)
+    monkeypatch.setattr(tiling, "TILE_POSITIONS", 40)
     again, banded = model.encode_and_decode(x, 100.0)
     assert all(torch.equal(a, b) for a, b in zip(codes, again))
     assert torch.allclose(x_hat, banded, atol=1e-5)

@@ -6,9 +6,9 @@ from torch import nn
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
+from leechcodec.testing.tiny import LAYOUT
 from leechcodec.training.alignment import MEAN, STD, Alignment, VisionFeatures, alignment_loss
 from tests.lab.lab_files import lpips_weights
-from tests.tiny import LAYOUT
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from leechcodec.codec.model_store import save_model
 from leechcodec.config import ModelConfig
 from leechcodec.errors import LqError, ModelError
 from leechcodec.networks.model import CodecModel
+from leechcodec.testing.tiny import LAYOUT, tiny_model
 from leechcodec.training.grow import load_grown
 from leechcodec.training.state import save_checkpoint
-from tests.tiny import LAYOUT, tiny_model
 
 WIDER = dict(
     stages=(1, 1, 2, 3, 0),

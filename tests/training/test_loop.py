@@ -12,12 +12,12 @@ from safetensors import safe_open
 
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.model import CodecModel
+from leechcodec.testing.tiny import LAYOUT
 from leechcodec.training.data import Cropper, is_validation, load_images
 from leechcodec.training.loop import TrainingError, stratified_quality, train
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_weights
 from tests.lab.lab_files import lpips_weights
-from tests.tiny import LAYOUT
 
 MODEL = "[model]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in LAYOUT.items())
 

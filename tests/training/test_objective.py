@@ -7,11 +7,11 @@ from torch import nn
 
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
-from leechcodec.training.contest import contest_loss, draw
+from leechcodec.testing.tiny import tiny_model
 from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
+from leechcodec.training.runner_up_loss import draw, runner_up_loss
 from leechcodec.training.settings import TrainingConfig
 from tests.lab.lab_files import lpips_weights
-from tests.tiny import tiny_model
 
 
 class NoLpips:
@@ -57,7 +57,7 @@ def plain(model, batch, settings, step):
     losses = lmbda * distortion + settings.rate_weight(step) * bpp + settings.commitment * out.commitment / 64**2
     if settings.contest:
         squared_weight = (1 - settings.similarity) * lmbda * 255**2 / 4
-        change = contest_loss(model, x, batch[1], out, squared_weight, drawn, settings.rate_weight(step))
+        change = runner_up_loss(model, x, batch[1], out, squared_weight, drawn, settings.rate_weight(step))
         losses = losses + settings.contest * change / 64**2
     loss = (weight * losses).mean() + settings.entropy_weight * out.entropy_loss + out.codebook_loss
     return loss, out, lmbda, weight

@@ -8,7 +8,7 @@ from torch import nn
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError, ModelError
-from leechcodec.training.perceptual import PerceptualConfig, codes_of, load_perceptual, train_perceptual, trained_names
+from leechcodec.training.perceptual import PerceptualConfig, load_perceptual, train_perceptual, trained_names
 from tests.lab.lab_files import picture
 
 
@@ -87,11 +87,10 @@ def test_a_run_goes_on_where_it_stopped(trained):
 def test_codes_are_the_codecs_own(tiny_folder):
     loaded = load_model(tiny_folder)
     x = torch.from_numpy(np.array(picture(128, 64))).permute(2, 0, 1)[None]
-    scaled = codes_of(loaded.networks, (x.float() / 127.5 - 1).repeat(2, 1, 1, 1), torch.tensor([80.0, 5.0]))
+    batch = loaded.networks.encode_batch((x.float() / 127.5 - 1).repeat(2, 1, 1, 1), torch.tensor([80.0, 5.0]))
     codes = loaded.networks.encode(x, 80.0)
-    assert len(scaled) == len(codes)
-    assert all(torch.equal(a[:1], b.float() * loaded.networks.code_scale) for a, b in zip(scaled, codes))
-    assert not scaled[-1][1].any()
+    assert all(torch.equal(a[:1], b.float()) for a, b in zip(batch, codes, strict=True))
+    assert [len(stage) for stage in batch] == [2, 2, 2, 1, 1]
 
 
 def test_settings(tmp_path):

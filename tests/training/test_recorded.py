@@ -11,12 +11,12 @@ from torch.utils._pytree import tree_leaves
 from leechcodec.lattice import cuda_kernels, torch_kernels
 from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers import leech
-from leechcodec.training.contest import Draw
+from leechcodec.testing.tiny import tiny_model
 from leechcodec.training.muon import Muon
 from leechcodec.training.objective import Objective
 from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable, strata_middles
+from leechcodec.training.runner_up_loss import Draw
 from leechcodec.training.settings import TrainingConfig
-from tests.tiny import tiny_model
 
 SETTINGS = dict(batch=4, crop=64, rate_start=1.0, rate_tokens=1 << 20, commitment=8.0, contest=5.0, similarity=0.2)
 

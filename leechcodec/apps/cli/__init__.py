@@ -9,6 +9,7 @@ from leechcodec import __version__
 from leechcodec.apps.cli.coding import decode, encode
 from leechcodec.apps.cli.group import Commands
 from leechcodec.apps.cli.inspecting import bench, completion, info, models
+from leechcodec.apps.cli.releasing import release
 from leechcodec.apps.cli.sampling import sample
 from leechcodec.apps.cli.serving import serve
 from leechcodec.apps.cli.tokenizing import detokenize, tokenize
@@ -75,5 +76,7 @@ def train(config, data, out, resume, init, steps, minutes, threads, lpips_weight
     train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)
 
 
-for command in (encode, decode, info, view, serve, sample, tokenize, detokenize, models, bench, completion, train):
+for command in (encode, decode, info, view, serve, sample, tokenize, detokenize, models, bench, completion):
+    main.add_command(command)
+for command in (train, release):
     main.add_command(command)

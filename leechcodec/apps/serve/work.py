@@ -17,7 +17,7 @@ from leechcodec.codec.token_coding import encode_tokens
 from leechcodec.errors import ImageError
 from leechcodec.formats.container import MAGIC, read_header, write_file
 from leechcodec.formats.images import encode_image, load_image, to_rgb, to_rgba
-from leechcodec.formats.side_data import Extras, is_grey, separate
+from leechcodec.formats.side_data import SideData, is_grey, separate
 from leechcodec.lab.metrics import psnr
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
@@ -95,9 +95,9 @@ def file_of(image: Image.Image, quality: float, tokens: api.Tokens | None, model
     return Answer(facts, (Part(data, LQ_TYPE),))
 
 
-def _extras(image: Image.Image) -> Extras:
+def _extras(image: Image.Image) -> SideData:
     """What a picture of the page's has beside its pixels."""
-    return Extras(None, {}, is_grey(image))
+    return SideData(None, {}, is_grey(image))
 
 
 def view(data: bytes, model: str | None, max_pixels: int) -> Answer:

@@ -168,7 +168,7 @@ def test_unknown_model(photo, tmp_path, tiny_folder, run):
     assert result.stderr == "leechcodec: no model 'no-such'; installed: leech-vbr, leech-vbr-perceptual\n"
     run("encode", photo)
     from leechcodec.codec.model_store import save_model
-    from tests.tiny import tiny_model
+    from leechcodec.testing.tiny import tiny_model
 
     save_model(tmp_path / "other", tiny_model(seed=2))
     arguments = ["decode", str(photo.with_suffix(".lq")), "-o", str(tmp_path / "o.png"), "--model"]

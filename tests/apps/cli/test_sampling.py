@@ -9,8 +9,8 @@ from leechcodec.apps.cli import main
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
 from leechcodec.formats.images import contact_sheet, sheet_grid
+from leechcodec.testing.tiny import tiny_model
 from tests.pictures import gradient
-from tests.tiny import tiny_model
 
 
 @pytest.fixture

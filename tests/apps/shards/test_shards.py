@@ -22,9 +22,9 @@ from leechcodec.codec.token_files import deserialize_tokens
 from leechcodec.errors import ConfigError, MissingPackageError, TokensError, WorkerError
 from leechcodec.formats.images import load_image
 from leechcodec.formats.side_data import flattened
+from leechcodec.testing.tiny import tiny_model
 from tests.lab.lab_files import picture
 from tests.shard_workers import POISON, Killer, Mortal, Stillborn, Victim
-from tests.tiny import tiny_model
 
 SUFFIXES = {".png", ".jpg"}
 

@@ -1,6 +1,6 @@
 """Are a file's tokens the same whatever decodes it, and its bytes what the prior promised? Over a folder of images.
 
-    python tools/check_exact.py KODAK_DIR --quality 5 38 60 100 [--reference]
+    python -m tools.checks.exact KODAK_DIR --quality 5 38 60 100 [--reference]
 
 Every image is encoded with two threads and its tokens are decoded with one and with two. A file may be 1 % + 72 bytes
 larger than the prior's cross-entropy of its tokens (the exact integer probabilities). With --reference, the masses
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from leechcodec.codec import api, token_coding
+from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
+from leechcodec.codec.token_coding import code_stages
 from leechcodec.entropy import leech_masses, range_coder
-from tests.entropy_reference import Reference
+from leechcodec.networks.layout import CHUNK_SCALES
+from leechcodec.testing.entropy_reference import Reference
 
 
 class Recorder:
@@ -83,9 +83,9 @@ def main() -> None:
         failures += overhead > 0.01
         largest = max(largest, overhead)
         if args.reference:
-            coders = [range_coder.BitCounter() for _ in token_coding.CHUNK_SCALES]
+            coders = [range_coder.BitCounter() for _ in CHUNK_SCALES]
             with Recorder(loaded.networks.quantizer) as recorder:
-                token_coding.code_stages(loaded, image.width, image.height, round(100 * quality), coders, known.codes)
+                code_stages(loaded, known.layout(loaded.config), coders, known.codes)
             failures += not masses_agree(np.concatenate(recorder.params))
         print(
             f"{path.name} q {quality:g}: {len(data)} bytes, ideal {ideal:.0f}; {failures} failures so far", flush=True

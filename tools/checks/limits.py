@@ -1,6 +1,6 @@
 """Files of 74 bytes with great claims: how long, and how much memory, until they are refused? (Linux)
 
-    python tools/check_limits.py
+    python -m tools.checks.limits
 
 One claims 65,535 x 65,535 pixels, one 8,000 x 8,000, which is within the pixel limit; checksums are right. The call is
 timed in a process that has decoded a picture before; memory is the growth of the peak (VmHWM) over the idle process.

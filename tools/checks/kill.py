@@ -1,6 +1,6 @@
 """Kill an encoder at random moments over an existing output: the old file or the new one, never anything else.
 
-    python tools/kill_test.py photo.png --count 200
+    python -m tools.checks.kill photo.png --count 200
 
 Every run is a process of its own, killed (SIGKILL) after a random time of up to half as long again as a whole run
 takes. Temporary files that a killed process leaves behind are counted and removed; they never have the output's name.

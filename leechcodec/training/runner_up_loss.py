@@ -50,7 +50,7 @@ def draw(config: ModelConfig, images: Sequence[int], crop: int) -> Draw:
     return Draw(stage, *torch.randint(PITCH, (2,)).tolist())
 
 
-def contest_loss(
+def runner_up_loss(
     model: CodecModel,
     x: Tensor,
     quality: Tensor,

@@ -1,9 +1,9 @@
 """Encode in every setting, decode in every other: are the tokens equal to the bit, and the pixels within one level?
 
-    python tools/decode_matrix.py photo.png … [--python OTHER/bin/python] [--markdown]
+    python -m tools.checks.decode_matrix photo.png … [--python OTHER/bin/python] [--markdown]
 
 A setting is a process of its own: threads, instruction sets (oneDNN, ATen, OpenBLAS and numba capped at AVX2), flushed
-denormals, memory layout, bands of a few rows and few tokens at once, the prior's matrix products through numpy,
+denormals, memory layout, tiles of a few rows and few tokens at once, the prior's matrix products through numpy,
 compiled kernels off, other interpreters with other versions of torch and numpy. A cell is one encoder's files in one
 decoder. Exit status 1 where one differs.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parents[2]
 QUALITIES = (5, 50, 100)
 AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -34,7 +35,7 @@ SETTINGS: dict[str, dict] = {
     "AVX2": {"environment": AVX2},
     "flushed denormals": {"flush": True},
     "channels_last": {"channels_last": True},
-    "small pieces": {"bands": 64},
+    "small pieces": {"tile": 64},
     "numpy products": {"numpy": True},
     "no compiler": {"environment": {"NUMBA_DISABLE_JIT": "1"}, "small": True},
 }
@@ -49,7 +50,7 @@ def prepare(setting: dict) -> None:
     from leechcodec.codec.model_store import load_model
     from leechcodec.entropy import range_coder
     from leechcodec.networks import tiling
-    from leechcodec.networks.prior import IntegerView
+    from leechcodec.networks.integer_prior import IntegerView
 
     if "threads" in setting:
         torch.set_num_threads(setting["threads"])
@@ -57,8 +58,8 @@ def prepare(setting: dict) -> None:
         sys.exit("this machine cannot flush denormals")
     if setting.get("channels_last"):
         load_model().networks.to(memory_format=torch.channels_last)
-    if "bands" in setting:
-        tiling.POSITIONS, token_coding.TOKENS_AT_ONCE = setting["bands"], range_coder.GROUP
+    if "tile" in setting:
+        tiling.TILE_POSITIONS, token_coding.TOKENS_AT_ONCE = setting["tile"], range_coder.GROUP
     if setting.get("numpy"):
 
         def accumulate(view: IntegerView, name: str, x: torch.Tensor) -> torch.Tensor:
@@ -75,7 +76,6 @@ def prepare(setting: dict) -> None:
 
 def work(job: dict) -> None:
     """A process's part: encode cases to files, or decode files; what was found goes to standard output as JSON."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from PIL import Image
 
     from leechcodec.codec import api
@@ -96,8 +96,9 @@ def work(job: dict) -> None:
 
 
 def run(job: dict) -> dict[str, str]:
-    command = [job["setting"].get("python", sys.executable), __file__, "--work", json.dumps(job)]
-    environment = os.environ | job["setting"].get("environment", {})
+    python = job["setting"].get("python", sys.executable)
+    command = [python, "-m", "tools.checks.decode_matrix", "--work", json.dumps(job)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | job["setting"].get("environment", {})
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{job['setting']}: {done.stderr.strip()[-2000:]}")

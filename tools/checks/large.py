@@ -1,9 +1,9 @@
-"""Large photographs: time and memory of encoding and decoding, and whether working in bands changes anything.
+"""Large photographs: time and memory of encoding and decoding, and whether working in tiles changes anything.
 
-    python tools/check_large.py data/sample.png --megapixels 1 4 16 64 100
+    python -m tools.checks.large data/sample.png --megapixels 1 4 16 64 100
 
 The photograph is mirrored side by side up to each size. Every encoding and decoding is a process of its own, weights
-and imports included in its peak memory (VmHWM, Linux). Up to --whole megapixels the image is also coded without bands:
+and imports included in its peak memory (VmHWM, Linux). Up to --whole megapixels the image is also coded without tiles:
 tokens must be equal and pixels within one level. Exit status 1 where they are not, or memory passes --limit.
 """
 
@@ -39,7 +39,7 @@ def work(job: dict) -> None:
     from leechcodec.networks import tiling
 
     if job["whole"]:
-        tiling.POSITIONS = 1 << 40
+        tiling.TILE_POSITIONS = 1 << 40
     api.decompress(api.compress(Image.new("RGB", (64, 64)), quality=QUALITY))  # compiles what is compiled
     data = None if job["encode"] else Path(job["lq"]).read_bytes()
     Image.MAX_IMAGE_PIXELS = None
@@ -58,14 +58,16 @@ def work(job: dict) -> None:
 
 
 def run(**job) -> dict:
-    done = subprocess.run([sys.executable, __file__, "--work", json.dumps(job)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.checks.large", "--work", json.dumps(job)], capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(done.stderr.strip()[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def differences(folder: Path, png: Path) -> tuple[bool, int]:
-    """Whether the tokens are those without bands, and how far the pixels are apart at most."""
+    """Whether the tokens are those without tiles, and how far the pixels are apart at most."""
     run(encode=True, whole=True, png=str(png), lq=str(folder / "whole.lq"))
     run(encode=False, whole=True, lq=str(folder / "banded.lq"), out=str(folder / "whole.png"))
     same = (folder / "whole.lq").read_bytes() == (folder / "banded.lq").read_bytes()

@@ -1,10 +1,11 @@
 """What each part of the recipe gives: one config, one change a row, at equal steps and seed.
 
-    python tools/ablate.py --data photos/ --out runs/ablation --vf-weights alexnet.safetensors --lpips-weights …
+    python -m leechcodec.lab.comparison.ablate --data photos/ --out runs/ablation \\
+        --vf-weights alexnet.safetensors --lpips-weights …
 
 Trains configs/twin.toml (or --config) once as it is and once with each change, one run after the other, and prints a
-Markdown table: score, bits a pixel, PSNR and MS-SSIM of the held-out crops at the last step (training/validation.py,
-means over its four qualities) and seconds a step (the median over stretches of 50 steps, from the run's log). Each
+Markdown table: score, bits per pixel, PSNR and MS-SSIM of the held-out crops at the last step (training/validation.py,
+means over its four qualities) and seconds per step (the median over stretches of 50 steps, from the run's log). Each
 finished row is kept: run again, it goes on where it stopped. A row whose weights are not given is left out, by name.
 --cores pins the process, so that rows trained beside other work are comparable in time.
 """
@@ -15,11 +16,9 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from leechcodec.lab.comparison.twins import config_of, log_of, seconds_a_step
 from leechcodec.training.loop import train
 from leechcodec.training.settings import load_settings
-from tools.twins import config_of, log_of, seconds_a_step
 
 ROWS = {
     "as it is": {},
@@ -39,7 +38,7 @@ ROWS = {
     "contest": {"contest": 4.0},
 }
 """Name -> what it changes. The sphere's Z-loss has a row without it to be compared with, and at a fifth
-it is nearer to PaLM's balance; Dion's update at a quarter of the rank is half as long (docs/training.md)."""
+it is nearer to PaLM's balance; Dion's update at a quarter of the rank is half as long (docs/experiments.md)."""
 WEIGHTS = {"lpips": "lpips_weights", "vf_weight": "vf_weights"}
 """Settings that need a file, and the option that names it."""
 

@@ -1,6 +1,6 @@
 """The page's server under a busy hand and a crowd: how long a slider move takes, and whether an upload is ever lost.
 
-    python tools/check_serve.py
+    python -m tools.checks.serve
 
 A real server process over loopback. First a photograph of about a megapixel, made of data/sample.png, and --moves moves
 of the dial, twice. Once as by somebody who looks: the picture, its file, and while the other codecs are being tried at
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from PIL import Image
 
-SAMPLE = Path(__file__).parent.parent / "data" / "sample.png"
+SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample.png"
 PEERS = ("jpeg", "webp", "avif")
 PATIENCE = 600
 """Seconds until an answer counts as lost."""

@@ -8,12 +8,12 @@ pytest.importorskip("bjontegaard")
 
 from leechcodec.errors import ConfigError
 from leechcodec.lab import curves
+from leechcodec.lab.comparison import compare_quantizers, quantizer_runs
+from leechcodec.lab.comparison.quantizer_runs import Run
+from leechcodec.lab.comparison.twins import config_of, seconds_a_step
 from leechcodec.quantizers import make_quantizer
 from leechcodec.training.settings import load_settings
 from tests.places import ROOT
-from tools import compare_quantizers, quantizer_runs
-from tools.quantizer_runs import Run
-from tools.twins import config_of, seconds_a_step
 
 CONFIG = ROOT / "configs" / "twin.toml"
 RUN = Run(

@@ -1,8 +1,8 @@
 """Shards of tokens by one worker and by two, here and through Ray, undisturbed and with a kill halfway.
 
-    python tools/check_tokenize.py photos/                                      1,000 images of 768 x 512
-    python tools/check_tokenize.py photos/ --images 12 --shard-size 4 --ratio 0      whether it works
-    python tools/check_tokenize.py photos/ --executor local                     without Ray
+    python -m tools.checks.tokenize photos/                                      1,000 images of 768 x 512
+    python -m tools.checks.tokenize photos/ --images 12 --shard-size 4 --ratio 0      whether it works
+    python -m tools.checks.tokenize photos/ --executor local                     without Ray
 
 Images are pieces of the photographs of a folder, mirrored and turned over. Every run is a `leechcodec tokenize` process
 of its own, start and weights included. "worker killed" is SIGKILL to one of its workers when half of the images are

@@ -1,6 +1,6 @@
 """Do size and PSNR rise with the dial? From each whole quality to the next, image by image and for their mean.
 
-    python tools/check_dial.py IMAGE... --step 1 --targets 40
+    python -m tools.checks.dial IMAGE... --step 1 --targets 40
 
 Prints the least and the greatest step of a file's size (per cent) from one quality to the next, the least of its PSNR
 (dB), where they happen, and whether the means over the images rise all the way. Exit status 1 where a size falls by
@@ -17,13 +17,13 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.codec import api
+from leechcodec.codec.distortion import psnr
 
 
 def measured(image: Image.Image, quality: float, model: str | None) -> tuple[int, float]:
     """Bytes and PSNR in dB."""
     data = api.compress(image, quality=quality, model=model)
-    error = np.asarray(image, dtype=np.float64) - np.asarray(api.decompress(data, model=model), dtype=np.float64)
-    return len(data), float(-10 * np.log10(np.mean(error**2) / 255**2))
+    return len(data), psnr(np.asarray(image), np.asarray(api.decompress(data, model=model)))
 
 
 def met(image: Image.Image, name: str, targets: np.ndarray, model: str | None) -> str:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from leechcodec.training.contest import Draw, around, contest_loss, draw
-from tests.tiny import tiny_model
+from leechcodec.testing.tiny import tiny_model
+from leechcodec.training.runner_up_loss import Draw, around, draw, runner_up_loss
 
 
 def contest(model, x, quality, seed=0):
@@ -10,7 +10,7 @@ def contest(model, x, quality, seed=0):
     weight = torch.tensor([model.config.lmbda(q) * 255**2 / 4 for q in quality.tolist()])
     torch.manual_seed(seed)
     drawn = draw(model.config, model.images_sent(quality), x.shape[2])
-    return out, contest_loss(model, x, quality, out, weight, drawn)
+    return out, runner_up_loss(model, x, quality, out, weight, drawn)
 
 
 @pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])
@@ -56,22 +56,22 @@ def test_nothing_replaced_changes_nothing(monkeypatch):
     """With a sample of the rate term's tokens as with all of them."""
     model = tiny_model("leech-ball")
     monkeypatch.setattr(model.quantizer, "runner_up", lambda u, codes: codes)
-    monkeypatch.setattr("leechcodec.training.contest.TEMPERATURE", 1e9)
+    monkeypatch.setattr("leechcodec.training.runner_up_loss.TEMPERATURE", 1e9)
     x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([90.0, 70.0])
     for rate_tokens in (None, 8):
         out = model(x, quality, rate_tokens)
         for stage in range(len(out.codes)):
-            loss = contest_loss(model, x, quality, out, torch.full((2,), 1e4), Draw(stage, 0, 0))
+            loss = runner_up_loss(model, x, quality, out, torch.full((2,), 1e4), Draw(stage, 0, 0))
             assert loss.abs().max() < 1e-2
 
 
 def test_bits_count_as_much_as_the_rate_does(monkeypatch):
     model = tiny_model()
-    monkeypatch.setattr("leechcodec.training.contest.LIMIT", 1e9)
+    monkeypatch.setattr("leechcodec.training.runner_up_loss.LIMIT", 1e9)
     x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.full((2,), 90.0)
     out = model(x, quality)
     bits, halves, none = (
-        contest_loss(model, x, quality, out, torch.zeros(2), Draw(3, 0, 0), weight) for weight in (1.0, 0.5, 0.0)
+        runner_up_loss(model, x, quality, out, torch.zeros(2), Draw(3, 0, 0), weight) for weight in (1.0, 0.5, 0.0)
     )
     assert bits.abs().min() > 0 and torch.allclose(bits / 2, halves, rtol=1e-4) and not none.any()
 
@@ -89,7 +89,7 @@ def test_every_contest_is_against_another_code(quantizer, monkeypatch):
     x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.full((2,), 90.0)
     out = model(x, quality)
     for stage in range(len(out.codes)):
-        contest_loss(model, x, quality, out, torch.full((2,), 1e4), Draw(stage, 0, 0))
+        runner_up_loss(model, x, quality, out, torch.full((2,), 1e4), Draw(stage, 0, 0))
         u, first, second = seen[-1]
         assert torch.equal(first, model.quantizer.nearest(u)) and (first != second).any(1).all()
 
@@ -131,11 +131,11 @@ def test_every_token_counts_alike_on_any_grid(size, monkeypatch):
     """Over the four places of the grid each token is contested once."""
     model = tiny_model("leech-ball")
     x, quality = torch.rand(1, 3, 64 * size, 64 * size) * 2 - 1, torch.tensor([90.0])
-    monkeypatch.setattr("leechcodec.training.contest.TEMPERATURE", 1e9)  # every contest is even
+    monkeypatch.setattr("leechcodec.training.runner_up_loss.TEMPERATURE", 1e9)  # every contest is even
     out, seen = model(x, quality), torch.zeros(size, size)
     for row in (0, 1):
         for column in (0, 1):
-            loss = contest_loss(model, x, quality, out, torch.tensor([1e4]), Draw(0, row, column))
+            loss = runner_up_loss(model, x, quality, out, torch.tensor([1e4]), Draw(0, row, column))
             gradient = torch.autograd.grad(loss.sum(), out.z[0], retain_graph=True)[0]
             seen += (gradient.abs().sum(-1)[0] > 0).float()
     assert (seen == 1).all()

@@ -1,7 +1,7 @@
 """The tool's own times: opening, refusing, starting, and a folder on two cores against one.
 
-    python tools/check_tool.py                                        100 photographs of 768 x 512: some minutes
-    python tools/check_tool.py --images 2 --size 64 48 --ratio 0      whether it works
+    python -m tools.checks.many_files                                        100 photographs of 768 x 512: some minutes
+    python -m tools.checks.many_files --images 2 --size 64 48 --ratio 0      whether it works
 
 Photographs are mirrored and shifted pieces of the sample. Opening is `Image.open` of 1,000 .lq files in a process of
 its own, size and mode read. Refusing is `Image.open` of a PNG that may only be .lq. The folder is encoded by

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from leechcodec.formats.packages import require
 from leechcodec.lab import bdrate, curves
+from leechcodec.lab.comparison import quantizer_figure
 from leechcodec.lab.limits import lined_up
-from tools import quantizer_figure
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ HEADER = (
 
 def table(runs: Sequence[Run], anchor: str, turned: bool = False) -> list[tuple[str, ...]]:
     """A row a variant: its BD-rates against the anchor; turned, the anchor's against it. bpp, fixed-length bpp and PSNR
-    at the middle of the dial; tokens at quality 60; seconds a step of the seed that other work disturbed least."""
+    at the middle of the dial; tokens at quality 60; seconds per step of the seed that other work disturbed least."""
     groups = grouped(runs)
     middle = len(runs[0].quality) // 2
     rows = []

@@ -1,27 +1,24 @@
 """What one model for every quality costs: against models of the same size trained for a single quality each.
 
-    python tools/compare_single_rate.py KODAK --data photos/ --out runs/family --qualities 20 50 80
-    python tools/compare_single_rate.py KODAK --data photos/ --out runs/narrowed --qualities 20 50 88 \\
-        --config configs/narrowed.toml --init models/leech-vbr
+    python -m leechcodec.lab.comparison.compare_single_rate KODAK --data photos/ --out runs/family --qualities 20 50 80
+    python -m leechcodec.lab.comparison.compare_single_rate KODAK --data photos/ --out runs/narrowed \\
+        --qualities 20 50 88 --config configs/narrowed.toml --init models/leech-vbr
 
 The first trains configs/twin.toml over the whole dial and again for each quality alone, at the same steps and seed; the
 second goes on from a released model for each quality alone, and compares with that model as it is. Images are coded
 through real files: the single model at its quality, the variable one around it, its curve read at the same bpp (linear
 in log bpp). A difference above zero is what the variable model loses. Each finished part is kept, and the first
-command's variable model is the `leech-ball` one of tools/compare_quantizers.py where --out already has it.
+command's variable model is the `leech-ball` one of compare_quantizers.py where --out already has it.
 """
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from leechcodec.lab import curves
-from tools.twins import arguments, config_of, curve_of, trained
+from leechcodec.lab.comparison.twins import arguments, config_of, curve_of, trained
 
 ASIDE = 12.0
 """The variable model is measured this far to either side too, so that its curve spans the single model's rate."""

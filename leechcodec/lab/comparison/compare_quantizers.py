@@ -1,7 +1,8 @@
 """The controlled comparison: the same network, data, steps and seeds with every quantizer in its place.
 
-    python tools/compare_quantizers.py train KODAK --data photos/ --out runs/family --collect docs/quantizers.json
-    python tools/compare_quantizers.py show docs/quantizers.json --anchor bsq-18
+    python -m leechcodec.lab.comparison.compare_quantizers train KODAK --data photos/ --out runs/family \\
+        --collect docs/quantizers.json
+    python -m leechcodec.lab.comparison.compare_quantizers show docs/quantizers.json --anchor bsq-18
 
 ``train`` changes one line of configs/twin.toml (the quantizer; two where its own entropy penalty is on), trains and
 releases each model and measures it through real files, one process a core; each finished run is kept, so that the same
@@ -14,7 +15,6 @@ import hashlib
 import json
 import multiprocessing
 import statistics
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -23,18 +23,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from leechcodec.codec import api
-from leechcodec.codec.token_coding import tokens_sent
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.machine import available_cores
 from leechcodec.lab import curves, plot
+from leechcodec.lab.comparison.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
+from leechcodec.lab.comparison.twins import arguments, config_of, config_text, curve_of, seconds_a_step, trained
 from leechcodec.lab.datasets import photographs
 from leechcodec.lab.measure import start_worker
+from leechcodec.networks.layout import TokenLayout
 from leechcodec.training.settings import load_settings
-from tools.quantizer_runs import Run, collected, draw, mean_curves, read_run, show
-from tools.twins import arguments, config_of, config_text, curve_of, seconds_a_step, trained
 
 LARGE = {
     "leech-ball": {"quantizer": "leech-ball"},
@@ -128,10 +126,10 @@ def fixed_rates(model: Path, images: Sequence[Path]) -> list[float]:
     sizes = [Image.open(path).size for path in images]
     rates = []
     for quality in DIAL:
-        stages = range(loaded.config.stages_sent(quality))
         each = []
         for width, height in sizes:
-            tokens = sum(tokens_sent(loaded.config, stage, round(100 * quality), height, width) for stage in stages)
+            layout = TokenLayout(loaded.config, quality, (height, width))
+            tokens = sum(layout.count(stage) for stage in range(layout.stages))
             each.append(tokens * loaded.networks.quantizer.bits / (width * height))
         rates.append(statistics.mean(each))
     return rates

@@ -1,7 +1,7 @@
 """Markdown for the README from results of ``leechcodec eval``: this codec's points, and its peers' PSNR at its rates.
 
     leechcodec eval KODAK -o results
-    python tools/kodak_table.py results
+    python -m leechcodec.lab.comparison.kodak_table results
 
 A peer's PSNR at a rate is linear in log bpp between its two nearest points; "–" outside its range.
 """
@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.lab.results import Results, load
 

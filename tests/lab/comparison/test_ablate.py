@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tools import ablate
+from leechcodec.lab.comparison import ablate
 
 POINTS = [{"bpp": 0.1 * n, "psnr": 20.0 + n, "ms_ssim_db": 10.0 + n} for n in range(1, 5)]
 

@@ -12,7 +12,7 @@ from leechcodec.lab import curves, results
 from leechcodec.lab.evaluate import EvalConfig, evaluate
 from leechcodec.lab.peers.base import PeerOptions
 from leechcodec.training.loop import train
-from tools.release import release
+from leechcodec.training.release import release_checkpoint
 
 
 def config_text(base: Path, changes: dict, seed: int) -> str:
@@ -53,7 +53,7 @@ def trained(
         with open(run / "train.log", "a", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
             resume = (run / "checkpoint.safetensors").is_file()
             train(config_path, data, run, resume=resume, threads=threads, init=None if resume else init)
-        release(run / "checkpoint.safetensors", model_folder)
+        release_checkpoint(run / "checkpoint.safetensors", model_folder)
         (run / "checkpoint.previous.safetensors").unlink(missing_ok=True)
     return model_folder
 

@@ -1,13 +1,13 @@
 """Throw damaged files at the container and at the decoder: only LqError may come out, in bounded time and memory.
 
-    python tools/fuzz.py containers --count 1000000
-    python tools/fuzz.py decodes --count 20000
-    python tools/fuzz.py prefixes
+    python -m tools.fuzz.seeded containers --count 1000000
+    python -m tools.fuzz.seeded decodes --count 20000
+    python -m tools.fuzz.seeded prefixes
 
-Files of a tiny untrained model: mutated by tests/mutations.py from a seed, or cut off after every byte. A prefix must
-be refused, and the picture that is made of its whole chunks must be the one that their tokens make alone. A case may
-take a second plus ten a declared megapixel, and the process may grow by 200 MB over all of them. An input that breaks a
-rule is written to --keep, and the exit status is 1.
+Files of a tiny untrained model: mutated by leechcodec.testing.mutations from a seed, or cut off after every byte. A
+prefix must be refused, and the picture that is made of its whole chunks must be the one that their tokens make alone.
+A case may take a second plus ten per declared megapixel, and the process may grow by 200 MB over all of them. An input
+that breaks a rule is written to --keep, and the exit status is 1.
 """
 
 import argparse
@@ -25,16 +25,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
-from leechcodec.codec.token_coding import TOKEN_KINDS, chunk_of
+from leechcodec.codec.token_coding import TOKEN_KINDS
 from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, read_header, salvage
-from leechcodec.formats.side_data import Extras
-from tests.mutations import mutate
-from tests.tiny import tiny_model
+from leechcodec.formats.side_data import SideData
+from leechcodec.testing.mutations import mutate
+from leechcodec.testing.tiny import tiny_model
 
 MAX_PIXELS = 300_000
 """A declared size beyond it is refused before the decoder works; within it a decode takes little time."""
@@ -63,7 +61,7 @@ def seeds(model: Path, kinds: Sequence[tuple[tuple[int, int], float]] = SEEDS) -
 def container(data: bytes, model: Path) -> None:
     """What a reader does before it decodes."""
     _, chunks = read_file(data)
-    extras = Extras.of_chunks(chunks)
+    extras = SideData.of_chunks(chunks)
     if extras.alpha is not None:
         extras.add_to(Image.new("RGB", (1, 1)))
 
@@ -89,7 +87,8 @@ class Prefixes:
         with contextlib.suppress(LqError):
             image, missing = api.decompress_partial(data, model=model)
             held = sum(chunk.kind in TOKEN_KINDS for chunk in salvage(data)[1])
-            kept = sum(chunk_of(self.config, stage) < held for stage in range(len(tokens.codes)))
+            layout = tokens.layout(self.config)
+            kept = sum(layout.chunk(stage) < held for stage in range(len(tokens.codes)))
             if (number, kept) not in self.pictures:
                 coarse = replace(tokens, codes=tokens.codes[:kept])
                 self.pictures[number, kept] = np.asarray(api.detokenize(coarse, model=model))

@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of the container and the decoder (atheris, libFuzzer): only LqError may come out.
 
     pip install 'leechcodec[fuzz]'
-    python tools/fuzz_coverage.py containers CORPUS -max_total_time=600
-    python tools/fuzz_coverage.py decodes CORPUS -max_total_time=600
+    python -m tools.fuzz.guided containers CORPUS -max_total_time=600
+    python -m tools.fuzz.guided decodes CORPUS -max_total_time=600
 
 Files of a tiny untrained model are put into CORPUS to start from; what reaches new code is added to it. Half of the
 mutations repair every checksum, so that what lies behind them is reached. The options after CORPUS are libFuzzer's.
@@ -19,18 +19,17 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-for name in ("checkpoint", "entropy"):
+for name in ("networks.model", "networks.integer_prior"):
     import_module(f"leechcodec.{name}")
 with atheris.instrument_imports():  # what is imported by now is left alone: numba cannot compile instrumented code
-    for name in ("bitstream", "extras", "token_coding", "codec"):
+    for name in ("formats.container", "formats.side_data", "codec.token_coding", "codec.api"):
         import_module(f"leechcodec.{name}")
 
 from leechcodec.codec.model_store import save_model
 from leechcodec.errors import LqError
-from tests.mutations import repaired
-from tests.tiny import tiny_model
-from tools.fuzz import container, decode, seeds
+from leechcodec.testing.mutations import repaired
+from leechcodec.testing.tiny import tiny_model
+from tools.fuzz.seeded import container, decode, seeds
 
 MAX_BYTES = 20_000
 

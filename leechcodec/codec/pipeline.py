@@ -1,0 +1,164 @@
+"""The way of a photograph, step by step, with a loaded model in hand.
+
+image ─▶ prepare ─▶ Prepared ─▶ analyse ─────▶ Tokens ─▶ pack ───▶ .lq
+                    pixels,     g_a, quantize            prior, range coder
+                    side data
+image ◀──────────────────────── synthesise ◀── Tokens ◀─ unpack ◀─ .lq
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from leechcodec.codec import refinement
+from leechcodec.codec.model_store import LoadedModel
+from leechcodec.codec.token_coding import (
+    TOKEN_KINDS,
+    Progress,
+    Tokens,
+    check_sizes,
+    decode_tokens,
+    encode_tokens,
+    header_layout,
+)
+from leechcodec.config import ALIGNMENT, header_quality
+from leechcodec.errors import CorruptError
+from leechcodec.formats.container import Chunk, Header, check_size, read_file, write_file
+from leechcodec.formats.images import from_array, to_array
+from leechcodec.formats.side_data import SideData, separate
+from leechcodec.networks.layout import TokenLayout
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image ready for the networks, whatever the quality.
+
+    pixels: uint8 (1, 3, H, W), sides padded to multiples of 64 by repeating the last row and column.
+    size: (height, width) of the image in pixels.
+    side_data: what travels beside the tokens.
+    """
+
+    pixels: Tensor
+    size: tuple[int, int]
+    side_data: SideData
+
+    def steps(self, loaded: LoadedModel, quality: float, effort: int) -> int:
+        """How many steps analysis and packing count together."""
+        layout = TokenLayout(loaded.config, quality, self.size)
+        return 1 + refinement.steps_in_all(effort, *layout.padded) + layout.stages
+
+    @property
+    def colours(self) -> np.ndarray:
+        """The image's own pixels, uint8 (height, width, 3)."""
+        height, width = self.size
+        return self.pixels[0, :, :height, :width].permute(1, 2, 0).numpy()
+
+
+def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:
+    """Split an upright image into what the networks code and what travels beside it.
+
+    image: of any Pillow mode but floating point.
+    metadata: keep ICC profile, EXIF and XMP.
+    Raises ImageError for an empty image or a mode without colours, TooLargeError.
+    """
+    colours, side_data = separate(image, metadata=metadata)
+    return Prepared(padded_pixels(colours), (image.height, image.width), side_data)
+
+
+def padded_pixels(image: Image.Image) -> Tensor:
+    """An image as the networks take it: uint8 (1, 3, H, W). Raises what :func:`prepare` raises."""
+    check_size(image.width, image.height)
+    padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
+    return torch.from_numpy(np.pad(to_array(image), padding, mode="edge")).permute(2, 0, 1)[None]
+
+
+@torch.inference_mode()
+def analyse(
+    loaded: LoadedModel,
+    pixels: Tensor,
+    size: tuple[int, int],
+    *,
+    quality: float,
+    effort: int = 1,
+    progress: Progress | None = None,
+) -> Tokens:
+    """The tokens of an image: the analysis transform, the quantizer, and refinement.
+
+    pixels, size: as in :class:`Prepared`.
+    quality: the dial, 1..100.
+    effort: 1..9.
+    progress: called with (steps done, steps in all).
+    Raises ConfigError for an effort out of range.
+    """
+    quality = header_quality(quality)
+    steps = refinement.steps_in_all(effort, *pixels.shape[2:])
+    codes = loaded.networks.encode(pixels, quality)
+    if progress:
+        progress(1, 1 + steps)
+    codes = refinement.refine(
+        loaded.networks,
+        pixels,
+        quality,
+        codes,
+        effort=effort,
+        size=size,
+        progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
+    )
+    return as_tokens(loaded, codes, size, quality)
+
+
+def as_tokens(loaded: LoadedModel, codes: Sequence[Tensor], size: tuple[int, int], quality: float) -> Tokens:
+    """Codes of the networks, (1, dim, h, w) per stage, as tokens of an image."""
+    arrays = tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes)
+    return Tokens(arrays, width=size[1], height=size[0], quality=quality, token_model=loaded.token_model)
+
+
+def pack(
+    loaded: LoadedModel, tokens: Tokens, side_data: SideData | None = None, progress: Progress | None = None
+) -> bytes:
+    """The .lq file of tokens and side data."""
+    header, chunks = encode_tokens(tokens, loaded, progress)
+    return write_file(header, chunks + ([] if side_data is None else side_data.chunks()))
+
+
+def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens) -> None:
+    """Decode a file's tokens and compare. Raises CorruptError where they are not those given."""
+    read = unpack(loaded, *read_file(data))
+    if not all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)):
+        raise CorruptError("the encoded file does not decode to its own tokens: please report this")
+
+
+def unpack(
+    loaded: LoadedModel,
+    header: Header,
+    chunks: Sequence[Chunk],
+    *,
+    kept: float = 1.0,
+    progress: Progress | None = None,
+) -> Tokens:
+    """The tokens of a file's chunks. kept: the share of the finest scale's stages that is wanted."""
+    config, layout = loaded.config, header_layout(loaded.config, header)
+    payloads = [chunk.payload for chunk in chunks if chunk.kind in TOKEN_KINDS]
+    check_sizes(layout, payloads, layout.stages)
+    finest = config.stages[max(config.stage_scales)]
+    wanted = min(layout.stages, len(config.stage_scales) - finest + math.ceil(kept * finest))
+    return decode_tokens(loaded, header, payloads[: layout.chunks(wanted)], wanted, progress)
+
+
+@torch.inference_mode()
+def synthesise(loaded: LoadedModel, tokens: Tokens) -> Image.Image:
+    """The image of tokens, RGB of 8 bits: the synthesis transform."""
+    codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
+    height, width = tokens.layout(loaded.config).padded
+    return as_picture(loaded.decoder.decode(codes, height, width, tokens.quality), (tokens.height, tokens.width))
+
+
+def as_picture(x_hat: Tensor, size: tuple[int, int]) -> Image.Image:
+    """The networks' output (1, 3, H, W), values about -1..1, as an image of (height, width); overwrites it."""
+    levels = x_hat[0, :, : size[0], : size[1]].add_(1).mul_(127.5).round_().clamp_(0, 255)
+    return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
