@@ -6,7 +6,8 @@
 
 A stage is sent from its ``min_quality`` on. Sent whole from there, it would make files jump in size, by up to a third.
 With a ramp, the share of its positions that are sent grows from none to all over so many qualities; elsewhere it says
-nothing (the zero vector). Size and squared error run in a straight line from the one to the other (docs/experiments.md).
+nothing (the zero vector). Size and squared error run in a straight line from the one to the other
+(docs/experiments.md).
 
 The positions of every square of 64 x 64 pixels come in the order of a Bayer matrix, so that each share is spread as
 evenly as it can be, and those of the checkerboard's first pass come first. (Bayer, "An optimum method for two-level

@@ -83,7 +83,7 @@ class TrainingConfig:
     adversarial_start: int = 500
     """The discriminator learns alone up to this step."""
     z_loss: float = 0.0
-    """Weight of the mean square of the prior's log Z in nats, over the tokens of the rate term (docs/experiments.md)."""
+    """Weight of the mean square of the prior's log Z in nats, over the rate term's tokens (docs/experiments.md)."""
     vf_weight: float = 0.0
     """Weight of the alignment of z with a frozen vision network (alignment.py)."""
     dial: tuple[float, float] = (1.0, 100.0)
