@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from leechcodec.errors import ConfigError
 
+MAX_PASSES = 9
+"""Of a stage: the first pass of nine has every sixteenth row and column."""
 STRIDES = (64, 32, 16, 8, 4)
 """The scales, coarse to fine; every per-scale tuple of a config follows this order."""
 ALIGNMENT = STRIDES[0]
@@ -48,8 +50,10 @@ class ModelConfig:
     quantizer: str = "leech"
     stages: tuple[int, ...] = (1, 1, 3, 8, 0)
     """Token stages at each scale."""
-    checkerboard: tuple[int, ...] = (0, 0, 1, 1, 0)
-    """How many of a scale's first stages the prior codes in two passes, even positions before odd ones."""
+    passes: tuple[int, ...] = (1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1)
+    """In how many passes the prior codes a stage (networks/passes.py), one entry a stage, coarse to fine."""
+    gates: bool = False
+    """Whether the prior may repeat the tokens beside one, in every pass but a stage's first (networks/prior.py)."""
     min_quality: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 24, 36, 46, 59, 67, 78, 87)
     """The dial's value from which a stage is sent, one entry per stage, coarse to fine."""
     ramp: float = 0.0
@@ -71,7 +75,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.quantizer, str):
             raise ConfigError(f"quantizer must be a name, got {self.quantizer!r}")
-        for name in ("stages", "checkerboard", "channels", "analysis_blocks", "prior_channels"):
+        for name in ("stages", "channels", "analysis_blocks", "prior_channels"):
             value = getattr(self, name)
             if len(value) != len(STRIDES) or not all(map(_is_count, value)):
                 raise ConfigError(f"{name} needs {len(STRIDES)} non-negative integers (strides {STRIDES}), got {value}")
@@ -88,8 +92,13 @@ class ModelConfig:
             raise ConfigError("a file of every quality needs its first token stage: min_quality must start at 1")
         if list(self.min_quality) != sorted(self.min_quality):
             raise ConfigError("min_quality must not fall from a coarser stage to a finer one")
-        if not isinstance(self.shortcuts, bool):
-            raise ConfigError(f"shortcuts must be true or false, got {self.shortcuts!r}")
+        if len(self.passes) != sum(self.stages) or not all(_is_count(n) and 1 <= n <= MAX_PASSES for n in self.passes):
+            raise ConfigError(
+                f"passes needs one number, 1 to {MAX_PASSES}, per stage ({sum(self.stages)}), got {self.passes}"
+            )
+        for name in ("shortcuts", "gates"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not isinstance(self.ramp, int | float) or not 0 <= self.ramp < 99:
             raise ConfigError(f"ramp must be a number of qualities, 0 to 99, got {self.ramp!r}")
         if not 0 < self.lmbda_min < self.lmbda_max:

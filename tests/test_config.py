@@ -34,10 +34,10 @@ def test_stages_sent_grow_with_quality():
     [
         ({"stage": [1]}, "unknown model config key 'stage'"),
         ({"stages": (1, 2)}, "stages needs 5"),
-        ({"min_quality": (1,)}, "one entry a stage"),
+        ({"min_quality": (1,)}, "one entry per stage"),
         ({"min_quality": (2,) * 13}, "must start at 1"),
-        ({"synthesis_blocks": (1, 1, 3, 3, 2)}, "one number a token stage"),
-        ({"synthesis_blocks": ((1,), (1,), (1, 1), (1,) * 8, (2,))}, "one number a token stage"),
+        ({"synthesis_blocks": (1, 1, 3, 3, 2)}, "one number per token stage"),
+        ({"synthesis_blocks": ((1,), (1,), (1, 1), (1,) * 8, (2,))}, "one number per token stage"),
         ({"lmbda_min": 1.0}, "lmbda_min"),
         ({"quality_knots": 1}, "quality_knots"),
         ({"channels": (8, 8, 8, 8, -1)}, "channels"),

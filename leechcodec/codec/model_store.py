@@ -32,7 +32,7 @@ from leechcodec.networks.model import CodecModel
 DEFAULT_MODEL = "leech-vbr"
 _LOADING = threading.Lock()
 """Threads that want the same model wait for one of them to read it."""
-LAYOUT_KEYS = ("quantizer", "stages", "checkerboard", "min_quality", "prior_channels", "quality_knots")
+LAYOUT_KEYS = ("quantizer", "stages", "passes", "gates", "min_quality", "prior_channels", "quality_knots")
 """The config's keys that fix the tokens, beside the prior's integers."""
 
 

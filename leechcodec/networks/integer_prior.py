@@ -20,7 +20,7 @@ from torch import Tensor
 from leechcodec.config import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT
 from leechcodec.entropy.pmf import EXACT_LIMIT, SCORE_UNIT
 from leechcodec.errors import ModelError
-from leechcodec.networks.prior import REACH, Prior, View
+from leechcodec.networks.prior import AGREEMENT, REACH, Prior, View
 from leechcodec.networks.tiling import tiled
 from leechcodec.quantizers.base import MAX_ACTIVATION
 
@@ -59,8 +59,8 @@ class IntegerView(View):
     def at_quality(self, name: str, h: Tensor) -> Tensor:
         return tiled(lambda part, _: self.add_quality(name, part.double()).to(torch.int16), h, in_place=True)
 
-    def params(self, name: str, h: Tensor) -> "IntegerParams":
-        return IntegerParams(self, name, h)
+    def params(self, name: str, h: Tensor, around: Tensor | None = None) -> "IntegerParams":
+        return IntegerParams(self, name, h, around)
 
     def add_tokens(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
         def added(part: Tensor, rows: slice) -> Tensor:
@@ -91,6 +91,12 @@ class IntegerView(View):
     def from_codes(self, codes: Tensor, shift: int) -> Tensor:
         return codes.double() * 2.0 ** (ACTIVATION_BITS - shift)
 
+    def from_agreements(self, products: Tensor) -> Tensor:
+        return _clamp(products * (2**ACTIVATION_BITS // AGREEMENT))
+
+    def limit_gates(self, gates: Tensor) -> Tensor:
+        return gates.clamp(0, MAX_ACTIVATION * SCORE_UNIT)
+
     def _accumulate(self, name: str, x: Tensor) -> Tensor:
         """The convolution: integers in, integers out, exact in any order."""
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
@@ -107,13 +113,17 @@ class IntegerView(View):
 class IntegerParams:
     """A pass's parameters in units of 1/64 nat, computed where they are asked for."""
 
-    def __init__(self, view: IntegerView, name: str, h: Tensor) -> None:
-        self.view, self.name, self.h = view, name, h
+    def __init__(self, view: IntegerView, name: str, h: Tensor, around: Tensor | None) -> None:
+        self.view, self.name, self.h, self.around = view, name, h, around
 
     def at(self, positions: Tensor) -> Tensor:
         """Of these positions, int64 (n,) in rows: float64 (n, num_params), integers."""
-        columns = self.h.reshape(self.h.shape[1], -1)[:, positions].double()
-        return self.view.head(f"{self.name}.head", self.view.activate(columns[None, :, None]))[0, :, 0].T
+        seen = self.view.activate(self.h.flatten(2)[:, :, None, positions].double())
+        params = self.view.head(f"{self.name}.head", seen)
+        if self.around is not None:
+            around = self.around.flatten(3)[:, :, :, None, positions].double()
+            params = self.view.with_repeats(self.name, params, seen, around)
+        return params[0, :, 0].T
 
     def all(self) -> Tensor:
         """Of every position: (1, num_params, h, w)."""

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
 from leechcodec.networks.layout import TokenLayout
-from leechcodec.networks.prior import FloatView, Prior
+from leechcodec.networks.passes import pass_size
+from leechcodec.networks.prior import AGREEMENT, FloatView, Prior
 from leechcodec.networks.tiling import tiled
 from leechcodec.networks.transforms import AnalysisTransform, ChooseCodes, SynthesisTransform, knot_weights
 from leechcodec.quantizers import make_quantizer
@@ -56,6 +57,8 @@ class CodecModel(nn.Module):
         self.analysis = AnalysisTransform(config)
         self.synthesis = SynthesisTransform(config, self.quantizer.dim)
         self.prior = Prior(config, self.quantizer)
+        if config.gates and self.quantizer.norm_squared != AGREEMENT:
+            raise ConfigError(f"gates repeat codewords of the Leech shell: {config.quantizer} has others")
         if config.ramp and not self.quantizer.origin:
             raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
         self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
@@ -317,17 +320,17 @@ class _BatchRates:
             where = sent.to(self.device) if mask is None else sent.to(self.device) & mask
             return where.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)[0]
         self._passes[stage] += 1
-        return _all_rows(count, h, w, mask, self._passes[stage] - 1, self.device)
+        size = pass_size(h, w, self.model.config.passes[stage], self._passes[stage] - 1)
+        return _all_rows(count, h * w, mask, size, self.device)
 
 
-def _all_rows(count: int, height: int, width: int, mask: Tensor | None, parity: int, device: torch.device) -> Tensor:
-    """Where a pass has tokens, in count maps one behind the other: int64 (n,).
+def _all_rows(count: int, cells: int, mask: Tensor | None, size: int, device: torch.device) -> Tensor:
+    """Where a pass has tokens, in count maps of so many cells one behind the other: int64 (n,).
 
-    mask: prior.checkerboard's of that parity, or None for everywhere. How many places it has is known: to ask would be
-    a wait for an accelerator.
+    mask: of the pass, or None for everywhere. size: how many positions it has; to ask the mask would be a wait for an
+    accelerator.
     """
-    cells = height * width
     if mask is None:
         return torch.arange(count * cells, device=device)
-    places = mask.reshape(-1).logical_not().to(torch.uint8).argsort(stable=True)[: (cells + 1 - parity) // 2]
+    places = mask.reshape(-1).logical_not().to(torch.uint8).argsort(stable=True)[:size]
     return (torch.arange(count, device=device)[:, None] * cells + places).reshape(-1)

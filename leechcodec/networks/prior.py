@@ -7,7 +7,10 @@
 
 A second small network beside the synthesis transform, of the same coarse-to-fine shape, fed by the integer
 codewords. Every stage's parameters depend on all stages before it, in the same place and around it. A stage may
-also be coded in two passes, even positions of a checkerboard before the odd ones (He et al., CVPR 2021).
+also be coded in several passes, each between the positions of those before it (passes.py). Tokens beside each other are
+often equal; so a pass may have gates, which raise the scores of the codewords of its four neighbours:
+
+      h, do opposite neighbours agree? ─▶ gates g_1 … g_4 ≥ 0        a ← a + Σ g_k c_k        (c_k: a neighbour's code)
 
 Two views of the same weights run through the same loop, :meth:`Prior.run`:
 
@@ -24,9 +27,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.networks.passes import neighbours, pass_mask
 from leechcodec.networks.transforms import knot_weights
 from leechcodec.quantizers.base import MAX_ACTIVATION, Quantizer
 
+NEIGHBOURS = 4
+AGREEMENTS = 2
+"""Pairs of opposite neighbours."""
+AGREEMENT = 32
+"""The inner product of a codeword of the Leech shell with itself."""
+FIRST_GATE = 2.0**-6
+"""In nats, before training: next to nothing, but with a slope."""
 REACH = 2
 """Positions that an update looks at on either side: two 3 x 3 convolutions."""
 CodePass = Callable[[int, Tensor | None, Any], Tensor | None]
@@ -52,10 +63,12 @@ class Prior(nn.Module):
         self.constant = nn.Parameter(torch.zeros(widths[0]))
         self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))
         self.stages = nn.ModuleList()
-        for scale in range(len(STRIDES)):
-            for number in range(config.stages[scale]):
-                passes = 2 if number < config.checkerboard[scale] else 1
-                self.stages.append(nn.ModuleList(PriorPass(widths[scale], self, knots) for _ in range(passes)))
+        for scale, passes in zip(config.stage_scales, config.passes, strict=True):
+            self.stages.append(
+                nn.ModuleList(
+                    PriorPass(widths[scale], self, knots, config.gates and number > 0) for number in range(passes)
+                )
+            )
 
     def run(
         self, view: "View", height: int, width: int, code_pass: CodePass, images: Sequence[int] | None = None
@@ -77,22 +90,27 @@ class Prior(nn.Module):
                     if not images[stage]:
                         return
                     h = h[: images[stage]]
-                passes = len(self.stages[stage])
-                for number in range(passes):
-                    name = f"stages.{stage}.{number}"
+                known = None
+                for number, part in enumerate(self.stages[stage]):
+                    name, passes = f"stages.{stage}.{number}", len(self.stages[stage])
                     h = view.at_quality(f"{name}.quality", h)
-                    mask = checkerboard(h.shape[-2], h.shape[-1], number, h.device) if passes == 2 else None
-                    codes = code_pass(stage, mask, view.params(name, h))
+                    around = None if part.gate is None else neighbours(known, passes, number)
+                    mask = pass_mask(h.shape[-2], h.shape[-1], passes, number, h.device)
+                    codes = code_pass(stage, mask, view.params(name, h, around))
                     if codes is None:
                         return
+                    known = codes if known is None else known + codes
                     h = view.add_tokens(name, h, codes, self.code_shift)
                 stage += 1
 
 
 class PriorPass(nn.Module):
-    """Parameters of one pass: a head, the embedding of what it coded, and a residual block after it."""
+    """Parameters of one pass: a head, the embedding of what it coded, and a residual block after it.
 
-    def __init__(self, channels: int, prior: Prior, knots: int) -> None:
+    It has gates where it has neighbours and the config wants them.
+    """
+
+    def __init__(self, channels: int, prior: Prior, knots: int, gated: bool) -> None:
         super().__init__()
         self.quality = nn.Parameter(torch.zeros(knots, channels))
         self.head = nn.Conv2d(channels, prior.num_params, 1)
@@ -101,12 +119,10 @@ class PriorPass(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.normal_(self.conv2.weight, std=0.3 / (9 * channels) ** 0.5)
         nn.init.zeros_(self.head.bias)
-
-
-def checkerboard(height: int, width: int, parity: int, device: torch.device | str = "cpu") -> Tensor:
-    """Positions with (row + column) % 2 == parity, bool (height, width)."""
-    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
-    return (rows[:, None] + columns) % 2 == parity
+        self.gate = nn.Conv2d(channels + AGREEMENTS, NEIGHBOURS, 1) if gated else None
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, FIRST_GATE)
 
 
 class View(ABC):
@@ -133,6 +149,14 @@ class View(ABC):
     @abstractmethod
     def from_codes(self, codes: Tensor, shift: int) -> Tensor: ...
 
+    @abstractmethod
+    def from_agreements(self, products: Tensor) -> Tensor:
+        """Inner products of codes as activations: 1 for two equal codewords of the shell."""
+
+    @abstractmethod
+    def limit_gates(self, gates: Tensor) -> Tensor:
+        """Gates brought within 0..64 nats."""
+
     def shuffle(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(x, 2)
 
@@ -144,9 +168,22 @@ class View(ABC):
         """The map with a pass's quality bias."""
         return self.add_quality(name, h)
 
-    def params(self, name: str, h: Tensor) -> Any:
-        """A pass's parameters."""
-        return self.head(f"{name}.head", self.activate(h))
+    def params(self, name: str, h: Tensor, around: Tensor | None = None) -> Any:
+        """A pass's parameters. around: the codes of every position's neighbours, (B, 4, dim, h, w), if it has gates."""
+        seen = self.activate(h)
+        params = self.head(f"{name}.head", seen)
+        return params if around is None else self.with_repeats(name, params, seen, around)
+
+    def with_repeats(self, name: str, params: Tensor, seen: Tensor, around: Tensor) -> Tensor:
+        """Parameters (B, num_params, …) that know which neighbours (B, 4, dim, …) may be repeated: a + Σ g_k c_k.
+
+        seen: the activated map, (B, channels, …). What the dots stand for is the same for all three.
+        """
+        agreements = self.from_agreements((around[:, 0::2] * around[:, 1::2]).sum(2))
+        gates = self.limit_gates(self.head(f"{name}.gate", torch.cat([seen, agreements.to(seen.dtype)], 1)))
+        raised = (gates[:, :, None] * around).sum(1)
+        by_coordinate = params.unflatten(1, (around.shape[2], -1))
+        return torch.cat([by_coordinate[:, :, :1] + raised[:, :, None], by_coordinate[:, :, 1:]], 2).flatten(1, 2)
 
     def add_tokens(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
         """The map with the tokens of a pass. Looks ``REACH`` positions around each."""
@@ -191,15 +228,21 @@ class FloatView(View):
     def from_codes(self, codes: Tensor, shift: int) -> Tensor:
         return codes * 0.5**shift
 
+    def from_agreements(self, products: Tensor) -> Tensor:
+        return _Limited.apply(products / AGREEMENT)
+
+    def limit_gates(self, gates: Tensor) -> Tensor:
+        return _Limited.apply(gates, 0)
+
 
 class _Limited(torch.autograd.Function):
     """Activations brought within ±64. The gradient passes straight through: a unit beyond can come back, and the
     backward pass of torch's own would take as long as the rest of the prior's (bf16 on a CPU)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clamp(-MAX_ACTIVATION, MAX_ACTIVATION)
+    def forward(ctx: Any, x: Tensor, least: int = -MAX_ACTIVATION) -> Tensor:
+        return x.clamp(least, MAX_ACTIVATION)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None

@@ -7,7 +7,7 @@ from leechcodec.networks.model import CodecModel
 
 LAYOUT = dict(
     stages=(1, 1, 2, 1, 0),
-    checkerboard=(0, 0, 1, 1, 0),
+    passes=(1, 1, 2, 1, 2),
     min_quality=(1, 1, 1, 30, 60),
     channels=(8, 8, 8, 8, 8),
     analysis_blocks=(1, 1, 1, 1, 1),

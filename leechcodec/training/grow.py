@@ -1,9 +1,9 @@
-"""Start a model from a smaller one: another dial, more token stages, shortcuts.
+"""Start a model from a smaller one: another dial, more token stages, more passes with gates, shortcuts.
 
 All changes keep what was learned. The quality tables are read off at the new knots' trade-offs (a table is piecewise
 linear in log lmbda). A new stage at the end of a scale starts as a copy of that scale's last one, in the synthesis
-transform and in the prior: it codes what the state does not say yet, once more. Shortcuts start at zero, so that the
-function is unchanged.
+transform and in the prior: it codes what the state does not say yet, once more. Shortcuts, and
+the passes that a stage is split into, leave the function as it was at first.
 """
 
 import json
@@ -32,9 +32,11 @@ def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             source = _counterpart(name, old, config)
-            if ".shortcuts." in name and not old.shortcuts:
+            if _is_new(name, old, config):
                 parameter.zero_()
                 continue
+            if ".gate." in name and not old.gates:
+                continue  # next to nothing, as they are made
             if source not in tensors:
                 raise ModelError(f"{path}: nothing to start {name} from")
             value = tensors[source]
@@ -80,11 +82,30 @@ def _counterpart(name: str, old: ModelConfig, new: ModelConfig) -> str:
     place = stage - new.stage_scales.index(scale)
     if not old.stages[scale]:
         raise ModelError(f"nothing to start {name} from: the model had no stage at stride {STRIDES[scale]}")
-    last = old.stages[scale] - 1
-    parts[2] = str(old.stage_scales.index(scale) + min(place, last))
-    if parts[0] == "prior" and min(place, last) >= old.checkerboard[scale]:
-        parts[3] = "0"
+    source = old.stage_scales.index(scale) + min(place, old.stages[scale] - 1)
+    parts[2] = str(source)
+    if parts[0] == "prior":
+        added = new.passes[stage] - old.passes[source]
+        if added < 0 and place < old.stages[scale]:
+            raise ModelError(f"stage {stage + 1} had {old.passes[source]} passes, more than {new.passes[stage]}")
+        parts[3] = str(max(0, int(parts[3]) - max(0, added)))
     return ".".join(parts)
+
+
+def _is_new(name: str, old: ModelConfig, new: ModelConfig) -> bool:
+    """Whether a parameter is to be zero for the function to be unchanged at first.
+
+    So are shortcuts. Of the passes that an old first pass was split into the first alone has its quality bias, and the
+    last alone its block: before the block all of them have embedded their tokens, as the old one had.
+    """
+    parts = name.split(".")
+    if parts[1] == "shortcuts":
+        return not old.shortcuts
+    if parts[:2] != ["prior", "stages"]:
+        return False
+    source = int(_counterpart(name, old, new).split(".")[2])
+    number, added = int(parts[3]), new.passes[int(parts[2])] - old.passes[source]
+    return (parts[4] == "quality" and 0 < number <= added) or (parts[4] == "conv2" and number < added)
 
 
 def _is_quality_table(name: str) -> bool:

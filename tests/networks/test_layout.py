@@ -18,7 +18,7 @@ from leechcodec.errors import ConfigError, TokensError
 from leechcodec.lattice import leech
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.prior import checkerboard
+from leechcodec.networks.passes import pass_mask
 from leechcodec.testing.tiny import LAYOUT, tiny_model
 
 RAMPED = ModelConfig(quantizer="leech-ball", ramp=8.0, **LAYOUT)
@@ -128,10 +128,10 @@ def test_the_sizes_of_a_layout():
 
 def test_the_positions_of_a_pass_are_those_sent():
     layout = TokenLayout(RAMPED, 62.0, (128, 192))
-    halves = [layout.positions(4, checkerboard(16, 24, parity)) for parity in (0, 1)]
+    halves = [layout.positions(4, pass_mask(16, 24, 2, parity)) for parity in (0, 1)]
     assert np.array_equal(np.sort(np.concatenate(halves)), layout.positions(4))
     assert np.array_equal(layout.positions(4), np.flatnonzero(layout.mask(4).numpy()))
-    assert len(layout.positions(0, checkerboard(2, 3, 1))) == 3
+    assert len(layout.positions(0, pass_mask(2, 3, 2, 1))) == 3
 
 
 def test_configs_that_cannot_have_a_ramp():

@@ -3,8 +3,12 @@ import dataclasses
 import pytest
 import torch
 
+from leechcodec.config import ModelConfig
+from leechcodec.errors import ConfigError
 from leechcodec.networks.integer_prior import IntegerView, integer_weights
-from leechcodec.networks.prior import FloatView, checkerboard
+from leechcodec.networks.model import CodecModel
+from leechcodec.networks.passes import pass_mask
+from leechcodec.networks.prior import FloatView
 from leechcodec.quantizers import make_quantizer
 from leechcodec.testing.tiny import tiny_model
 
@@ -75,16 +79,58 @@ def test_a_stage_sees_only_what_was_coded_before_it():
             mixed = codes[:changed] + other[changed:]
             a = run(model, integer_view(model, 9000), codes)
             b = run(model, integer_view(model, 9000), mixed)
-            passes = [2 if len(s) == 2 else 1 for s in model.prior.stages]
-            before = sum(passes[:changed]) + 1  # its own first pass is told nothing of itself
+            before = sum(model.config.passes[:changed]) + 1  # its own first pass is told nothing of itself
             assert all(torch.equal(x, y) for x, y in zip(a[:before], b[:before]))
             if before < len(a):
                 assert not torch.equal(a[before], b[before])
 
 
-def test_checkerboard_halves():
-    even, odd = checkerboard(3, 5, 0), checkerboard(3, 5, 1)
-    assert torch.equal(even, ~odd) and even[0, 0] and not even[0, 1]
+def gated_model(passes=(4, 5, 3, 1, 2)) -> CodecModel:
+    torch.manual_seed(2)
+    plain = tiny_model()
+    model = CodecModel(dataclasses.replace(plain.config, passes=passes, gates=True))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.abs().max() == 0 or ".gate." in name:
+                parameter.normal_(std=0.2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("quality", [1.0, 80.5])
+def test_gates_are_the_same_in_both_views(quality):
+    model = gated_model()
+    codes = random_codes(model)
+    with torch.no_grad():
+        floats = run(model, FloatView(model.prior, torch.tensor([quality])), codes)
+        integers = run(model, integer_view(model, round(100 * quality)), codes)
+    assert len(floats) == 15
+    for a, b in zip(floats, integers):
+        assert torch.equal(b, b.round())
+        assert (a - b.float() / 64).abs().mean() < 0.01 * a.std() + 1 / 32
+
+
+def test_an_open_gate_repeats_a_neighbour():
+    """The score of the codeword on the left rises by g |c|^2 / 2, as the parameter a says."""
+    model = gated_model((1, 1, 2, 1, 2))
+    codes = random_codes(model)
+    with torch.no_grad():
+        gate = model.prior.stages[2][1].gate
+        gate.weight.zero_()
+        gate.bias.zero_()
+        closed = run(model, integer_view(model, 9000), codes)
+        gate.bias.copy_(torch.tensor([0.0, 0.0, 0.5, -1.0]))  # above, below, left, right
+        opened = run(model, integer_view(model, 9000), codes)
+    raised = (opened[3] - closed[3]).reshape(24, 3, *opened[3].shape[2:])
+    even = pass_mask(*opened[3].shape[2:], 2, 0)
+    left = torch.nn.functional.pad(codes[2][0] * even, (1, 0))[..., :-1]
+    assert torch.equal(raised[:, 0], 32.0 * left) and not raised[:, 1:].any()
+
+
+def test_gates_are_for_the_leech_shell():
+    with pytest.raises(ConfigError, match="gates repeat codewords of the Leech shell"):
+        CodecModel(dataclasses.replace(tiny_model("bsq-18").config, gates=True))
+    with pytest.raises(ConfigError, match="passes needs one number"):
+        ModelConfig(passes=(1, 2))
 
 
 def test_bsq_prior_has_one_parameter_a_bit():

@@ -67,7 +67,7 @@ def test_enlarging_keeps_a_ramp():
 
 def test_the_finest_scale_has_a_stem_and_a_head_of_its_own():
     assert shortcut_scales(ModelConfig()) == range(4)
-    assert shortcut_scales(ModelConfig(stages=(1, 1, 0, 0, 0), min_quality=(1, 1),
+    assert shortcut_scales(ModelConfig(stages=(1, 1, 0, 0, 0), min_quality=(1, 1), passes=(1, 1),
                                        synthesis_blocks=((1,), (1,), (1,), (1,), (1,)))) == range(2)  # fmt: skip
 
 

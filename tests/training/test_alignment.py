@@ -112,7 +112,7 @@ def test_images_without_the_stages_are_left_out(random_weights):
 
 def test_a_model_without_stages_there_is_refused(random_weights):
     layout = LAYOUT | dict(
-        stages=(1, 1, 0, 1, 0), checkerboard=(0, 0, 0, 1, 0), min_quality=(1, 1, 1),
+        stages=(1, 1, 0, 1, 0), passes=(1, 1, 2), min_quality=(1, 1, 1),
         synthesis_blocks=((1,), (1,), (1,), (1,), (1,)),
     )  # fmt: skip
     with pytest.raises(ConfigError, match="stride 16"):

@@ -13,6 +13,7 @@ from leechcodec.training.state import save_checkpoint
 
 WIDER = dict(
     stages=(1, 1, 2, 3, 0),
+    passes=(1, 1, 2, 1, 2, 1, 1),
     min_quality=(1, 1, 1, 30, 60, 200, 200),
     synthesis_blocks=((1,), (1,), (1, 1), (1, 0, 0), (1,)),
 )
@@ -85,7 +86,8 @@ def test_another_width_is_refused(saved):
 
 
 def test_a_scale_without_a_stage_has_nothing_to_copy(tmp_path):
-    few = dict(stages=(1, 0, 2, 1, 0), min_quality=(1, 1, 30, 60), synthesis_blocks=((1,), (1,), (1, 1), (1,), (1,)))
+    blocks = ((1,), (1,), (1, 1), (1,), (1,))
+    few = dict(stages=(1, 0, 2, 1, 0), passes=(1, 2, 1, 2), min_quality=(1, 1, 30, 60), synthesis_blocks=blocks)
     model = CodecModel(ModelConfig(**{**LAYOUT, **few}))
     save_model(tmp_path / "few", model)
     with pytest.raises(ModelError, match="no stage at stride 32"):
@@ -104,3 +106,25 @@ def test_not_a_checkpoint(tmp_path):
     path = tmp_path / "none.safetensors"
     with pytest.raises(ModelError, match="not a training checkpoint"):
         grown(path)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("passes", [(5, 5, 3, 1, 2), (1, 2, 4, 5, 5)])
+def test_more_passes_change_nothing_at_first(saved, passes):
+    """Rates are those of before but for what gates of 1/64 nat do, and so are all later stages."""
+    model, path = saved
+    split = grown(path, passes=passes, gates=True)
+    x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([90.0, 70.0])
+    before, after = model(x, quality), split(x, quality)
+    assert torch.equal(before.x_hat, after.x_hat)
+    assert torch.allclose(before.stage_bits, after.stage_bits, rtol=0.06)
+    for stage in split.prior.stages:
+        for part in stage:
+            if part.gate is not None:
+                part.gate.bias.zero_()
+    assert torch.allclose(before.stage_bits, split(x, quality).stage_bits, rtol=1e-4)
+
+
+def test_fewer_passes_are_refused(saved):
+    with pytest.raises(ModelError, match="stage 3 had 2 passes, more than 1"):
+        grown(saved[1], passes=(1, 1, 1, 1, 2))

@@ -51,7 +51,7 @@ def test_the_passes_never_wait(monkeypatch, quantizer, stage, crop, coarsest):
     )
     model = tiny_model(quantizer)
     images = model.images_sent(strata_middles(4))
-    config, meta = replace(model.config, checkerboard=(coarsest, 0, 1, 1, 0)), torch.device("meta")
+    config, meta = replace(model.config, passes=(1 + coarsest, 1, 2, 1, 2)), torch.device("meta")
     model = CodecModel(config).to(meta)
     objective = Objective(config, TrainingConfig(precision="float32", **SETTINGS), 24, device=meta)
     for fill in (torch_kernels._structure_on, torch_kernels._codebook_on, leech._basis):
