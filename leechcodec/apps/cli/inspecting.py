@@ -17,8 +17,9 @@ BENCH_RUNS = 3
 
 @click.command()
 @click.argument("source", metavar="FILE")
+@click.option("--tokens", is_flag=True, help="Decode the tokens too: how many each stage has, and bits per token.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(source: str, as_json: bool) -> None:
+def info(source: str, tokens: bool, as_json: bool) -> None:
     """Print what an .lq file holds: size, quality, models, chunks.
 
     Every checksum is verified.
@@ -41,6 +42,9 @@ def info(source: str, as_json: bool) -> None:
         "header_bytes": HEADER_SIZE,
         "chunks": [{"kind": ChunkKind(chunk.kind).name.lower(), "bytes": len(chunk.payload)} for chunk in chunks],
     }
+    if tokens:
+        with naming(source):
+            facts["stages"] = _stages(data)
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -50,6 +54,23 @@ def info(source: str, as_json: bool) -> None:
     click.echo(f"{'header':<12} {HEADER_SIZE:>9,} bytes")
     for chunk in facts["chunks"]:
         click.echo(f"{chunk['kind']:<12} {chunk['bytes']:>9,} bytes")
+    for stage in facts.get("stages", ()):
+        name = f"stride {stage['stride']}"
+        click.echo(f"{name:<12} {stage['tokens']:>9,} tokens {stage['bits_per_token']:>6.2f} bits per token")
+
+
+def _stages(data: bytes) -> list[dict]:
+    """Stride, number of tokens, and bits per token by the coder's own probabilities, stage by stage."""
+    from leechcodec.codec import api
+    from leechcodec.codec.model_store import model_for_file
+
+    tokens = api.read_tokens(data)
+    layout, rows = tokens.layout(model_for_file(tokens.token_model).config), []
+    for stage, bits in enumerate(api.token_bits(tokens)):
+        count = layout.count(stage)
+        row = {"stride": layout.stride(stage), "tokens": count, "bits_per_token": round(bits.sum() / max(count, 1), 3)}
+        rows.append(row)
+    return rows
 
 
 @click.command()

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from leechcodec.apps.cli import main
-from leechcodec.codec import paths
+from leechcodec.codec import api, paths
 
 
 def run(*arguments, code=0):
@@ -31,6 +31,20 @@ def test_models(installed):
     assert row["bytes"] == (installed / "leech-vbr/weights.safetensors").stat().st_size
     text = run("models").stdout
     assert "leech-vbr (default)" in text and row["token_model"] in text
+
+
+def test_info_of_tokens(installed, tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 130, 3), dtype=np.uint8))
+    (tmp_path / "a.lq").write_bytes(api.compress(picture, quality=70, model=installed / "leech-vbr"))
+    facts = json.loads(run("info", tmp_path / "a.lq", "--tokens", "--json").stdout)
+    assert [(stage["stride"], stage["tokens"]) for stage in facts["stages"]] == [
+        (64, 6), (32, 24), (16, 96), (16, 96), (8, 384),
+    ]  # fmt: skip
+    bits = sum(stage["tokens"] * stage["bits_per_token"] for stage in facts["stages"])
+    written = 8 * sum(chunk["bytes"] for chunk in facts["chunks"])
+    assert 0 <= written - bits < 0.01 * bits + 3 * 64
+    assert "stride 64            6 tokens" in run("info", tmp_path / "a.lq", "--tokens").stdout
+    assert "stages" not in json.loads(run("info", tmp_path / "a.lq", "--json").stdout)
 
 
 def test_no_models(tmp_path, monkeypatch):
