@@ -29,7 +29,7 @@ data/kodak: | $(VENV)/.peers
 
 # lpips without its dependencies: torchvision may bring another torch.
 $(VENV)/.peers: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt bjontegaard matplotlib plotly pytorch-msssim pillow-heif
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt bjontegaard matplotlib plotly pytorch-msssim ssimulacra2 pillow-heif
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt pillow-jxl-plugin
 	$(BIN)/python -m pip install --quiet --no-deps lpips
 	touch $@

@@ -1,8 +1,8 @@
 """Bjontegaard delta rates by the ``bjontegaard`` package, refused where two curves do not share enough quality.
 
-The rate (log10 bpp) is a function of quality: PSNR in dB, MS-SSIM in dB, or -10 log10(LPIPS), interpolated by Akima
-splines and averaged over the qualities that both curves reach. The package itself averages over whatever overlap
-there is, and only warns.
+The rate (log10 bpp) is a function of quality: PSNR in dB, MS-SSIM in dB, the SSIMULACRA2 score, or -10 log10(LPIPS),
+interpolated by Akima splines and averaged over the qualities that both curves reach. The package itself averages over
+whatever overlap there is, and only warns.
 """
 
 import csv
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leechcodec.formats.packages import require
-from leechcodec.lab.curves import LPIPS, METRICS, Curve
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve
 from leechcodec.lab.errors import PeerError, one_of
 
 MIN_POINTS = 4
@@ -45,7 +45,7 @@ def find_anchor(curves: Sequence[Curve], anchor: str) -> Curve:
 
 def bd_table(curves: Sequence[Curve], anchor: Curve, metric: str) -> list[Delta]:
     """Every other curve against the anchor, the smallest rate first, those without one last."""
-    one_of(metric, METRICS, "metric")
+    one_of(metric, MEASURES, "metric")
     deltas = [bd_rate(anchor, curve, metric) for curve in curves if curve is not anchor]
     return sorted(deltas, key=lambda delta: (delta.rate is None, delta.rate or 0.0))
 
@@ -129,4 +129,5 @@ def _rate(delta: Delta) -> str:
 def _over(delta: Delta, metric: str) -> str:
     if delta.rate is None:
         return delta.reason
-    return f"{delta.low:.3f}..{delta.high:.3f}" if metric == LPIPS else f"{delta.low:.2f}..{delta.high:.2f} dB"
+    digits, unit = (3, "") if metric == LPIPS else (MEASURES[metric].digits, MEASURES[metric].unit)
+    return f"{delta.low:.{digits}f}..{delta.high:.{digits}f} {unit}".rstrip()

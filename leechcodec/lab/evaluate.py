@@ -69,7 +69,8 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
     if not peers:
         raise DatasetError("no codec to evaluate")
     settings = {peer.key: _settings(peer, config.dials or {}) for peer in peers}
-    require("pytorch_msssim")
+    for package in ("pytorch_msssim", "ssimulacra2"):
+        require(package)
     images, unreadable = photographs(config.dataset)
     lpips = find_weights(config.lpips) if config.lpips else None
     metrics = _metrics_identity(lpips)
@@ -199,7 +200,7 @@ def machine(jobs: int) -> dict:
 
 def library_versions() -> dict[str, str]:
     """Versions of what measures."""
-    packages = ("numpy", "pillow", "torch", "pytorch-msssim", "lpips")
+    packages = ("numpy", "pillow", "torch", "pytorch-msssim", "ssimulacra2", "lpips")
     return {"leechcodec": __version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in packages if _installed(name)
     }
@@ -229,7 +230,8 @@ def _metrics_identity(lpips: Path | None) -> str:
             require("lpips")
         read_backbone(lpips)
         backbone = sha256_of(lpips.read_bytes())
-    return fingerprint([library_versions().get("pytorch-msssim"), library_versions().get("lpips"), backbone])
+    versions = library_versions()
+    return fingerprint([*map(versions.get, ("pytorch-msssim", "ssimulacra2", "lpips")), backbone])
 
 
 def _settings(peer: Peer, dials: Mapping[str, tuple[float, ...]]) -> list[Setting]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leechcodec.formats.packages import require
-from leechcodec.lab.curves import LABELS, LPIPS, METRICS, Curve
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve
 from leechcodec.lab.errors import ResultsError
 
 MARKERS = "osD^vP*X<>hp"
@@ -27,7 +27,7 @@ def draw(curves: Sequence[Curve], target: Path, *, max_bpp: float | None = None,
     """
     if target.suffix.lower() not in SUFFIXES:
         raise ResultsError(f"{target}: the figure's name ends in {', '.join(SUFFIXES)}")
-    panels = [metric for metric in METRICS if any(len(curve.points(metric)[0]) for curve in curves)]
+    panels = [metric for metric in MEASURES if any(len(curve.points(metric)[0]) for curve in curves)]
     if not panels:
         raise ResultsError("no curve to draw")
     first = next((curve for curve in curves if not curve.published), curves[0])
@@ -76,7 +76,7 @@ def _panel(axis, curves: Sequence[Curve], styles: Sequence[dict], metric: str, l
         margin = 0.04 * (max(shown) - min(shown)) or 1.0
         axis.set_ylim(0 if metric == LPIPS else min(shown) - margin, max(shown) + margin)
     axis.set_xlabel("rate (bits per pixel)")
-    axis.set_ylabel(LABELS[metric])
+    axis.set_ylabel(MEASURES[metric].label)
     axis.grid(True, linewidth=0.5, alpha=0.4)
     axis.spines[["top", "right"]].set_visible(False)
 

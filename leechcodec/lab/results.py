@@ -1,7 +1,7 @@
 """A results file: one codec on one data set, strictly read and written.
 
-``results`` has CompressAI's names (bpp, psnr-rgb, ms-ssim-rgb, encoding_time, decoding_time, and ssim-rgb and lpips
-beside them), so its plotting tool draws the file; ``images`` has a row an image and setting.
+``results`` has CompressAI's names (bpp, psnr-rgb, ms-ssim-rgb, encoding_time, decoding_time, and ssim-rgb, ssimulacra2
+and lpips beside them), so its plotting tool draws the file; ``images`` has a row an image and setting.
 """
 
 import json
@@ -15,12 +15,14 @@ from typing import get_args, get_origin
 from leechcodec.formats.files import write_atomic
 from leechcodec.lab.errors import ResultsError, SchemaError
 
-SCHEMA = 1
+SCHEMA = 2
+"""2 has ssimulacra2."""
 MEANS = {
     "bpp": "bpp",
     "psnr-rgb": "psnr",
     "ms-ssim-rgb": "ms_ssim",
     "ssim-rgb": "ssim",
+    "ssimulacra2": "ssimulacra2",
     "lpips": "lpips",
     "encoding_time": "encode_s",
     "decoding_time": "decode_s",
@@ -41,6 +43,7 @@ class ImageRow:
     psnr: float
     ms_ssim: float | None
     ssim: float | None
+    ssimulacra2: float | None
     lpips: float | None
     encode_s: float
     decode_s: float

@@ -23,11 +23,20 @@ def test_a_gain_in_quality_is_a_gain_in_rate():
     assert delta.rate == pytest.approx(100 * (2 ** (-1 / 6) - 1), abs=1e-6)  # 6 dB a doubling
     assert (delta.low, delta.high) == (26, 55)
     assert bdrate.bd_rate(better, anchor, "psnr").rate == pytest.approx(100 * (2 ** (1 / 6) - 1), abs=1e-6)
-    for metric in ("ms-ssim", "lpips"):
+    for metric in ("ms-ssim", "ssimulacra2", "lpips"):
         assert bdrate.bd_rate(anchor, better, metric).rate == pytest.approx(0, abs=1e-9)
     halved = replace(anchor, bpp=tuple(rate / 2 for rate in anchor.bpp))
     assert bdrate.bd_rate(anchor, halved, "lpips").rate == pytest.approx(-50)
     assert bdrate.bd_rate(anchor, halved, "lpips").low == pytest.approx(0.5 * 0.6**5)
+
+
+def test_ssimulacra2_is_a_score_over_the_range_in_common():
+    low = Curve("low", "LOW", False, (0.1, 0.2, 0.4, 0.8), {"ssimulacra2": (-20, 20, 50, 70)})
+    high = Curve("high", "HIGH", False, (0.05, 0.1, 0.2, 0.4, 0.8), {"ssimulacra2": (-20, 20, 50, 70, 85)})
+    delta = bdrate.bd_rate(low, high, "ssimulacra2")
+    assert delta.rate == pytest.approx(-50, abs=2) and (delta.low, delta.high) == (-20, 70)
+    assert "-20.00..70.00\n" in bdrate.as_text([delta], low, "ssimulacra2") + "\n"  # a plain score: no unit
+    assert bdrate.bd_rate(low, high, "psnr").reason == "the anchor: no figures in psnr, 4 points are needed"
 
 
 def test_what_has_no_bd_rate_says_why():

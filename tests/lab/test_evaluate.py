@@ -78,6 +78,21 @@ def test_lpips_given_later_is_added_without_encoding_again(config, tmp_path, mon
     assert [row.encode_s for row in second.images] == [row.encode_s for row in first.images]
 
 
+def test_a_cache_from_before_ssimulacra2_is_decoded_again_and_not_encoded(config, folder, monkeypatch):
+    config = replace(config, codecs=("jpeg",))
+    picture(240, 226, 3).save(folder / "large.png")
+    first = results.load(evaluate(config).written["jpeg"])
+    assert [row.ssimulacra2 is None for row in first.images] == [row.image != "large.png" for row in first.images]
+    path = config.output / "cache" / "jpeg.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line["row"]["ssimulacra2"]
+    path.write_text("".join(json.dumps(line | {"metrics": "those of then"}) + "\n" for line in lines))
+    monkeypatch.setattr(Jpeg, "encode", None)
+    outcome = evaluate(config)
+    assert outcome.measured == 8 and results.load(outcome.written["jpeg"]).images == first.images
+
+
 def test_a_codec_that_fails_on_one_image_keeps_the_others(config, monkeypatch):
     encode = Jpeg.encode
 

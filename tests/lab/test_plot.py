@@ -21,7 +21,7 @@ def curves():
 def test_svg_and_png(curves, tmp_path):
     plot.draw(curves, tmp_path / "rd.svg", title="Made up")
     text = (tmp_path / "rd.svg").read_text()
-    for words in ("LEECH", "WEBP", "VVC, published", "PSNR (dB)", "MS-SSIM (dB)", "LPIPS", "Made up"):
+    for words in ("LEECH", "WEBP", "VVC, published", "PSNR (dB)", "MS-SSIM (dB)", "SSIMULACRA2", "LPIPS", "Made up"):
         assert words in text
     assert "stroke-dasharray" in text and not re.search(r"<dc:date>", text)
     plot.draw(curves, tmp_path / "rd.png", max_bpp=0.5)

@@ -13,7 +13,8 @@ pytest.importorskip("plotly", reason="the report needs plotly")
 
 from leechcodec.lab.errors import ResultsError
 from leechcodec.lab.peers.registry import adapter, adapter_of
-from leechcodec.lab.report.command import build_report, pictures, report
+from leechcodec.lab.report import pictures
+from leechcodec.lab.report.command import build_report, report
 from leechcodec.lab.report.pictures import busiest, matched
 from leechcodec.lab.results import ImageRow, Results, means, save
 from tests.gestures import drag_divider
@@ -39,7 +40,9 @@ def write_results(folder, originals, key, **changes):
             pixels = original.width * original.height
             error = np.square(np.subtract(original, peer.decode(data), dtype=float)).mean()
             facts = dict(width=original.width, height=original.height, bytes=len(data), bpp=8 * len(data) / pixels)
-            measured = dict(psnr=float(10 * np.log10(255**2 / error)), ms_ssim=None, ssim=0.9, lpips=None)
+            measured = dict(
+                psnr=float(10 * np.log10(255**2 / error)), ms_ssim=None, ssim=0.9, ssimulacra2=None, lpips=None
+            )
             times = dict(encode_s=0.01, decode_s=0.01, file=path.relative_to(folder).as_posix())
             rows.append(ImageRow(image=name, setting=f"q{value}", **facts, **measured, **times))
     settings, columns = means(rows)
@@ -150,7 +153,16 @@ def test_pictures_are_written_once(made, tmp_path, monkeypatch):
 def test_files_are_matched_by_rate_then_by_size():
     def codec(*sizes):
         facts = dict(
-            image="x", width=8, height=8, psnr=1.0, ms_ssim=None, ssim=None, lpips=None, encode_s=0, decode_s=0
+            image="x",
+            width=8,
+            height=8,
+            psnr=1.0,
+            ms_ssim=None,
+            ssim=None,
+            ssimulacra2=None,
+            lpips=None,
+            encode_s=0,
+            decode_s=0,
         )
         rows = tuple(ImageRow(setting=str(n), bytes=n, bpp=n / 8, file="", **facts) for n in sizes)
         about = dict(name="", codec="", description="", dataset="", machine={}, versions={}, model=None)

@@ -13,7 +13,7 @@ def test_round_trip(tmp_path):
     module.save(original, tmp_path / "jpeg.json")
     assert module.load(tmp_path / "jpeg.json") == original
     data = json.loads((tmp_path / "jpeg.json").read_text())
-    assert data["schema"] == 1 and data["results"]["bpp"] == sorted(data["results"]["bpp"])
+    assert data["schema"] == 2 and data["results"]["bpp"] == sorted(data["results"]["bpp"])
     assert set(data["results"]) >= {"bpp", "psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time"}
 
 
@@ -34,7 +34,7 @@ def test_means_are_sorted_by_rate_and_leave_gaps_out():
     ("change", "error", "words"),
     [
         (lambda d: d.update(schema=0), SchemaError, "schema 0"),
-        (lambda d: d.update(schema=2), SchemaError, "schema 2"),
+        (lambda d: d.update(schema=1), SchemaError, "schema 1"),
         (lambda d: d.pop("schema"), SchemaError, "not a results file"),
         (lambda d: d.pop("codec"), ResultsError, "'codec'"),
         (lambda d: d.update(extra=1), ResultsError, "'extra'"),

@@ -89,7 +89,8 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
 def plot(results, published, only, output, max_bpp, title) -> None:
     """Draw rate-distortion curves.
 
-    RESULTS are files or folders of leechcodec eval. One panel each for PSNR, MS-SSIM in dB, and LPIPS.
+    RESULTS are files or folders of leechcodec eval. One panel each for PSNR, MS-SSIM in dB,
+    SSIMULACRA2 and LPIPS.
     """
     from leechcodec.lab.plot import draw
 
@@ -102,7 +103,9 @@ def plot(results, published, only, output, max_bpp, title) -> None:
 @click.command()
 @click.argument("results", type=PATH, nargs=-1, required=True)
 @click.option("--anchor", required=True, help="Codec, or name of a curve, to compare with.")
-@click.option("--metric", type=click.Choice(("psnr", "ms-ssim", "lpips")), default="psnr", show_default=True)
+@click.option(
+    "--metric", type=click.Choice(("psnr", "ms-ssim", "ssimulacra2", "lpips")), default="psnr", show_default=True
+)
 @click.option("--published", type=PATH, help="JSON of published curves, compared too.")
 @click.option("--only", multiple=True, help="Compare this published curve only; repeat it.")
 @click.option("--format", "form", type=click.Choice(("text", "markdown", "csv")), default="text", show_default=True)
@@ -224,9 +227,9 @@ def tokens(source, model, output) -> None:
 @click.option("--lpips-weights", type=PATH, help="AlexNet, a file or its folder.  [default: data/lpips where it is]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def compare(original, others, lpips_weights, as_json) -> None:
-    """Print PSNR, MS-SSIM, SSIM and LPIPS of images against ORIGINAL.
+    """Print PSNR, MS-SSIM, SSIM, SSIMULACRA2 and LPIPS of images against ORIGINAL.
 
-    Any format that Pillow reads, and .lq files.
+    Any format that Pillow reads, and .lq files. SSIMULACRA2: 100 is the original, 70 high quality, 30 low.
     """
     import leechcodec.pillow  # noqa: F401 (registers .lq)
     from leechcodec.formats.images import load_image, to_rgb
@@ -248,11 +251,12 @@ def compare(original, others, lpips_weights, as_json) -> None:
         click.echo(json.dumps(rows))
         return
     width = max(5, *(len(row["image"]) for row in rows))
-    click.echo(f"{'image':<{width}}     bpp   PSNR dB  MS-SSIM    SSIM   LPIPS")
+    click.echo(f"{'image':<{width}}     bpp   PSNR dB  MS-SSIM    SSIM  SSIMULACRA2   LPIPS")
+    digits = {"ms_ssim": ">7.4f", "ssim": ">8.4f", "ssimulacra2": ">13.2f", "lpips": ">8.4f"}
     for row in rows:
-        values = [f"{row[name]:.4f}" if row[name] is not None else "–" for name in ("ms_ssim", "ssim", "lpips")]
-        cells = f"{row['bpp']:>7.4f}  {row['psnr']:>8.2f}  {values[0]:>7}  {values[1]:>6}  {values[2]:>6}"
-        click.echo(f"{row['image']:<{width}}  {cells}")
+        values = [format(row[name], form) if row[name] is not None else f"{'–':>{form[1:-3]}}"
+                  for name, form in digits.items()]  # fmt: skip
+        click.echo(f"{row['image']:<{width}}  {row['bpp']:>6.4f}  {row['psnr']:>8.2f}  {''.join(values)}")
     if lpips is None:
         _note(NO_LPIPS)
 

@@ -16,12 +16,11 @@ from leechcodec.errors import LqError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.packages import require
 from leechcodec.lab.bdrate import Delta, bd_table, find_anchor
-from leechcodec.lab.curves import LABELS, LPIPS, METRICS, MS_SSIM, PSNR, Curve, measured
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve, measured
 from leechcodec.lab.results import Results
 
 ASSETS = Path(__file__).parent / "assets"
 COPIED = ("report.css", "pictures.js", "curves.js")
-NAMES = {PSNR: "PSNR", MS_SSIM: "MS-SSIM", LPIPS: "LPIPS"}
 MODEL_FACTS = ("name", "token_model", "synthesis", "weights_sha256", "weights")
 """Of a learned codec's model; never where it lies on the disk."""
 
@@ -67,14 +66,8 @@ def _data(results: Sequence[Results], curves: Sequence[Curve], pictures: list[di
     settings = {id(curve): result.settings for curve, result in zip(curves, results)}
     return {
         "metrics": [
-            {
-                "key": metric,
-                "name": NAMES[metric],
-                "label": LABELS[metric],
-                "unit": "" if metric == LPIPS else "dB",
-                "digits": 4 if metric == LPIPS else 2,
-            }
-            for metric in METRICS
+            {"key": metric, "name": facts.name, "label": facts.label, "unit": facts.unit, "digits": facts.digits}
+            for metric, facts in MEASURES.items()
             if any(curve.points(metric)[0] for curve in curves)
         ],
         "curves": [_curve(curve, settings.get(id(curve), ())) for curve in curves],
@@ -89,8 +82,8 @@ def _data(results: Sequence[Results], curves: Sequence[Curve], pictures: list[di
 def _curve(curve: Curve, settings: Sequence[str]) -> dict:
     points = {}
     labels = settings if len(settings) == len(curve.bpp) else [""] * len(curve.bpp)
-    for metric in METRICS:
-        kept = [point for point in zip(curve.bpp, curve.metrics[metric], labels) if point[1] is not None]
+    for metric in MEASURES:
+        kept = [point for point in zip(curve.bpp, curve.values(metric), labels) if point[1] is not None]
         if kept:
             points[metric] = dict(zip(("bpp", "values", "labels"), zip(*kept)))
     return {"name": curve.name, "published": curve.published, "points": points}
@@ -125,12 +118,12 @@ def _bd(curves: Sequence[Curve], anchor: str) -> tuple[str, str]:
     """A sentence on the first curve, and the table of all."""
     try:
         base = find_anchor(curves, anchor)
-        deltas = {metric: bd_table(curves, base, metric) for metric in METRICS}
+        deltas = {metric: bd_table(curves, base, metric) for metric in MEASURES}
     except LqError as error:
         return "", f'<p class="missing">No BD-rates: {_text(error)}.</p>'
-    ours = [(metric, delta) for metric in METRICS for delta in deltas[metric] if delta.name == curves[0].name]
+    ours = [(metric, delta) for metric in MEASURES for delta in deltas[metric] if delta.name == curves[0].name]
     parts = [
-        f"<b>{abs(delta.rate):.1f} % {'fewer' if delta.rate < 0 else 'more'}</b> bits at equal {NAMES[metric]}"
+        f"<b>{abs(delta.rate):.1f} % {'fewer' if delta.rate < 0 else 'more'}</b> bits at equal {MEASURES[metric].name}"
         for metric, delta in ours
         if delta.rate is not None and not delta.published
     ]
@@ -155,13 +148,14 @@ def _bd_table(curves: Sequence[Curve], base: Curve, deltas: dict[str, list[Delta
         f'<p class="note">Mean change of the rate at equal quality against {_text(base.name)}, over the qualities '
         "that both curves reach; below zero: smaller files.</p>"
     )
-    return note + _table(("Codec", *(NAMES[metric] for metric in deltas)), rows, "BD-rates", "bd")
+    return note + _table(("Codec", *(MEASURES[metric].name for metric in deltas)), rows, "BD-rates", "bd")
 
 
 def _bd_cell(metric: str, delta: Delta) -> str:
     if delta.rate is None:
         return f'<td class="missing">{_text(delta.reason)}</td>'
-    over = f"{delta.low:.3f} – {delta.high:.3f}" if metric == LPIPS else f"{delta.low:.1f} – {delta.high:.1f} dB"
+    digits, unit = (3, "") if metric == LPIPS else (1, MEASURES[metric].unit)
+    over = f"{delta.low:.{digits}f} – {delta.high:.{digits}f} {unit}".rstrip()
     rate = f"{delta.rate:+.1f} %".replace("-", "−")
     return f"<td><b>{rate}</b><small>{over}</small></td>"
 

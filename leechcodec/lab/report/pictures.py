@@ -27,7 +27,7 @@ RATES = (0.15, 0.25, 0.5)
 """Bits per pixel at which the pictures are compared."""
 WINDOW = (160, 120)
 """Width and height, in pixels, of the places that are searched for."""
-FIELDS = ("setting", "bytes", "bpp", "psnr", "ms_ssim", "ssim", "lpips", "encode_s", "decode_s")
+FIELDS = ("setting", "bytes", "bpp", "psnr", "ms_ssim", "ssim", "ssimulacra2", "lpips", "encode_s", "decode_s")
 """What the page shows of one file."""
 WEBP_LIMIT = 16383
 """WebP's largest width and height; beyond it a picture is a PNG."""

@@ -255,11 +255,11 @@
     }
 
     drawTable() {
-      const head = ["Codec", "Setting", "Bytes", `Against ${names.get(data.reference)}`, "bpp", "PSNR, dB", "MS-SSIM", "SSIM", "LPIPS", "Encode, s", "Decode, s"];
+      const head = ["Codec", "Setting", "Bytes", `Against ${names.get(data.reference)}`, "bpp", "PSNR, dB", "MS-SSIM", "SSIM", "SSIMULACRA2", "LPIPS", "Encode, s", "Decode, s"];
       const rows = data.codecs.filter(({ key }) => this.entry(key)).map(({ key, name }) => {
         const entry = this.entry(key);
         const cells = [entry.setting, entry.bytes.toLocaleString("en"), key === data.reference ? "" : signed(entry.gap), fixed(entry.bpp, 4),
-          fixed(entry.psnr, 2), fixed(entry.ms_ssim, 4), fixed(entry.ssim, 4), fixed(entry.lpips, 4), fixed(entry.encode_s, 3), fixed(entry.decode_s, 3)];
+          fixed(entry.psnr, 2), fixed(entry.ms_ssim, 4), fixed(entry.ssim, 4), fixed(entry.ssimulacra2, 1), fixed(entry.lpips, 4), fixed(entry.encode_s, 3), fixed(entry.decode_s, 3)];
         const row = element("tr", { className: key === data.reference ? "reference" : "" }, element("th", { scope: "row", textContent: name }));
         row.append(...cells.map((text) => element("td", { textContent: text })));
         return row;
@@ -289,6 +289,7 @@
       fixed(entry.psnr, 2, " dB"),
       known(entry.ms_ssim) ? `MS-SSIM ${fixed(entry.ms_ssim, 4)}` : null,
       known(entry.ssim) ? `SSIM ${fixed(entry.ssim, 4)}` : null,
+      known(entry.ssimulacra2) ? `SSIMULACRA2 ${fixed(entry.ssimulacra2, 1)}` : null,
       known(entry.lpips) ? `LPIPS ${fixed(entry.lpips, 3)}` : null,
     ].filter(known);
   }
