@@ -31,13 +31,18 @@ def test_eval(tmp_path):
     picture(40, 30).save(tmp_path / "photos" / "a.png")
     (tmp_path / "photos" / "bad.png").write_bytes(b"bad")
     arguments = ["eval", tmp_path / "photos", "--codec", "jpeg", "--codec", "bsq", "--dial", "jpeg=10,60", "--jobs", 1]
+    arguments += ["--bsq-model", "nowhere"]
     result = run(*arguments, "-o", tmp_path / "results")
     assert result.stdout.split() == [str(tmp_path / "results" / "jpeg.json")]
-    assert "skipped bsq: no second model" in result.stderr and "skipped bad.png: not an image" in result.stderr
+    assert (
+        "skipped bsq: no model 'nowhere'; installed: " in result.stderr
+        and "skipped bad.png: not an image" in result.stderr
+    )
     assert module.load(tmp_path / "results" / "jpeg.json").settings == ("q10", "q60")
     assert "no such folder" in run("eval", tmp_path / "missing", "-o", tmp_path, code=1).stderr
     assert "write it as" in run(*arguments, "--dial", "jpeg=x", code=2).stderr
-    assert "no codec" in run("eval", tmp_path / "photos", "--codec", "bsq", "-o", tmp_path / "r", code=1).stderr
+    none = ("eval", tmp_path / "photos", "--codec", "bsq", "--bsq-model", "nowhere", "-o", tmp_path / "r")
+    assert "no codec" in run(*none, code=1).stderr
 
 
 def test_plot(folder):

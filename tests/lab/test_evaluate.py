@@ -114,8 +114,9 @@ def test_a_codec_that_fails_on_one_image_keeps_the_others(config, monkeypatch):
 
 def test_a_peer_that_is_not_there_is_named(config, monkeypatch):
     monkeypatch.setattr(Jpeg, "available", lambda self: "not today")
-    outcome = evaluate(replace(config, codecs=("jpeg", "bsq", "webp")))
-    assert outcome.skipped["jpeg"] == "not today" and "--bsq-model" in outcome.skipped["bsq"]
+    options = PeerOptions(bsq_model="nowhere")
+    outcome = evaluate(replace(config, codecs=("jpeg", "bsq", "webp"), options=options))
+    assert outcome.skipped["jpeg"] == "not today" and "nowhere" in outcome.skipped["bsq"]
     assert list(outcome.written) == ["webp"]
 
 

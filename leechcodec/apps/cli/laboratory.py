@@ -17,7 +17,6 @@ from leechcodec.lab.report.command import report
 PATH = click.Path(path_type=Path)
 DEFAULT_LPIPS = Path("data/lpips")
 NO_LPIPS = "no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights names one"
-DEFAULT_CODECS = ("leech", "jpeg", "jpeg2000", "webp", "avif", "jxl", "heic")
 
 
 @click.command("eval")
@@ -26,24 +25,27 @@ DEFAULT_CODECS = ("leech", "jpeg", "jpeg2000", "webp", "avif", "jxl", "heic")
     "--codec",
     "codecs",
     multiple=True,
-    help="leech, jpeg, …; repeat it.  [default: all but bsq, efforts and compressai]",
+    help="leech, jpeg, …, or an installed model; repeat it.  [default: leech and the peers but compressai]",
 )
 @click.option("-o", "--output", type=PATH, default=Path("results"), show_default=True, help="Folder of results.")
 @click.option("--model", help="Model name or folder of the codec leech.  [default: leech-vbr]")
-@click.option("--bsq-model", help="Model name or folder of the codec bsq.")
+@click.option("--bsq-model", help="Model name or folder of the codec bsq.  [default: bsq-twin]")
+@click.option("--compressai-weights", type=PATH, help="Folder of CompressAI's …-7eb97409.pth.tar files.")
 @click.option("--dial", "dials", multiple=True, metavar="CODEC=Q,Q,…", help="Measure a codec at these settings.")
 @click.option("--lpips-weights", type=PATH, help="AlexNet, a file or its folder.  [default: data/lpips where it is]")
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
 @click.option("--fresh", is_flag=True, help="Measure again what is in the cache.")
-def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jobs, fresh) -> None:
+def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dials, lpips_weights, jobs, fresh) -> None:
     """Measure codecs on a folder of images.
 
-    Writes one JSON a codec, and the compressed files. An interrupted run goes on where it stopped. Codecs: leech, bsq
-    (with --bsq-model), leech-effort2 to leech-effort9, jpeg, jpeg2000, webp, avif, jxl, heic, compressai-ARCHITECTURE.
+    Writes one JSON a codec, and the compressed files. An interrupted run goes on where it stopped. Codecs: leech,
+    leech-effort2 to leech-effort9, bsq (the model bsq-twin), any installed model by its name, jpeg, jpegli, jpeg2000,
+    webp, avif, avif-420, jxl, heic, compressai-ARCHITECTURE.
     """
     wanted = {name: values for name, values in map(_dial, dials)}
     from leechcodec.lab import evaluate as lab
     from leechcodec.lab.peers.base import PeerOptions
+    from leechcodec.lab.peers.registry import DEFAULT
 
     if lpips_weights is None and DEFAULT_LPIPS.is_dir():
         lpips_weights = DEFAULT_LPIPS
@@ -51,9 +53,11 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
         _note(NO_LPIPS)
     config = lab.EvalConfig(
         dataset=dataset,
-        codecs=codecs or DEFAULT_CODECS,
+        codecs=codecs or DEFAULT,
         output=output,
-        options=PeerOptions(model=_absolute(model), bsq_model=_absolute(bsq_model)),
+        options=PeerOptions(
+            model=_absolute(model), bsq_model=_absolute(bsq_model), compressai_weights=_absolute(compressai_weights)
+        ),
         dials=wanted,
         jobs=jobs or len(lab.available_cores()),
         lpips=lpips_weights,
@@ -290,9 +294,9 @@ def _dial(text: str) -> tuple[str, tuple[float, ...]]:
         raise click.BadParameter(f"{text!r}: write it as jpeg=10,50,90", param_hint="--dial") from None
 
 
-def _absolute(model: str | None) -> str | None:
-    """A model's folder as the worker processes, and later readers of the results, will find it; a name as it is."""
-    return os.path.abspath(model) if model and Path(model).is_dir() else model
+def _absolute(model: str | Path | None) -> str | None:
+    """A folder as the worker processes, and later readers of the results, will find it; a name as it is."""
+    return os.path.abspath(model) if model and Path(model).is_dir() else model and str(model)
 
 
 def _note(message: str) -> None:
