@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leechcodec.formats.packages import require
-from leechcodec.lab.curves import LPIPS, MEASURES, Curve
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve, measured
 from leechcodec.lab.errors import PeerError, one_of
+from leechcodec.lab.limits import lined_up
+from leechcodec.lab.results import Results, kind_of
 
 MIN_POINTS = 4
 """Of each curve: with fewer, the interpolation is a guess."""
@@ -84,6 +86,38 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
     return Delta(curve.name, curve.published, float(rate), *bounds)
 
 
+def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> list[tuple[str, list[Delta]]]:
+    """(group, every other codec against the anchor on its images alone), and last ("all", on all of them).
+
+    by: "kind" or "image". The groups are in the order of the first codec's rates, from its worst; "all" compares the
+    curves of the means, which is not the mean of the groups' rates.
+    """
+    one_of(metric, MEASURES, "metric")
+    group_of = kind_of if by == "kind" else str
+    images = {row.image for each in results for row in each.images}
+    names = sorted({group_of(image) for image in images})
+
+    def deltas(chosen: set[str] | None) -> list[Delta]:
+        curves = [measured(each, chosen) for each in results]
+        base = find_anchor(curves, anchor)
+        return [bd_rate(base, curve, metric) for curve in curves if curve is not base]
+
+    groups = [(name, deltas({image for image in images if group_of(image) == name})) for name in names]
+    rates = {name: group[0].rate for name, group in groups if group}
+    groups.sort(key=lambda group: math.inf if rates.get(group[0]) is None else -rates[group[0]])
+    return [*groups, ("all", deltas(None))]
+
+
+def groups_table(groups: Sequence[tuple[str, list[Delta]]], anchor: Curve, metric: str, form: str) -> str:
+    """A row a group, a column a codec: as text, Markdown, or CSV with the reasons where there is no rate."""
+    if form == "csv":
+        tables = [(name, as_csv(deltas, anchor, metric).splitlines()) for name, deltas in groups]
+        rows = [f"{_field(name)},{line}" for name, (_, *lines) in tables for line in lines]
+        return "\n".join([f"group,{tables[0][1][0]}", *rows])
+    header = (f"BD-rate ({metric}) against {anchor.name}", *(delta.name for delta in groups[0][1]))
+    return lined_up(header, [(name, *map(_rate, deltas)) for name, deltas in groups], form)
+
+
 def as_text(deltas: Sequence[Delta], anchor: Curve, metric: str) -> str:
     """Aligned columns for a terminal."""
     rows = [(_name(delta), _rate(delta), _over(delta, metric)) for delta in deltas]
@@ -111,6 +145,11 @@ def as_csv(deltas: Sequence[Delta], anchor: Curve, metric: str) -> str:
 
 
 FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv}
+
+
+def _field(text: str) -> str:
+    """A text as one field of a CSV line."""
+    return '"' + text.replace('"', '""') + '"' if set(text) & set('",\n') else text
 
 
 def _unit(quality: float, metric: str) -> float:

@@ -1,12 +1,12 @@
 """Rate-distortion curves, measured here or published elsewhere, in the units in which they are drawn and compared."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from leechcodec.lab.errors import ResultsError, one_of
-from leechcodec.lab.results import Results, read_json
+from leechcodec.lab.results import Results, means, read_json
 
 PSNR, MS_SSIM, SSIMULACRA2, LPIPS = "psnr", "ms-ssim", "ssimulacra2", "lpips"
 
@@ -58,11 +58,14 @@ class Curve:
         return [rate for rate, _ in pairs], [value for _, value in pairs]
 
 
-def measured(results: Results) -> Curve:
-    """The curve of a results file."""
-    metrics = {metric: tuple(results.results[facts.column]) for metric, facts in MEASURES.items()}
+def measured(results: Results, images: Collection[str] | None = None) -> Curve:
+    """The curve of a results file: its means, or those over some of its images only."""
+    columns = results.results
+    if images is not None:
+        columns = means([row for row in results.images if row.image in images])[1]
+    metrics = {metric: tuple(columns[facts.column]) for metric, facts in MEASURES.items()}
     metrics[MS_SSIM] = tuple(map(_decibels, metrics[MS_SSIM]))
-    return Curve(results.codec, results.name, False, tuple(results.results["bpp"]), metrics)
+    return Curve(results.codec, results.name, False, tuple(columns["bpp"]), metrics)
 
 
 def published(path: Path, names: Sequence[str] = ()) -> list[Curve]:

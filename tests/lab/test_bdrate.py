@@ -7,6 +7,7 @@ import pytest
 from leechcodec.lab import bdrate
 from leechcodec.lab.curves import Curve, measured
 from leechcodec.lab.errors import PeerError
+from leechcodec.lab.results import means
 from tests.lab.lab_files import results
 
 pytest.importorskip("bjontegaard")
@@ -68,6 +69,31 @@ def test_tables():
     rows = list(csv.DictReader(io.StringIO(bdrate.as_csv(deltas, anchor, "psnr"))))
     assert float(rows[0]["bd_rate_percent"]) == pytest.approx(-10.91, abs=0.01)
     assert rows[1]["bd_rate_percent"] == "" and rows[1]["published"] == "true" and rows[1]["reason"]
+
+
+def test_a_row_for_every_kind_and_the_mean():
+    """One kind where the codec gains 1 dB, one where it loses 1 dB, worst first; CSV has the reason for a gap."""
+
+    def both(codec, gains):
+        rows = []
+        for kind, gain in gains.items():
+            rows += [replace(each, image=f"{kind}/{each.image}") for each in results(codec, gain).images]
+        settings, columns = means(rows)
+        return replace(results(codec), settings=settings, results=columns, images=tuple(rows))
+
+    found = [both("leech", {"photographs": 1.0, "text": -1.0}), both("webp", {"photographs": 0.0, "text": 0.0})]
+    groups = bdrate.bd_groups(found, "webp", "psnr", "kind")
+    assert [name for name, _ in groups] == ["text", "photographs", "all"]
+    assert [group[0].rate for _, group in groups] == pytest.approx([12.25, -10.91, 0], abs=0.01)
+    anchor = measured(found[1])
+    text = bdrate.groups_table(groups, anchor, "psnr", "text").splitlines()
+    assert text[0].split() == ["BD-rate", "(psnr)", "against", "WEBP", "LEECH"]
+    assert text[1].split() == ["text", "+12.2", "%"]
+    assert bdrate.groups_table(groups, anchor, "psnr", "markdown").splitlines()[-1] == "| all | +0.0 % |"
+    rows = list(csv.DictReader(io.StringIO(bdrate.groups_table(groups, anchor, "psnr", "csv"))))
+    assert [row["group"] for row in rows] == ["text", "photographs", "all"] and rows[0]["anchor"] == "WEBP"
+    images = bdrate.bd_groups(found, "webp", "psnr", "image")
+    assert [name for name, _ in images] == ["text/a.png", "photographs/a.png", "all"]
 
 
 def test_anchors_by_key_or_name():

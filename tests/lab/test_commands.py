@@ -63,6 +63,25 @@ def test_bdrate(folder):
     assert "no curve" in run("bdrate", folder / "results", "--anchor", "bsq", code=1).stderr
 
 
+def test_bdrate_by_image_and_summary(folder):
+    pytest.importorskip("bjontegaard")
+    out = run("bdrate", folder / "results", "--anchor", "webp", "--by", "image").stdout
+    assert [line.split()[0] for line in out.splitlines()] == ["BD-rate", "a.png", "all"]
+    arguments = (
+        "bdrate",
+        folder / "results",
+        "--anchor",
+        "webp",
+        "--by",
+        "kind",
+        "--published",
+        folder / "curves.json",
+    )
+    assert "not both" in run(*arguments, code=2).stderr
+    assert "LEECH" in run("summary", folder / "results").stdout.splitlines()[1]
+    assert run("summary", folder / "results", "--format", "markdown").stdout.startswith("| codec | bpp |")
+
+
 def test_data_offline(tmp_path):
     result = run("data", "kodak", "-o", tmp_path / "kodak", "--url", "http://127.0.0.1:9", code=1)
     assert "Without a network" in result.stderr and result.stderr.count("\n") == 1

@@ -16,6 +16,7 @@ from leechcodec.lab.report.command import report
 
 PATH = click.Path(path_type=Path)
 DEFAULT_LPIPS = Path("data/lpips")
+SAMPLE = Path("data/sample.png")
 NO_LPIPS = "no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights names one"
 
 
@@ -34,9 +35,10 @@ NO_LPIPS = "no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights n
 @click.option("--dial", "dials", multiple=True, metavar="CODEC=Q,Q,…", help="Measure a codec at these settings.")
 @click.option("--lpips-weights", type=PATH, help="AlexNet, a file or its folder.  [default: data/lpips where it is]")
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
+@click.option("--process/--no-process", default=True, help="Time one image in a process of its own.  [default: yes]")
 @click.option("--fresh", is_flag=True, help="Measure again what is in the cache.")
-def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dials, lpips_weights, jobs, fresh) -> None:
-    """Measure codecs on a folder of images.
+def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dials, lpips_weights, jobs, process, fresh):
+    """Measure codecs on a folder of images, or on a folder of folders, each a kind of images.
 
     Writes one JSON a codec, and the compressed files. An interrupted run goes on where it stopped. Codecs: leech,
     leech-effort2 to leech-effort9, bsq (the model bsq-twin), any installed model by its name, jpeg, jpegli, jpeg2000,
@@ -62,6 +64,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
         jobs=jobs or len(lab.available_cores()),
         lpips=lpips_weights,
         fresh=fresh,
+        process=process,
     )
     with _notes(), _bar("files") as bar:
 
@@ -79,6 +82,8 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
         _note(f"{codec} left out {name}: {reason}")
     for path in outcome.written.values():
         click.echo(str(path))
+    if outcome.kinds:
+        _note(f"each kind's results are in its own folder there: {', '.join(outcome.kinds)}")
     if not outcome.written:
         raise LqError("no codec could be measured")
 
@@ -89,8 +94,9 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
 @click.option("--only", multiple=True, help="Draw this published curve only; repeat it.")
 @click.option("-o", "--output", type=PATH, multiple=True, required=True, help=".svg, .png or .pdf; repeat it.")
 @click.option("--max-bpp", type=click.FloatRange(0, min_open=True), help="Right end of the rate axis.")
+@click.option("--labels", is_flag=True, help="Name each curve at its end, in place of a legend.")
 @click.option("--title", help="Above the panels.")
-def plot(results, published, only, output, max_bpp, title) -> None:
+def plot(results, published, only, output, max_bpp, labels, title) -> None:
     """Draw rate-distortion curves.
 
     RESULTS are files or folders of leechcodec eval. One panel each for PSNR, MS-SSIM in dB,
@@ -100,7 +106,7 @@ def plot(results, published, only, output, max_bpp, title) -> None:
 
     curves = _curves(results, published, only)
     for path in output:
-        draw(curves, path, max_bpp=max_bpp, title=title)
+        draw(curves, path, max_bpp=max_bpp, title=title, labels=labels)
         click.echo(str(path))
 
 
@@ -112,30 +118,67 @@ def plot(results, published, only, output, max_bpp, title) -> None:
 )
 @click.option("--published", type=PATH, help="JSON of published curves, compared too.")
 @click.option("--only", multiple=True, help="Compare this published curve only; repeat it.")
+@click.option("--by", type=click.Choice(("kind", "image")), help="A row for every kind of images, or every image.")
 @click.option("--format", "form", type=click.Choice(("text", "markdown", "csv")), default="text", show_default=True)
-def bdrate(results, anchor, metric, published, only, form) -> None:
+def bdrate(results, anchor, metric, published, only, by, form) -> None:
     """Print Bjontegaard delta rates against an anchor.
 
     RESULTS are files or folders of leechcodec eval. A negative rate means smaller files at equal quality.
     """
     from leechcodec.lab import bdrate as lab
 
+    if by and published:
+        raise click.UsageError("published curves are means only: --by or --published, not both")
     curves = _curves(results, published, only)
     chosen = lab.find_anchor(curves, anchor)
+    if by:
+        groups = lab.bd_groups(_results(results), anchor, metric, by)
+        click.echo(lab.groups_table(groups, chosen, metric, form))
+        return
     click.echo(lab.FORMATS[form](lab.bd_table(curves, chosen, metric), chosen, metric))
 
 
 @click.command()
-@click.argument("name", type=click.Choice(("kodak", "lpips")))
-@click.option("--from", "source", type=PATH, help="Take it from this folder or file instead of the network.")
-@click.option("-o", "--output", type=PATH, help="Folder for it.  [default: data/NAME]")
-@click.option("--url", hidden=True, help="Another place to download from.")
-def data(name, source, output, url) -> None:
-    """Get the Kodak images, or the LPIPS backbone.
+@click.argument("results", type=PATH, nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(("text", "markdown")), default="text", show_default=True)
+def summary(results, form) -> None:
+    """Print where each codec's dial ends, and how fast it is.
 
-    What is downloaded is checked by SHA-256, and goes on where it stopped.
+    RESULTS are files or folders of leechcodec eval. Seconds per megapixel are of the call alone, over the whole dial;
+    those of a process are one image's from start to end, imports and models included.
+    """
+    from leechcodec.lab import summary as lab
+
+    click.echo(lab.table([lab.summary(found) for found in _results(results)], form))
+
+
+@click.command()
+@click.argument("name", type=click.Choice(("kodak", "lpips", "graphics")))
+@click.option(
+    "--from",
+    "source",
+    type=PATH,
+    help="Take it from this folder or file instead of the network; for graphics the photograph with captions.",
+)
+@click.option("-o", "--output", type=PATH, help="Folder for it.  [default: data/NAME]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the graphics.")
+@click.option("--url", hidden=True, help="Another place to download from.")
+def data(name, source, output, seed, url) -> None:
+    """Get the Kodak images or the LPIPS backbone, or draw the graphics.
+
+    What is downloaded is checked by SHA-256, and goes on where it stopped. Graphics are a folder of folders: text,
+    interfaces, charts, drawings, gradients, flat colours, noise, checkerboards, a photograph with captions.
     """
     target = output or Path("data") / name
+    if name == "graphics":
+        from leechcodec.lab.graphics import graphics
+
+        photograph = source or (SAMPLE if SAMPLE.is_file() else None)
+        counts = graphics(target, seed, photograph)
+        click.echo(f"{target}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
+        if photograph is None:
+            _note("no captions: --from names the photograph that they are put on")
+        return
     options = {"url": url} if url else {}
     with _bar("B", unit_scale=True, unit_divisor=1024) as bar:
 
@@ -266,13 +309,14 @@ def compare(original, others, lpips_weights, as_json) -> None:
 
 
 COMMANDS = {
-    command.name: command for command in (evaluate, plot, bdrate, report, limits, quantizers, tokens, compare, data)
+    command.name: command
+    for command in (evaluate, plot, bdrate, summary, report, limits, quantizers, tokens, compare, data)
 }
 
 
-def _curves(paths, published, only) -> list:
-    """Measured curves of results files and folders, this codec first, then the published ones."""
-    from leechcodec.lab import curves, results
+def _results(paths) -> list:
+    """The results of files and folders, this codec's first."""
+    from leechcodec.lab import results
     from leechcodec.lab.errors import ResultsError
 
     files = []
@@ -281,8 +325,14 @@ def _curves(paths, published, only) -> list:
         if not inside:
             raise ResultsError(f"{path}: no results in it; leechcodec eval writes them")
         files += inside
-    measured = [curves.measured(results.load(path)) for path in dict.fromkeys(files)]
-    measured.sort(key=lambda curve: (curve.key != "leech", curve.key != "bsq"))
+    return results.ours_first([results.load(path) for path in dict.fromkeys(files)])
+
+
+def _curves(paths, published, only) -> list:
+    """Measured curves of results files and folders, this codec's first, then the published ones."""
+    from leechcodec.lab import curves
+
+    measured = [curves.measured(found) for found in _results(paths)]
     return measured + (curves.published(published, only) if published else [])
 
 

@@ -17,7 +17,7 @@ class JpegXl(Peer):
 
     key, name, extension = "jxl", "JPEG XL", ".jxl"
     description = "JPEG XL by pillow-jxl-plugin (libjxl), VarDCT, effort 9"
-    values = (1, 10, 25, 40, 55, 68, 78, 88)
+    values = (0, 10, 25, 40, 55, 68, 78, 88)
 
     def available(self) -> str | None:
         return _missing("pillow_jxl", "peers")

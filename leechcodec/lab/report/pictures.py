@@ -21,7 +21,7 @@ from leechcodec.formats.images import load_image, to_array, to_rgb
 from leechcodec.lab.errors import ResultsError
 from leechcodec.lab.peers.base import Peer
 from leechcodec.lab.peers.registry import adapter_of
-from leechcodec.lab.results import ImageRow, Results
+from leechcodec.lab.results import ImageRow, Results, kind_of
 
 RATES = (0.15, 0.25, 0.5)
 """Bits per pixel at which the pictures are compared."""
@@ -46,9 +46,17 @@ def make_pictures(results: Sequence[Results], folder: Path, out: Path, limit: in
     pictures = []
     for name in tqdm(names, desc="pictures", unit="image", leave=False, disable=None):
         with _left_out(name):
-            picture = _Picture(name, originals / Path(name).name, folder, out, decoders)
+            picture = _Picture(name, _original(originals, name), folder, out, decoders)
             pictures.append(picture.entry(results))
     return pictures
+
+
+def _original(dataset: Path, name: str) -> Path:
+    """Where an image lies: in the data set's folder, or in that of its kind. Never outside."""
+    kind, image = kind_of(name), name.rpartition("/")[2]
+    if "/" in kind or ".." in (kind, image) or "\0" in name:
+        raise ResultsError("not a name of an image")
+    return dataset / kind / image
 
 
 def matched(results: Sequence[Results], image: str, rate: float) -> Iterator[tuple[Results, ImageRow]]:
