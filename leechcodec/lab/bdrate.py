@@ -25,9 +25,13 @@ MIN_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Delta:
-    """A curve against the anchor. rate: mean change of the rate at equal quality in percent (negative: smaller
-    files), None where there is none, for the reason given. low, high: the shared qualities, in the metric's unit."""
+    """A curve, by its key and name, against the anchor.
 
+    rate: mean change of the rate at equal quality in percent (negative: smaller files), None where there is none, for
+    the reason given. low, high: the shared qualities, in the metric's unit.
+    """
+
+    key: str
     name: str
     published: bool
     rate: float | None
@@ -56,7 +60,7 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
     """The BD-rate of one curve against the anchor in a metric, or why there is none."""
 
     def none(reason: str, low: float | None = None, high: float | None = None) -> Delta:
-        return Delta(curve.name, curve.published, None, low, high, reason)
+        return Delta(curve.key, curve.name, curve.published, None, low, high, reason)
 
     sides = []
     for side in (anchor, curve):
@@ -83,7 +87,7 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
     rate = require("bjontegaard").bd_rate(
         anchor_rates, anchor_qualities, rates, qualities, "akima", require_matching_points=False, min_overlap=0
     )
-    return Delta(curve.name, curve.published, float(rate), *bounds)
+    return Delta(curve.key, curve.name, curve.published, float(rate), *bounds)
 
 
 def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> list[tuple[str, list[Delta]]]:
@@ -106,6 +110,24 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
     rates = {name: group[0].rate for name, group in groups if group}
     groups.sort(key=lambda group: math.inf if rates.get(group[0]) is None else -rates[group[0]])
     return [*groups, ("all", deltas(None))]
+
+
+def of_table(curves: Sequence[Curve], ours: Curve, form: str) -> str:
+    """BD-rates of one curve against each other one as the anchor: a row an anchor, a column a metric.
+
+    As text or Markdown; CSV has the columns of as_csv, with the reasons where there is no rate.
+    """
+    others = [curve for curve in curves if curve is not ours]
+    if form == "csv":
+        pairs = [(base, metric) for base in others for metric in MEASURES]
+        tables = [as_csv([bd_rate(base, ours, metric)], base, metric).splitlines() for base, metric in pairs]
+        return "\n".join(line for number, table in enumerate(tables) for line in table[number > 0 :])
+    rows = []
+    for base in others:
+        rates = (_rate(bd_rate(base, ours, metric)) for metric in MEASURES)
+        rows.append((f"against {base.name}" + (", published" if base.published else ""), *rates))
+    header = (f"BD-rate of {ours.name}", *(facts.name for facts in MEASURES.values()))
+    return lined_up(header, rows, form)
 
 
 def groups_table(groups: Sequence[tuple[str, list[Delta]]], anchor: Curve, metric: str, form: str) -> str:

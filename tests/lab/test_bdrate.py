@@ -96,6 +96,16 @@ def test_a_row_for_every_kind_and_the_mean():
     assert [name for name, _ in images] == ["text/a.png", "photographs/a.png", "all"]
 
 
+def test_one_codec_against_every_other():
+    ours, webp, jpeg = (measured(results(key, gain)) for key, gain in (("leech", 1.0), ("webp", 0.0), ("jpeg", 2.0)))
+    text = bdrate.of_table([ours, webp, jpeg], ours, "markdown").splitlines()
+    assert text[0] == "| BD-rate of LEECH | PSNR | MS-SSIM | SSIMULACRA2 | LPIPS |"
+    assert text[2].startswith("| against WEBP | -10.9 % | ") and text[3].startswith("| against JPEG | +12.2 % | ")
+    rows = list(csv.DictReader(io.StringIO(bdrate.of_table([ours, webp, jpeg], ours, "csv"))))
+    assert [(row["anchor"], row["metric"]) for row in rows[:2]] == [("WEBP", "psnr"), ("WEBP", "ms-ssim")]
+    assert len(rows) == 8 and {row["codec"] for row in rows} == {"LEECH"}
+
+
 def test_anchors_by_key_or_name():
     measured_, published = curve("webp", (1,), (1,)), replace(curve("WebP", (1,), (1,)), published=True)
     assert bdrate.find_anchor([published, measured_], "WebP") is measured_

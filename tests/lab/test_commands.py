@@ -78,6 +78,8 @@ def test_bdrate_by_image_and_summary(folder):
         folder / "curves.json",
     )
     assert "not both" in run(*arguments, code=2).stderr
+    assert "against WEBP" in run("bdrate", folder / "results", "--of", "leech").stdout
+    assert "one of them" in run("bdrate", folder / "results", code=2).stderr
     assert "LEECH" in run("summary", folder / "results").stdout.splitlines()[1]
     assert run("summary", folder / "results", "--format", "markdown").stdout.startswith("| codec | bpp |")
 

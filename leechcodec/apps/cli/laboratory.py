@@ -112,7 +112,8 @@ def plot(results, published, only, output, max_bpp, labels, title) -> None:
 
 @click.command()
 @click.argument("results", type=PATH, nargs=-1, required=True)
-@click.option("--anchor", required=True, help="Codec, or name of a curve, to compare with.")
+@click.option("--anchor", help="Codec, or name of a curve, that every other is compared with.")
+@click.option("--of", help="Codec to compare with every other as its anchor, in every metric.")
 @click.option(
     "--metric", type=click.Choice(("psnr", "ms-ssim", "ssimulacra2", "lpips")), default="psnr", show_default=True
 )
@@ -120,17 +121,24 @@ def plot(results, published, only, output, max_bpp, labels, title) -> None:
 @click.option("--only", multiple=True, help="Compare this published curve only; repeat it.")
 @click.option("--by", type=click.Choice(("kind", "image")), help="A row for every kind of images, or every image.")
 @click.option("--format", "form", type=click.Choice(("text", "markdown", "csv")), default="text", show_default=True)
-def bdrate(results, anchor, metric, published, only, by, form) -> None:
+def bdrate(results, anchor, of, metric, published, only, by, form) -> None:
     """Print Bjontegaard delta rates against an anchor.
 
     RESULTS are files or folders of leechcodec eval. A negative rate means smaller files at equal quality.
     """
     from leechcodec.lab import bdrate as lab
 
+    if (anchor is None) == (of is None):
+        raise click.UsageError("--anchor or --of, one of them")
+    if by and of:
+        raise click.UsageError("--by needs --anchor")
     if by and published:
         raise click.UsageError("published curves are means only: --by or --published, not both")
     curves = _curves(results, published, only)
-    chosen = lab.find_anchor(curves, anchor)
+    chosen = lab.find_anchor(curves, anchor or of)
+    if of:
+        click.echo(lab.of_table(curves, chosen, form))
+        return
     if by:
         groups = lab.bd_groups(_results(results), anchor, metric, by)
         click.echo(lab.groups_table(groups, chosen, metric, form))
