@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leechcodec.formats.packages import require
-from leechcodec.lab.curves import LPIPS, MEASURES, Curve
+from leechcodec.lab.curves import LPIPS, MEASURES, SSIMULACRA2, Curve
 from leechcodec.lab.errors import ResultsError
 
 MARKERS = "osD^vP*X<>hp"
@@ -18,8 +18,10 @@ COLOURS = (
 )  # fmt: skip
 """Okabe and Ito's, which the colour-blind tell apart, the yellow darkened; then four of Tol's muted ones."""
 DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (8, 2, 2, 2, 2, 2)), (0, (1, 1)), (0, (10, 3)))
+LEADER = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
+"""The line from a label's left edge to its curve."""
 SUFFIXES = (".svg", ".png", ".pdf")
-PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.0
+PANEL_WIDTH, PANEL_HEIGHT = 4.4, 3.5
 """Inches."""
 LABEL_SIZE, LABEL_GAP = 8.5, 0.045
 """Points, and the least distance of two labels as a share of a panel's height."""
@@ -99,7 +101,7 @@ def _name_ends(axis, curves: Sequence[Curve], styles: Sequence[dict], metric: st
             va="center",
             fontsize=LABEL_SIZE,
             color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 2},
+            arrowprops=LEADER | {"color": colour},
             annotation_clip=False,
         )
 
@@ -142,7 +144,10 @@ def _panel(axis, curves: Sequence[Curve], styles: Sequence[dict], metric: str, l
     axis.set_xlim(0, limit)
     if shown:
         margin = 0.04 * (max(shown) - min(shown)) or 1.0
-        axis.set_ylim(0 if metric == LPIPS else min(shown) - margin, max(shown) + margin)
+        low = 0 if metric == LPIPS else min(shown) - margin
+        if metric == SSIMULACRA2 and max(shown) > 0:
+            low = max(low, 0)  # below, pictures are too poor for their order to matter
+        axis.set_ylim(low, max(shown) + margin)
     axis.set_xlabel("rate (bits per pixel)")
     axis.set_ylabel(MEASURES[metric].label)
     axis.grid(True, linewidth=0.5, alpha=0.4)
@@ -162,7 +167,8 @@ def _styles(curves: Sequence[Curve]) -> list[dict]:
             style |= {"linestyle": DASHES[(number + round_) % len(DASHES)], "linewidth": 1.0, "alpha": 0.85}
             style |= {"markerfacecolor": "white", "markersize": 4, "zorder": 2}
         else:
-            style |= {"linestyle": "-", "linewidth": 1.8, "markersize": 6, "zorder": 3}
+            width, order = (2.8, 4) if number == 0 else (1.6, 3)  # the first is what the figure is about
+            style |= {"linestyle": "-", "linewidth": width, "markersize": 5.5, "zorder": order}
         styles.append(style)
     return styles
 

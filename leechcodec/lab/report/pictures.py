@@ -106,7 +106,8 @@ class _Decoder:
         except (LqError, MemoryError):
             raise
         except Exception as error:  # libraries raise whatever their parsers trip over
-            raise ImageError(f"cannot be decoded ({error})") from None
+            reason = re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error))  # an address says nothing
+            raise ImageError(f"cannot be decoded ({reason})") from None
 
 
 class _Picture:

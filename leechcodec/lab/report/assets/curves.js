@@ -89,8 +89,9 @@
       return points.values.filter((_, index) => points.bpp[index] <= state.limit);
     });
     if (!seen.length) return [0, 1];
-    const low = Math.min(...seen);
     const high = Math.max(...seen);
+    // Below a score of 0 pictures are too poor for their order to matter.
+    const low = state.metric.key === "ssimulacra2" && high > 0 ? Math.max(0, Math.min(...seen)) : Math.min(...seen);
     const room = (high - low || 1) * 0.06;
     return [low - room, high + room];
   }
