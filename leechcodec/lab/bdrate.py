@@ -3,6 +3,9 @@
 The rate (log10 bpp) is a function of quality: PSNR in dB, MS-SSIM in dB, the SSIMULACRA2 score, or -10 log10(LPIPS),
 interpolated by Akima splines and averaged over the qualities that both curves reach. The package itself averages over
 whatever overlap there is, and only warns.
+
+A setting that costs more and shows no more than another of the same codec is left out: nobody would choose it, and
+curves must rise. Some codecs have such ones at the ends of their dials.
 """
 
 import csv
@@ -72,7 +75,8 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
         if metric == LPIPS and min(qualities) <= 0:
             return none(f"{who}an LPIPS of 0")
         qualities = [-10 * math.log10(value) for value in qualities] if metric == LPIPS else qualities
-        if any(a >= b for a, b in zip(rates, rates[1:])) or any(a >= b for a, b in zip(qualities, qualities[1:])):
+        rates, qualities = rising(rates, qualities)
+        if len(rates) < MIN_POINTS:
             return none(f"{who}{metric} does not rise with the rate")
         sides.append((rates, qualities))
     (anchor_rates, anchor_qualities), (rates, qualities) = sides
@@ -88,6 +92,15 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
         anchor_rates, anchor_qualities, rates, qualities, "akima", require_matching_points=False, min_overlap=0
     )
     return Delta(curve.key, curve.name, curve.published, float(rate), *bounds)
+
+
+def rising(rates: Sequence[float], qualities: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The points of a curve, ascending in rate, that no point of a smaller or equal rate equals or beats."""
+    kept: list[tuple[float, float]] = []
+    for point in sorted(zip(rates, qualities), key=lambda point: (point[0], -point[1])):
+        if not kept or point[1] > kept[-1][1]:
+            kept.append(point)
+    return [rate for rate, _ in kept], [quality for _, quality in kept]
 
 
 def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> list[tuple[str, list[Delta]]]:

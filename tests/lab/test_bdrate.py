@@ -3,6 +3,8 @@ import io
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leechcodec.lab import bdrate
 from leechcodec.lab.curves import Curve, measured
@@ -56,6 +58,21 @@ def test_what_has_no_bd_rate_says_why():
     assert "no figures in lpips" in bdrate.bd_rate(anchor, cases["in common"], "lpips").reason
     half = curve("f", (0.1, 0.2, 0.4, 0.8), (29.5, 32, 35, 38.5))
     assert bdrate.bd_rate(anchor, half, "psnr").rate is not None  # just half of the range is shared
+
+
+def test_settings_that_nobody_would_choose_are_left_out():
+    anchor = curve("a", (0.1, 0.2, 0.4, 0.8), (25, 28, 31, 34))
+    dented = curve("b", (0.05, 0.1, 0.15, 0.2, 0.4, 0.8, 0.8), (20, 25, 24, 28, 31, 34, 33))
+    assert bdrate.bd_rate(anchor, dented, "psnr").rate == pytest.approx(0, abs=1e-9)
+    assert bdrate.rising([3, 1, 2, 2], [5, 4, 4, 6]) == ([1, 2], [4, 6])
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(-80, 100)), max_size=12))
+def test_what_is_kept_rises_and_dominates_the_rest(points):
+    kept = list(zip(*bdrate.rising([rate for rate, _ in points], [quality for _, quality in points])))
+    assert set(kept) <= set(points)
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(kept, kept[1:]))
+    assert all(any(one[0] <= rate and one[1] >= quality for one in kept) for rate, quality in points)
 
 
 def test_tables():
