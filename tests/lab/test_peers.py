@@ -37,11 +37,17 @@ def test_every_peer_codes(key):
     assert len(set(labels)) == len(labels) and not any(set(label) & set("/\\: ") for label in labels)
 
 
-def test_subsampling_is_what_the_name_says():
-    jpeg = adapter("jpeg")
+@pytest.mark.parametrize("key", ["jpeg", "jpegli"])
+def test_jpeg_is_subsampled_as_its_name_says(key):
+    jpeg = adapter(key)
+    if reason := jpeg.available():
+        pytest.skip(reason)
     data = jpeg.encode(picture(), jpeg.setting(50))
     start = data.index(b"\xff\xc0")  # the frame's header: 4:2:0 is 2 x 2 samples of the first component
     assert data[start + 9 : start + 13] == bytes([3, 1, 0x22, 0]) and "4:2:0" in jpeg.name
+
+
+def test_avif_is_subsampled_as_its_name_says():
     avif = adapter("avif")
     if avif.available():
         pytest.skip("this Pillow has no AVIF")
@@ -49,6 +55,9 @@ def test_subsampling_is_what_the_name_says():
     red.paste((255, 0, 0), (0, 0, 15, 32))
     decoded = np.asarray(avif.decode(avif.encode(red, avif.setting(95))))
     assert np.abs(decoded.astype(int) - np.asarray(red)).max() < 40  # no colour bleeds over the edge
+    coarse = adapter("avif-420")
+    decoded = np.asarray(coarse.decode(coarse.encode(red, coarse.setting(95))))
+    assert np.abs(decoded.astype(int) - np.asarray(red)).max() > 40  # and here one does: the edge is at an odd column
 
 
 def test_metadata_is_not_the_codecs_own_business(tmp_path):

@@ -65,10 +65,10 @@ class Heic(Peer):
 
 
 class Jpegli(Peer):
-    """JPEG by Google's encoder for better files that every JPEG decoder reads. pyjpegli chooses the subsampling."""
+    """JPEG by Google's encoder, which aims at the eye. pyjpegli writes 4:2:0 only; every JPEG decoder reads it."""
 
-    key, name, extension = "jpegli", "JPEG, jpegli", ".jpg"
-    description = "JPEG by pyjpegli (jpegli), the package's own subsampling and scans; decoded by Pillow"
+    key, name, extension = "jpegli", "JPEG 4:2:0, jpegli", ".jpg"
+    description = "JPEG by pyjpegli (jpegli), 4:2:0, sequential; decoded by Pillow"
     values = (1, 10, 20, 35, 50, 65, 80, 90)
     limits = (1, 100)
 
