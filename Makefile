@@ -15,12 +15,17 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m tools.demo data/sample.png -o build/demo
 
 # The whole comparison: curves, BD-rates and the report page. KODAK: a folder of images; LPIPS, PUBLISHED: optional files.
+# The pair is Λ24-SQ and BSQ trained alike; a codec whose package or model is missing is named and left out.
 KODAK ?= data/kodak
 RESULTS ?= build/results
+CODECS ?= leech leech-twin bsq-twin jpeg jpegli jpeg2000 webp avif avif-420 jxl heic
 figure: $(VENV)/.peers $(KODAK)
-	$(BIN)/leechcodec eval $(KODAK) $(if $(LPIPS),--lpips-weights $(LPIPS)) -o $(RESULTS)
-	$(BIN)/leechcodec plot $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/rd.svg -o build/rd.png
-	for anchor in jpeg jpeg2000 webp; do $(BIN)/leechcodec bdrate $(RESULTS) --anchor $$anchor; done
+	$(BIN)/leechcodec eval $(KODAK) $(CODECS:%=--codec %) $(if $(LPIPS),--lpips-weights $(LPIPS)) -o $(RESULTS)
+	$(BIN)/leechcodec plot $(RESULTS) --labels -o build/rd.png
+	$(BIN)/leechcodec plot $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/rd.svg
+	$(BIN)/leechcodec bdrate $(RESULTS) --of leech
+	-$(BIN)/leechcodec bdrate $(RESULTS) --of leech-twin
+	$(BIN)/leechcodec summary $(RESULTS)
 	$(BIN)/leechcodec report $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/report
 	$(BIN)/python -m leechcodec.lab.comparison.kodak_table $(RESULTS)
 
@@ -29,8 +34,9 @@ data/kodak: | $(VENV)/.peers
 
 # lpips without its dependencies: torchvision may bring another torch.
 $(VENV)/.peers: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt bjontegaard matplotlib plotly pytorch-msssim pillow-heif
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt bjontegaard matplotlib plotly pytorch-msssim ssimulacra2 pillow-heif
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt pillow-jxl-plugin
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt pyjpegli
 	$(BIN)/python -m pip install --quiet --no-deps lpips
 	touch $@
 

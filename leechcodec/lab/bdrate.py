@@ -1,8 +1,11 @@
 """Bjontegaard delta rates by the ``bjontegaard`` package, refused where two curves do not share enough quality.
 
-The rate (log10 bpp) is a function of quality: PSNR in dB, MS-SSIM in dB, or -10 log10(LPIPS), interpolated by Akima
-splines and averaged over the qualities that both curves reach. The package itself averages over whatever overlap
-there is, and only warns.
+The rate (log10 bpp) is a function of quality: PSNR in dB, MS-SSIM in dB, the SSIMULACRA2 score, or -10 log10(LPIPS),
+interpolated by Akima splines and averaged over the qualities that both curves reach. The package itself averages over
+whatever overlap there is, and only warns.
+
+A setting that costs more and shows no more than another of the same codec is left out: nobody would choose it, and
+curves must rise. Some codecs have such ones at the ends of their dials.
 """
 
 import csv
@@ -12,8 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leechcodec.formats.packages import require
-from leechcodec.lab.curves import LPIPS, METRICS, Curve
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve, measured
 from leechcodec.lab.errors import PeerError, one_of
+from leechcodec.lab.limits import lined_up
+from leechcodec.lab.results import Results, kind_of
 
 MIN_POINTS = 4
 """Of each curve: with fewer, the interpolation is a guess."""
@@ -23,9 +28,13 @@ MIN_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Delta:
-    """A curve against the anchor. rate: mean change of the rate at equal quality in percent (negative: smaller
-    files), None where there is none, for the reason given. low, high: the shared qualities, in the metric's unit."""
+    """A curve, by its key and name, against the anchor.
 
+    rate: mean change of the rate at equal quality in percent (negative: smaller files), None where there is none, for
+    the reason given. low, high: the shared qualities, in the metric's unit.
+    """
+
+    key: str
     name: str
     published: bool
     rate: float | None
@@ -45,7 +54,7 @@ def find_anchor(curves: Sequence[Curve], anchor: str) -> Curve:
 
 def bd_table(curves: Sequence[Curve], anchor: Curve, metric: str) -> list[Delta]:
     """Every other curve against the anchor, the smallest rate first, those without one last."""
-    one_of(metric, METRICS, "metric")
+    one_of(metric, MEASURES, "metric")
     deltas = [bd_rate(anchor, curve, metric) for curve in curves if curve is not anchor]
     return sorted(deltas, key=lambda delta: (delta.rate is None, delta.rate or 0.0))
 
@@ -54,7 +63,7 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
     """The BD-rate of one curve against the anchor in a metric, or why there is none."""
 
     def none(reason: str, low: float | None = None, high: float | None = None) -> Delta:
-        return Delta(curve.name, curve.published, None, low, high, reason)
+        return Delta(curve.key, curve.name, curve.published, None, low, high, reason)
 
     sides = []
     for side in (anchor, curve):
@@ -66,7 +75,8 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
         if metric == LPIPS and min(qualities) <= 0:
             return none(f"{who}an LPIPS of 0")
         qualities = [-10 * math.log10(value) for value in qualities] if metric == LPIPS else qualities
-        if any(a >= b for a, b in zip(rates, rates[1:])) or any(a >= b for a, b in zip(qualities, qualities[1:])):
+        rates, qualities = rising(rates, qualities)
+        if len(rates) < MIN_POINTS:
             return none(f"{who}{metric} does not rise with the rate")
         sides.append((rates, qualities))
     (anchor_rates, anchor_qualities), (rates, qualities) = sides
@@ -81,7 +91,66 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
     rate = require("bjontegaard").bd_rate(
         anchor_rates, anchor_qualities, rates, qualities, "akima", require_matching_points=False, min_overlap=0
     )
-    return Delta(curve.name, curve.published, float(rate), *bounds)
+    return Delta(curve.key, curve.name, curve.published, float(rate), *bounds)
+
+
+def rising(rates: Sequence[float], qualities: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The points of a curve, ascending in rate, that no point of a smaller or equal rate equals or beats."""
+    kept: list[tuple[float, float]] = []
+    for point in sorted(zip(rates, qualities), key=lambda point: (point[0], -point[1])):
+        if not kept or point[1] > kept[-1][1]:
+            kept.append(point)
+    return [rate for rate, _ in kept], [quality for _, quality in kept]
+
+
+def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> list[tuple[str, list[Delta]]]:
+    """(group, every other codec against the anchor on its images alone), and last ("all", on all of them).
+
+    by: "kind" or "image". The groups are in the order of the first codec's rates, from its worst; "all" compares the
+    curves of the means, which is not the mean of the groups' rates.
+    """
+    one_of(metric, MEASURES, "metric")
+    group_of = kind_of if by == "kind" else str
+    images = {row.image for each in results for row in each.images}
+    names = sorted({group_of(image) for image in images})
+
+    def deltas(chosen: set[str] | None) -> list[Delta]:
+        curves = [measured(each, chosen) for each in results]
+        base = find_anchor(curves, anchor)
+        return [bd_rate(base, curve, metric) for curve in curves if curve is not base]
+
+    groups = [(name, deltas({image for image in images if group_of(image) == name})) for name in names]
+    rates = {name: group[0].rate for name, group in groups if group}
+    groups.sort(key=lambda group: math.inf if rates.get(group[0]) is None else -rates[group[0]])
+    return [*groups, ("all", deltas(None))]
+
+
+def of_table(curves: Sequence[Curve], ours: Curve, form: str) -> str:
+    """BD-rates of one curve against each other one as the anchor: a row an anchor, a column a metric.
+
+    As text or Markdown; CSV has the columns of as_csv, with the reasons where there is no rate.
+    """
+    others = [curve for curve in curves if curve is not ours]
+    if form == "csv":
+        pairs = [(base, metric) for base in others for metric in MEASURES]
+        tables = [as_csv([bd_rate(base, ours, metric)], base, metric).splitlines() for base, metric in pairs]
+        return "\n".join(line for number, table in enumerate(tables) for line in table[number > 0 :])
+    rows = []
+    for base in others:
+        rates = (_rate(bd_rate(base, ours, metric)) for metric in MEASURES)
+        rows.append((f"against {base.name}" + (", published" if base.published else ""), *rates))
+    header = (f"BD-rate of {ours.name}", *(facts.name for facts in MEASURES.values()))
+    return lined_up(header, rows, form)
+
+
+def groups_table(groups: Sequence[tuple[str, list[Delta]]], anchor: Curve, metric: str, form: str) -> str:
+    """A row a group, a column a codec: as text, Markdown, or CSV with the reasons where there is no rate."""
+    if form == "csv":
+        tables = [(name, as_csv(deltas, anchor, metric).splitlines()) for name, deltas in groups]
+        rows = [f"{_field(name)},{line}" for name, (_, *lines) in tables for line in lines]
+        return "\n".join([f"group,{tables[0][1][0]}", *rows])
+    header = (f"BD-rate ({metric}) against {anchor.name}", *(delta.name for delta in groups[0][1]))
+    return lined_up(header, [(name, *map(_rate, deltas)) for name, deltas in groups], form)
 
 
 def as_text(deltas: Sequence[Delta], anchor: Curve, metric: str) -> str:
@@ -113,6 +182,11 @@ def as_csv(deltas: Sequence[Delta], anchor: Curve, metric: str) -> str:
 FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv}
 
 
+def _field(text: str) -> str:
+    """A text as one field of a CSV line."""
+    return '"' + text.replace('"', '""') + '"' if set(text) & set('",\n') else text
+
+
 def _unit(quality: float, metric: str) -> float:
     """A quality back in the metric's own unit."""
     return 10 ** (-quality / 10) if metric == LPIPS else quality
@@ -129,4 +203,5 @@ def _rate(delta: Delta) -> str:
 def _over(delta: Delta, metric: str) -> str:
     if delta.rate is None:
         return delta.reason
-    return f"{delta.low:.3f}..{delta.high:.3f}" if metric == LPIPS else f"{delta.low:.2f}..{delta.high:.2f} dB"
+    digits, unit = (3, "") if metric == LPIPS else (MEASURES[metric].digits, MEASURES[metric].unit)
+    return f"{delta.low:.{digits}f}..{delta.high:.{digits}f} {unit}".rstrip()

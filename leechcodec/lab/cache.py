@@ -2,6 +2,7 @@
 
 ``cache/<codec>.jsonl`` in the results folder: one JSON object a line, appended as rows come in. A line counts while
 its key fits (codec with versions and model, setting, image and its SHA-256) and the compressed file is still there.
+A line from before a metric existed has none of it and keeps its ``metrics``: the file is decoded again, not encoded.
 """
 
 import hashlib
@@ -28,6 +29,10 @@ def fingerprint(value) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+LATER = {"ssimulacra2": None}
+"""What rows of earlier versions lack, as not measured."""
+
+
 class RowCache:
     """The rows of one codec in a results folder."""
 
@@ -42,7 +47,7 @@ class RowCache:
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else ():
             try:
                 data = json.loads(line)
-                entry = Entry(data["key"], data["metrics"], data["sha256"], row_from(data["row"], "cache"))
+                entry = Entry(data["key"], data["metrics"], data["sha256"], row_from(LATER | data["row"], "cache"))
             except (ValueError, TypeError, KeyError, ResultsError):
                 continue
             self.entries[entry.key] = entry

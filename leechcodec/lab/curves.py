@@ -1,25 +1,45 @@
 """Rate-distortion curves, measured here or published elsewhere, in the units in which they are drawn and compared."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from leechcodec.lab.errors import ResultsError, one_of
-from leechcodec.lab.results import Results, read_json
+from leechcodec.lab.results import Results, means, read_json
 
-PSNR, MS_SSIM, LPIPS = "psnr", "ms-ssim", "lpips"
+PSNR, MS_SSIM, SSIMULACRA2, LPIPS = "psnr", "ms-ssim", "ssimulacra2", "lpips"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown. column: in a results file. published: in a file of published curves. unit: may be empty.
+    digits: after the decimal point, where values stand in ranges and in lists."""
+
+    name: str
+    label: str
+    column: str
+    published: str
+    unit: str
+    digits: int
+
+
+MEASURES = {
+    PSNR: Metric("PSNR", "PSNR (dB)", "psnr-rgb", "psnr", "dB", 2),
+    MS_SSIM: Metric("MS-SSIM", "MS-SSIM (dB)", "ms-ssim-rgb", "ms_ssim", "dB", 2),
+    SSIMULACRA2: Metric("SSIMULACRA2", "SSIMULACRA2", "ssimulacra2", "ssimulacra2", "", 2),
+    LPIPS: Metric("LPIPS", "LPIPS (lower is better)", "lpips", "lpips", "", 4),
+}
 METRICS = (PSNR, MS_SSIM, LPIPS)
-LABELS = {PSNR: "PSNR (dB)", MS_SSIM: "MS-SSIM (dB)", LPIPS: "LPIPS (lower is better)"}
-_COLUMNS = {PSNR: "psnr-rgb", MS_SSIM: "ms-ssim-rgb", LPIPS: "lpips"}
+"""Those that the comparison of quantizers keeps of every run."""
 
 
 @dataclass(frozen=True)
 class Curve:
     """Points of one codec, ascending in bpp. key: the results file's codec, or a published curve's name.
 
-    metrics: metric -> value at each point, or None where it was not measured: PSNR in dB, MS-SSIM in dB
-    (-10 log10(1 - mean)), LPIPS as it is.
+    metrics: metric -> value at each point, or None where it was not measured; a metric that is not in it was not.
+    PSNR in dB, MS-SSIM in dB (-10 log10(1 - mean)), SSIMULACRA2 and LPIPS as they are.
     """
 
     key: str
@@ -28,21 +48,30 @@ class Curve:
     bpp: tuple[float, ...]
     metrics: dict[str, tuple[float | None, ...]]
 
+    def values(self, metric: str) -> tuple[float | None, ...]:
+        """The metric at each point."""
+        return self.metrics.get(metric, (None,) * len(self.bpp))
+
     def points(self, metric: str) -> tuple[list[float], list[float]]:
         """(bpp, value) of the points that have the metric, as two lists."""
-        pairs = [(rate, value) for rate, value in zip(self.bpp, self.metrics[metric]) if value is not None]
+        pairs = [(rate, value) for rate, value in zip(self.bpp, self.values(metric)) if value is not None]
         return [rate for rate, _ in pairs], [value for _, value in pairs]
 
 
-def measured(results: Results) -> Curve:
-    """The curve of a results file."""
-    metrics = {metric: tuple(results.results[column]) for metric, column in _COLUMNS.items()}
+def measured(results: Results, images: Collection[str] | None = None) -> Curve:
+    """The curve of a results file: its means, or those over some of its images only."""
+    columns = results.results
+    if images is not None:
+        columns = means([row for row in results.images if row.image in images])[1]
+    metrics = {metric: tuple(columns[facts.column]) for metric, facts in MEASURES.items()}
     metrics[MS_SSIM] = tuple(map(_decibels, metrics[MS_SSIM]))
-    return Curve(results.codec, results.name, False, tuple(results.results["bpp"]), metrics)
+    return Curve(results.codec, results.name, False, tuple(columns["bpp"]), metrics)
 
 
 def published(path: Path, names: Sequence[str] = ()) -> list[Curve]:
     """The curves of a file {name: {bpp: [...], psnr: [...] or null, ms_ssim: [...] or null}}, all or those named.
+
+    ssimulacra2 and lpips may stand beside psnr; what is not there counts as null.
 
     Raises ResultsError for another kind of file, PeerError for a name that it does not have.
     """
@@ -58,10 +87,10 @@ def _published(name: str, entry, where: str) -> Curve:
         raise ResultsError(f"{where}: an object with bpp, psnr and ms_ssim is expected")
     rates = _column(entry.get("bpp"), None, f"{where}: bpp")
     columns = {
-        PSNR: _column(entry.get("psnr"), len(rates), f"{where}: psnr"),
-        MS_SSIM: [_decibels(x) for x in _column(entry.get("ms_ssim"), len(rates), f"{where}: ms_ssim")],
-        LPIPS: [None] * len(rates),
+        metric: _column(entry.get(facts.published), len(rates), f"{where}: {facts.published}")
+        for metric, facts in MEASURES.items()
     }
+    columns[MS_SSIM] = [_decibels(value) for value in columns[MS_SSIM]]
     order = sorted(range(len(rates)), key=rates.__getitem__)
     metrics = {metric: tuple(column[index] for index in order) for metric, column in columns.items()}
     return Curve(name, name, True, tuple(rates[index] for index in order), metrics)

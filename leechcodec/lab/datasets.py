@@ -1,4 +1,4 @@
-"""Images to measure on: any folder, and the Kodak set with its checksums.
+"""Images to measure on: any folder, or a folder of folders, and the Kodak set with its checksums.
 
 The 24 photographs of the Kodak Lossless True Color Image Suite are free to use. They are published at r0k.us as
 kodim01.png .. kodim24.png.
@@ -47,6 +47,10 @@ KODAK_SHA256 = (
 """Of kodim01.png .. kodim24.png."""
 
 
+RESERVED = {"cache", "files"}
+"""Names that a folder of results has itself."""
+
+
 @dataclass(frozen=True)
 class Photograph:
     """An image of a data set. sha256: of its pixels' file, in hex."""
@@ -76,6 +80,26 @@ def photographs(folder: Path) -> tuple[list[Photograph], list[tuple[str, str]]]:
         reason = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""
         raise DatasetError(f"{folder}: no image in it can be read{reason}")
     return good, bad
+
+
+def kinds(folder: Path) -> dict[str, Path]:
+    """The folders of a data set by the kind of their images, sorted: {"": folder} where it holds images itself.
+
+    A folder without images counts as a folder of folders, and each of those with images as one kind. Raises
+    DatasetError where there is no folder, or a kind has a name that a folder of results needs itself.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder")
+    inside = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and _has_images(path)}
+    if _has_images(folder) or not inside:
+        return {"": folder}
+    if taken := RESERVED & inside.keys():
+        raise DatasetError(f"{folder / min(taken)}: a kind of images cannot have that name; rename the folder")
+    return inside
+
+
+def _has_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in SUFFIXES and path.is_file() for path in folder.iterdir())
 
 
 def pixels_of(path: Path) -> Image.Image:

@@ -84,6 +84,7 @@ def _measure(task: Task) -> Measured:
         psnr=found.psnr,
         ms_ssim=found.ms_ssim,
         ssim=found.ssim,
+        ssimulacra2=found.ssimulacra2,
         lpips=found.lpips,
         encode_s=encode_s,
         decode_s=decode_s,

@@ -1,7 +1,7 @@
 """A results file: one codec on one data set, strictly read and written.
 
-``results`` has CompressAI's names (bpp, psnr-rgb, ms-ssim-rgb, encoding_time, decoding_time, and ssim-rgb and lpips
-beside them), so its plotting tool draws the file; ``images`` has a row an image and setting.
+``results`` has CompressAI's names (bpp, psnr-rgb, ms-ssim-rgb, encoding_time, decoding_time, and ssim-rgb, ssimulacra2
+and lpips beside them), so its plotting tool draws the file; ``images`` has a row an image and setting.
 """
 
 import json
@@ -15,12 +15,14 @@ from typing import get_args, get_origin
 from leechcodec.formats.files import write_atomic
 from leechcodec.lab.errors import ResultsError, SchemaError
 
-SCHEMA = 1
+SCHEMA = 2
+"""2 has ssimulacra2, process, and images of several kinds."""
 MEANS = {
     "bpp": "bpp",
     "psnr-rgb": "psnr",
     "ms-ssim-rgb": "ms_ssim",
     "ssim-rgb": "ssim",
+    "ssimulacra2": "ssimulacra2",
     "lpips": "lpips",
     "encoding_time": "encode_s",
     "decoding_time": "decode_s",
@@ -30,7 +32,8 @@ MEANS = {
 
 @dataclass(frozen=True)
 class ImageRow:
-    """One image at one setting. bytes: of the file on disk. Times in seconds. None: not measured (see metrics.py)."""
+    """One image at one setting. image: its name, after its kind and a slash where the data set is a folder of folders.
+    bytes: of the file on disk. Times in seconds. None: not measured (see metrics.py)."""
 
     image: str
     setting: str
@@ -41,6 +44,7 @@ class ImageRow:
     psnr: float
     ms_ssim: float | None
     ssim: float | None
+    ssimulacra2: float | None
     lpips: float | None
     encode_s: float
     decode_s: float
@@ -57,10 +61,21 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Process:
+    """One image through the codec in processes of their own. Seconds from start to end, imports and all."""
+
+    image: str
+    setting: str
+    encode_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True)
 class Results:
     """A codec's figures. settings and the lists in results: one entry a point, ascending in bpp.
 
-    A mean is over the images whose row has the figure, None where none has.
+    A mean is over the images whose row has the figure, None where none has; with several kinds of images over the
+    kinds' means, so that each kind counts alike.
     """
 
     name: str
@@ -74,16 +89,38 @@ class Results:
     results: dict[str, list[float | None]]
     images: tuple[ImageRow, ...]
     skipped: tuple[Skipped, ...] = ()
+    process: Process | None = None
 
 
 def means(rows: Sequence[ImageRow]) -> tuple[tuple[str, ...], dict[str, list[float | None]]]:
-    """(settings, results) of rows: the mean over images for each setting, ascending in bpp."""
+    """(settings, results) of rows: the mean over kinds of the mean over images for each setting, ascending in bpp."""
     points = {}
     for setting in dict.fromkeys(row.setting for row in rows):
-        chosen = [row for row in rows if row.setting == setting]
-        points[setting] = {name: _mean([getattr(row, key) for row in chosen]) for name, key in MEANS.items()}
+        kinds: dict[str, list[ImageRow]] = {}
+        for row in rows:
+            if row.setting == setting:
+                kinds.setdefault(kind_of(row.image), []).append(row)
+        points[setting] = {
+            name: _mean([_mean([getattr(row, key) for row in chosen]) for chosen in kinds.values()])
+            for name, key in MEANS.items()
+        }
     order = sorted(points, key=lambda setting: points[setting]["bpp"])
     return tuple(order), {name: [points[setting][name] for setting in order] for name in MEANS}
+
+
+def kind_of(image: str) -> str:
+    """The kind of an image, from its name in a row; empty where the data set is a single folder."""
+    return image.rpartition("/")[0]
+
+
+def ours_first(results: Sequence[Results]) -> list[Results]:
+    """Sorted by codec: the released model, this codec's other models and efforts, then the others."""
+
+    def order(each: Results) -> tuple[bool, bool, bool, str]:
+        ours = "token_model" in (each.model or {})
+        return each.codec != "leech", not ours, ours and "bsq" in each.codec, each.codec
+
+    return sorted(results, key=order)
 
 
 def save(results: Results, path: Path) -> None:
@@ -148,6 +185,8 @@ def _check(value, kind, where: str):
         if value is None:
             return None
         return _check(value, get_args(kind)[0], where)
+    if kind is Process:
+        return _build(Process, value, where)
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
             raise ResultsError(f"{where}: a list is expected")

@@ -26,9 +26,10 @@ def noisy(image: Image.Image, amplitude: int, seed: int = 1) -> Image.Image:
 
 def row(**changes) -> ImageRow:
     """A row of an image at a setting."""
-    facts = dict(image="a.png", setting="q1", width=8, height=8, bytes=8, bpp=1.0, psnr=30.0, ms_ssim=None, ssim=0.9)
+    metrics = dict(psnr=30.0, ms_ssim=None, ssim=0.9, ssimulacra2=None, lpips=None)
+    facts = dict(image="a.png", setting="q1", width=8, height=8, bytes=8, bpp=1.0, **metrics)
     return replace(
-        ImageRow(**facts, lpips=None, encode_s=0.1, decode_s=0.1, file="files/x/q1/a.png"),
+        ImageRow(**facts, encode_s=0.1, decode_s=0.1, file="files/x/q1/a.png"),
         **changes,
     )
 
@@ -41,6 +42,7 @@ def results(codec: str = "jpeg", gain: float = 0.0, points: int = 6, lpips: bool
             bpp=0.1 * 2**number,
             psnr=25.0 + 6 * number + gain,
             ms_ssim=1 - 0.1 * 0.5**number,
+            ssimulacra2=100 - 80 * 0.6**number,
             lpips=0.5 * 0.6**number if lpips else None,
         )
         for number in range(points)

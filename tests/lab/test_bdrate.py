@@ -3,10 +3,13 @@ import io
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leechcodec.lab import bdrate
 from leechcodec.lab.curves import Curve, measured
 from leechcodec.lab.errors import PeerError
+from leechcodec.lab.results import means
 from tests.lab.lab_files import results
 
 pytest.importorskip("bjontegaard")
@@ -23,11 +26,20 @@ def test_a_gain_in_quality_is_a_gain_in_rate():
     assert delta.rate == pytest.approx(100 * (2 ** (-1 / 6) - 1), abs=1e-6)  # 6 dB a doubling
     assert (delta.low, delta.high) == (26, 55)
     assert bdrate.bd_rate(better, anchor, "psnr").rate == pytest.approx(100 * (2 ** (1 / 6) - 1), abs=1e-6)
-    for metric in ("ms-ssim", "lpips"):
+    for metric in ("ms-ssim", "ssimulacra2", "lpips"):
         assert bdrate.bd_rate(anchor, better, metric).rate == pytest.approx(0, abs=1e-9)
     halved = replace(anchor, bpp=tuple(rate / 2 for rate in anchor.bpp))
     assert bdrate.bd_rate(anchor, halved, "lpips").rate == pytest.approx(-50)
     assert bdrate.bd_rate(anchor, halved, "lpips").low == pytest.approx(0.5 * 0.6**5)
+
+
+def test_ssimulacra2_is_a_score_over_the_range_in_common():
+    low = Curve("low", "LOW", False, (0.1, 0.2, 0.4, 0.8), {"ssimulacra2": (-20, 20, 50, 70)})
+    high = Curve("high", "HIGH", False, (0.05, 0.1, 0.2, 0.4, 0.8), {"ssimulacra2": (-20, 20, 50, 70, 85)})
+    delta = bdrate.bd_rate(low, high, "ssimulacra2")
+    assert delta.rate == pytest.approx(-50, abs=2) and (delta.low, delta.high) == (-20, 70)
+    assert "-20.00..70.00\n" in bdrate.as_text([delta], low, "ssimulacra2") + "\n"  # a plain score: no unit
+    assert bdrate.bd_rate(low, high, "psnr").reason == "the anchor: no figures in psnr, 4 points are needed"
 
 
 def test_what_has_no_bd_rate_says_why():
@@ -48,6 +60,21 @@ def test_what_has_no_bd_rate_says_why():
     assert bdrate.bd_rate(anchor, half, "psnr").rate is not None  # just half of the range is shared
 
 
+def test_settings_that_nobody_would_choose_are_left_out():
+    anchor = curve("a", (0.1, 0.2, 0.4, 0.8), (25, 28, 31, 34))
+    dented = curve("b", (0.05, 0.1, 0.15, 0.2, 0.4, 0.8, 0.8), (20, 25, 24, 28, 31, 34, 33))
+    assert bdrate.bd_rate(anchor, dented, "psnr").rate == pytest.approx(0, abs=1e-9)
+    assert bdrate.rising([3, 1, 2, 2], [5, 4, 4, 6]) == ([1, 2], [4, 6])
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(-80, 100)), max_size=12))
+def test_what_is_kept_rises_and_dominates_the_rest(points):
+    kept = list(zip(*bdrate.rising([rate for rate, _ in points], [quality for _, quality in points])))
+    assert set(kept) <= set(points)
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(kept, kept[1:]))
+    assert all(any(one[0] <= rate and one[1] >= quality for one in kept) for rate, quality in points)
+
+
 def test_tables():
     anchor, better = measured(results("webp")), measured(results("leech", gain=1.0))
     short = replace(curve("p", (0.1,), (30,)), name="Paper", published=True)
@@ -59,6 +86,41 @@ def test_tables():
     rows = list(csv.DictReader(io.StringIO(bdrate.as_csv(deltas, anchor, "psnr"))))
     assert float(rows[0]["bd_rate_percent"]) == pytest.approx(-10.91, abs=0.01)
     assert rows[1]["bd_rate_percent"] == "" and rows[1]["published"] == "true" and rows[1]["reason"]
+
+
+def test_a_row_for_every_kind_and_the_mean():
+    """One kind where the codec gains 1 dB, one where it loses 1 dB, worst first; CSV has the reason for a gap."""
+
+    def both(codec, gains):
+        rows = []
+        for kind, gain in gains.items():
+            rows += [replace(each, image=f"{kind}/{each.image}") for each in results(codec, gain).images]
+        settings, columns = means(rows)
+        return replace(results(codec), settings=settings, results=columns, images=tuple(rows))
+
+    found = [both("leech", {"photographs": 1.0, "text": -1.0}), both("webp", {"photographs": 0.0, "text": 0.0})]
+    groups = bdrate.bd_groups(found, "webp", "psnr", "kind")
+    assert [name for name, _ in groups] == ["text", "photographs", "all"]
+    assert [group[0].rate for _, group in groups] == pytest.approx([12.25, -10.91, 0], abs=0.01)
+    anchor = measured(found[1])
+    text = bdrate.groups_table(groups, anchor, "psnr", "text").splitlines()
+    assert text[0].split() == ["BD-rate", "(psnr)", "against", "WEBP", "LEECH"]
+    assert text[1].split() == ["text", "+12.2", "%"]
+    assert bdrate.groups_table(groups, anchor, "psnr", "markdown").splitlines()[-1] == "| all | +0.0 % |"
+    rows = list(csv.DictReader(io.StringIO(bdrate.groups_table(groups, anchor, "psnr", "csv"))))
+    assert [row["group"] for row in rows] == ["text", "photographs", "all"] and rows[0]["anchor"] == "WEBP"
+    images = bdrate.bd_groups(found, "webp", "psnr", "image")
+    assert [name for name, _ in images] == ["text/a.png", "photographs/a.png", "all"]
+
+
+def test_one_codec_against_every_other():
+    ours, webp, jpeg = (measured(results(key, gain)) for key, gain in (("leech", 1.0), ("webp", 0.0), ("jpeg", 2.0)))
+    text = bdrate.of_table([ours, webp, jpeg], ours, "markdown").splitlines()
+    assert text[0] == "| BD-rate of LEECH | PSNR | MS-SSIM | SSIMULACRA2 | LPIPS |"
+    assert text[2].startswith("| against WEBP | -10.9 % | ") and text[3].startswith("| against JPEG | +12.2 % | ")
+    rows = list(csv.DictReader(io.StringIO(bdrate.of_table([ours, webp, jpeg], ours, "csv"))))
+    assert [(row["anchor"], row["metric"]) for row in rows[:2]] == [("WEBP", "psnr"), ("WEBP", "ms-ssim")]
+    assert len(rows) == 8 and {row["codec"] for row in rows} == {"LEECH"}
 
 
 def test_anchors_by_key_or_name():

@@ -1,3 +1,5 @@
+import json
+
 from leechcodec.lab.cache import Entry, RowCache, fingerprint
 from leechcodec.lab.datasets import sha256_of
 from tests.lab.lab_files import row
@@ -40,6 +42,18 @@ def test_a_torn_line_costs_only_itself(tmp_path):
     assert RowCache(tmp_path, "jpeg").entries.keys() == {"whole", "next"}
     again.path.write_bytes(again.path.read_bytes() + b'{"key": 1}\n[]\nnull\n\xff\n')
     assert RowCache(tmp_path, "jpeg").entries.keys() == {"whole", "next"}
+
+
+def test_a_row_from_before_a_metric_lacks_it(tmp_path):
+    cache = RowCache(tmp_path, "jpeg")
+    cache.put(entry(tmp_path))
+    old = json.loads(cache.path.read_text())
+    del old["row"]["ssimulacra2"]
+    cache.path.write_text(json.dumps(old) + "\n")
+    assert RowCache(tmp_path, "jpeg").get("k").row.ssimulacra2 is None
+    del old["row"]["psnr"]
+    cache.path.write_text(json.dumps(old) + "\n")
+    assert RowCache(tmp_path, "jpeg").get("k") is None
 
 
 def test_fingerprints():

@@ -31,13 +31,18 @@ def test_eval(tmp_path):
     picture(40, 30).save(tmp_path / "photos" / "a.png")
     (tmp_path / "photos" / "bad.png").write_bytes(b"bad")
     arguments = ["eval", tmp_path / "photos", "--codec", "jpeg", "--codec", "bsq", "--dial", "jpeg=10,60", "--jobs", 1]
+    arguments += ["--bsq-model", "nowhere"]
     result = run(*arguments, "-o", tmp_path / "results")
     assert result.stdout.split() == [str(tmp_path / "results" / "jpeg.json")]
-    assert "skipped bsq: no second model" in result.stderr and "skipped bad.png: not an image" in result.stderr
+    assert (
+        "skipped bsq: no model 'nowhere'; installed: " in result.stderr
+        and "skipped bad.png: not an image" in result.stderr
+    )
     assert module.load(tmp_path / "results" / "jpeg.json").settings == ("q10", "q60")
     assert "no such folder" in run("eval", tmp_path / "missing", "-o", tmp_path, code=1).stderr
     assert "write it as" in run(*arguments, "--dial", "jpeg=x", code=2).stderr
-    assert "no codec" in run("eval", tmp_path / "photos", "--codec", "bsq", "-o", tmp_path / "r", code=1).stderr
+    none = ("eval", tmp_path / "photos", "--codec", "bsq", "--bsq-model", "nowhere", "-o", tmp_path / "r")
+    assert "no codec" in run(*none, code=1).stderr
 
 
 def test_plot(folder):
@@ -56,6 +61,27 @@ def test_bdrate(folder):
     assert run("bdrate", folder / "results", "--anchor", "webp", "--format", "csv").stdout.startswith("anchor,")
     assert "| LEECH |" in run("bdrate", folder / "results", "--anchor", "webp", "--format", "markdown").stdout
     assert "no curve" in run("bdrate", folder / "results", "--anchor", "bsq", code=1).stderr
+
+
+def test_bdrate_by_image_and_summary(folder):
+    pytest.importorskip("bjontegaard")
+    out = run("bdrate", folder / "results", "--anchor", "webp", "--by", "image").stdout
+    assert [line.split()[0] for line in out.splitlines()] == ["BD-rate", "a.png", "all"]
+    arguments = (
+        "bdrate",
+        folder / "results",
+        "--anchor",
+        "webp",
+        "--by",
+        "kind",
+        "--published",
+        folder / "curves.json",
+    )
+    assert "not both" in run(*arguments, code=2).stderr
+    assert "against WEBP" in run("bdrate", folder / "results", "--of", "leech").stdout
+    assert "one of them" in run("bdrate", folder / "results", code=2).stderr
+    assert "LEECH" in run("summary", folder / "results").stdout.splitlines()[1]
+    assert run("summary", folder / "results", "--format", "markdown").stdout.startswith("| codec | bpp |")
 
 
 def test_data_offline(tmp_path):

@@ -18,10 +18,16 @@ def test_measured_curves_are_in_the_units_drawn():
 def test_published_curves(tmp_path):
     path = tmp_path / "curves.json"
     path.write_text(
-        json.dumps({"A": {"bpp": [2, 1], "psnr": [40, 30], "ms_ssim": None, "source": "a paper"}, "B": {"bpp": [1]}})
+        json.dumps(
+            {
+                "A": {"bpp": [2, 1], "psnr": [40, 30], "ms_ssim": None, "ssimulacra2": [80, 60], "source": "a paper"},
+                "B": {"bpp": [1]},
+            }
+        )
     )
     first, second = curves.published(path)
     assert first.bpp == (1, 2) and first.metrics["psnr"] == (30, 40) and first.metrics["ms-ssim"] == (None, None)
+    assert first.values("ssimulacra2") == (60, 80) and first.values("lpips") == (None, None)
     assert first.published and second.points("psnr") == ([], [])
     assert [curve.name for curve in curves.published(path, ["B"])] == ["B"]
     with pytest.raises(PeerError, match="'C'"):

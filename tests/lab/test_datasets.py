@@ -32,6 +32,20 @@ def test_photographs_are_named_sorted_and_checked(tmp_path):
     assert bad == [("c.png", "not an image that can be read")]
 
 
+def test_a_folder_of_folders_is_one_of_kinds(tmp_path):
+    assert datasets.kinds(tmp_path) == {"": tmp_path}
+    for kind in ("text", "photographs", "empty"):
+        (tmp_path / kind).mkdir()
+    picture(20, 10).save(tmp_path / "text" / "a.png")
+    picture(20, 10).save(tmp_path / "photographs" / "b.jpg")
+    assert list(datasets.kinds(tmp_path).items()) == [(kind, tmp_path / kind) for kind in ("photographs", "text")]
+    (tmp_path / "text").rename(tmp_path / "cache")
+    with pytest.raises(DatasetError, match="cache: a kind of images cannot have that name"):
+        datasets.kinds(tmp_path)
+    picture(20, 10).save(tmp_path / "c.png")
+    assert datasets.kinds(tmp_path) == {"": tmp_path}  # its own images go before those of its folders
+
+
 def test_download_with_progress_and_resume(kodak_like, tmp_path):
     target, seen = tmp_path / "kodak", []
     with serve(kodak_like) as (url, requests):

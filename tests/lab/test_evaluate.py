@@ -4,12 +4,14 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from leechcodec.lab import evaluate as lab
-from leechcodec.lab import measure, results
+from leechcodec.errors import WorkerError
+from leechcodec.lab import measure, plan, results
+from leechcodec.lab.environment import installed
 from leechcodec.lab.errors import DatasetError, PeerError
 from leechcodec.lab.evaluate import EvalConfig, evaluate
 from leechcodec.lab.peers.base import PeerOptions
 from leechcodec.lab.peers.pillow import Jpeg
+from leechcodec.lab.peers.registry import adapter
 from tests.lab.lab_files import lpips_weights, picture
 
 
@@ -67,7 +69,7 @@ def test_a_second_run_comes_from_the_cache(config, folder):
 
 def test_lpips_given_later_is_added_without_encoding_again(config, tmp_path, monkeypatch):
     pytest.importorskip("scipy")
-    if not lab._installed("lpips"):
+    if not installed("lpips"):
         pytest.skip("lpips is not installed")
     config = replace(config, codecs=("jpeg",))
     first = results.load(evaluate(config).written["jpeg"])
@@ -76,6 +78,21 @@ def test_lpips_given_later_is_added_without_encoding_again(config, tmp_path, mon
     second = results.load(outcome.written["jpeg"])
     assert outcome.measured == 6 and all(row.lpips > 0 for row in second.images)
     assert [row.encode_s for row in second.images] == [row.encode_s for row in first.images]
+
+
+def test_a_cache_from_before_ssimulacra2_is_decoded_again_and_not_encoded(config, folder, monkeypatch):
+    config = replace(config, codecs=("jpeg",))
+    picture(240, 226, 3).save(folder / "large.png")
+    first = results.load(evaluate(config).written["jpeg"])
+    assert [row.ssimulacra2 is None for row in first.images] == [row.image != "large.png" for row in first.images]
+    path = config.output / "cache" / "jpeg.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line["row"]["ssimulacra2"]
+    path.write_text("".join(json.dumps(line | {"metrics": "those of then"}) + "\n" for line in lines))
+    monkeypatch.setattr(Jpeg, "encode", None)
+    outcome = evaluate(config)
+    assert outcome.measured == 8 and results.load(outcome.written["jpeg"]).images == first.images
 
 
 def test_a_codec_that_fails_on_one_image_keeps_the_others(config, monkeypatch):
@@ -99,8 +116,9 @@ def test_a_codec_that_fails_on_one_image_keeps_the_others(config, monkeypatch):
 
 def test_a_peer_that_is_not_there_is_named(config, monkeypatch):
     monkeypatch.setattr(Jpeg, "available", lambda self: "not today")
-    outcome = evaluate(replace(config, codecs=("jpeg", "bsq", "webp")))
-    assert outcome.skipped["jpeg"] == "not today" and "--bsq-model" in outcome.skipped["bsq"]
+    options = PeerOptions(bsq_model="nowhere")
+    outcome = evaluate(replace(config, codecs=("jpeg", "bsq", "webp"), options=options))
+    assert outcome.skipped["jpeg"] == "not today" and "nowhere" in outcome.skipped["bsq"]
     assert list(outcome.written) == ["webp"]
 
 
@@ -131,6 +149,48 @@ def test_wrong_wishes(config, tmp_path):
         evaluate(replace(config, codecs=("gif",)))
     with pytest.raises(PeerError):
         evaluate(replace(config, dials={"jpeg": (500.0,)}))
+
+
+def test_kinds_have_results_of_their_own_and_a_mean(config, folder, tmp_path):
+    kinds = tmp_path / "kinds"
+    for kind in ("photographs", "text"):
+        (kinds / kind).mkdir(parents=True)
+    for name in ("a.png", "b.png", "broken.png"):
+        (folder / name).rename(kinds / "photographs" / name)
+    (folder / "a.jpg").rename(kinds / "text" / "a.jpg")
+    config = replace(config, dataset=kinds, codecs=("jpeg",))
+    outcome = evaluate(config)
+    assert outcome.kinds == ("photographs", "text") and outcome.measured == 6
+    assert outcome.unreadable[0][0] == "photographs/broken.png"
+    whole = results.load(outcome.written["jpeg"])
+    assert outcome.written["jpeg"] == config.output / "jpeg.json" and whole.dataset == str(kinds)
+    parts = [results.load(config.output / kind / "jpeg.json") for kind in outcome.kinds]
+    assert [part.dataset for part in parts] == [str(kinds / kind) for kind in outcome.kinds]
+    assert {row.image for row in whole.images} == {"photographs/a.png", "photographs/b.png", "text/a.jpg"}
+    assert all((config.output / row.file).stat().st_size == row.bytes for row in whole.images)
+    psnr = [part.results["psnr-rgb"] for part in parts]  # two images and one, and yet each kind counts alike
+    assert whole.results["psnr-rgb"] == pytest.approx([(a + b) / 2 for a, b in zip(*psnr)])
+    assert [gap.image for gap in whole.skipped] == ["photographs/broken.png"]
+    assert evaluate(config).cached == 6
+
+
+def test_a_process_of_its_own_is_timed_once(config, tiny_folder, monkeypatch):
+    options = PeerOptions(model=str(tiny_folder))
+    config = replace(config, codecs=("jpeg", "leech"), options=options, dials={"leech": (30.0,)}, process=True)
+    outcome = evaluate(config)
+    first = {codec: results.load(path).process for codec, path in outcome.written.items()}
+    assert first["jpeg"].image == "a.jpg" and first["leech"].setting == "q30"
+    for codec, path in outcome.written.items():
+        call = next(row for row in results.load(path).images if row.setting == first[codec].setting)
+        assert first[codec].encode_s > call.encode_s and first[codec].decode_s > call.decode_s
+    monkeypatch.setattr(plan.process, "seconds", None)
+    assert {codec: results.load(path).process for codec, path in evaluate(config).written.items()} == first
+
+
+def test_a_process_that_fails_says_why(tiny_folder):
+    peer = adapter("leech", PeerOptions(model="nowhere"))
+    with pytest.raises(WorkerError, match="no model 'nowhere'"):
+        plan.process.seconds(peer, peer.setting(30), picture())
 
 
 def test_results_are_drawn_by_other_tools(config):

@@ -2,6 +2,8 @@ import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from leechcodec.lab import plot
@@ -21,11 +23,37 @@ def curves():
 def test_svg_and_png(curves, tmp_path):
     plot.draw(curves, tmp_path / "rd.svg", title="Made up")
     text = (tmp_path / "rd.svg").read_text()
-    for words in ("LEECH", "WEBP", "VVC, published", "PSNR (dB)", "MS-SSIM (dB)", "LPIPS", "Made up"):
+    for words in ("LEECH", "WEBP", "VVC, published", "PSNR (dB)", "MS-SSIM (dB)", "SSIMULACRA2", "LPIPS", "Made up"):
         assert words in text
     assert "stroke-dasharray" in text and not re.search(r"<dc:date>", text)
     plot.draw(curves, tmp_path / "rd.png", max_bpp=0.5)
     assert Image.open(tmp_path / "rd.png").width > 1500
+
+
+def test_names_at_the_ends_of_curves(curves, tmp_path):
+    many = [replace(curves[0], key=str(number), name=f"CODEC {number}") for number in range(12)]
+    plot.draw(many, tmp_path / "rd.svg", labels=True)
+    text = (tmp_path / "rd.svg").read_text()
+    assert all(text.count(f">CODEC {number}<") == 4 for number in range(12))  # in each panel; no legend
+    plot.draw(many, tmp_path / "legend.svg")
+    assert (tmp_path / "legend.svg").read_text().count(">CODEC 11<") == 1
+
+
+def test_where_a_curve_ends():
+    assert plot._end([1, 2, 4], [10, 20, 40], 3) == (3, 30)
+    assert plot._end([1, 2, 4], [10, 20, 40], 4) == (4, 40)
+    assert plot._end([1, 2], [10, 20], 5) == (2, 20) and plot._end([1, 2], [10, 20], 0.5) is None
+
+
+@given(st.lists(st.floats(0, 1), max_size=40), st.floats(0.001, 0.2))
+def test_labels_are_moved_apart(heights, gap):
+    wanted = sorted(heights)
+    found = plot.spread(wanted, gap)
+    least = min(gap, 1 / max(1, len(wanted) - 1))
+    assert len(found) == len(wanted) and all(-1e-9 <= place <= 1 + 1e-9 for place in found)
+    assert all(b - a >= least - 1e-9 for a, b in zip(found, found[1:]))
+    if all(b - a >= gap for a, b in zip(wanted, wanted[1:])):
+        assert found == pytest.approx(wanted)
 
 
 def test_a_panel_without_curves_is_left_out(tmp_path):

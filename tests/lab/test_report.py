@@ -2,6 +2,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,9 +14,10 @@ pytest.importorskip("plotly", reason="the report needs plotly")
 
 from leechcodec.lab.errors import ResultsError
 from leechcodec.lab.peers.registry import adapter, adapter_of
-from leechcodec.lab.report.command import build_report, pictures, report
+from leechcodec.lab.report import pictures
+from leechcodec.lab.report.command import build_report, report
 from leechcodec.lab.report.pictures import busiest, matched
-from leechcodec.lab.results import ImageRow, Results, means, save
+from leechcodec.lab.results import ImageRow, Results, load, means, save
 from tests.gestures import drag_divider
 from tests.lab.lab_files import picture
 
@@ -39,7 +41,9 @@ def write_results(folder, originals, key, **changes):
             pixels = original.width * original.height
             error = np.square(np.subtract(original, peer.decode(data), dtype=float)).mean()
             facts = dict(width=original.width, height=original.height, bytes=len(data), bpp=8 * len(data) / pixels)
-            measured = dict(psnr=float(10 * np.log10(255**2 / error)), ms_ssim=None, ssim=0.9, lpips=None)
+            measured = dict(
+                psnr=float(10 * np.log10(255**2 / error)), ms_ssim=None, ssim=0.9, ssimulacra2=None, lpips=None
+            )
             times = dict(encode_s=0.01, decode_s=0.01, file=path.relative_to(folder).as_posix())
             rows.append(ImageRow(image=name, setting=f"q{value}", **facts, **measured, **times))
     settings, columns = means(rows)
@@ -133,6 +137,37 @@ def test_curves_and_bd_rates(page):
     assert "Old &lt;b&gt;codec&lt;/b&gt; <small>as published</small>" in text
 
 
+def test_range_and_speed(page):
+    text = (page / "index.html").read_text(encoding="utf-8")
+    section = text[text.index('id="speed"') : text.index('id="pictures"')]
+    assert '<tr data-codec="leech"><th scope="row">leech</th>' in section and "Process: encode, s" in section
+    assert "A process is" not in section  # none was timed
+
+
+def test_kinds_of_images_have_rates_and_pictures_of_their_own(made, tmp_path):
+    pytest.importorskip("bjontegaard")
+    results = copy(made, tmp_path)
+    for kind, name in (("text", "b.png"), ("photographs", "c.png")):
+        (tmp_path / "kinds" / kind).mkdir(parents=True)
+        shutil.copy(made[1] / name, tmp_path / "kinds" / kind)
+    for path in results.glob("*.json"):
+        found = load(path)
+        rows = [row for row in found.images if row.image in ("b.png", "c.png")]
+        rows = [replace(row, image=f"{'text' if row.image == 'b.png' else 'photographs'}/{row.image}") for row in rows]
+        settings, columns = means(rows)
+        changed = dict(dataset=str(tmp_path / "kinds"), settings=settings, results=columns, images=tuple(rows))
+        save(replace(found, **changed), path)
+    text = build_report(results, tmp_path / "out").read_text(encoding="utf-8")
+    assert "leech against WebP on each kind of images." in text and '<th scope="row">text</th>' in text
+    assert [image["name"] for image in data_of(tmp_path / "out")["images"]] == ["photographs/c.png", "text/b.png"]
+
+
+@pytest.mark.parametrize("name", ["../a.png", "../../a.png", "text/../../a.png", "/etc/passwd", "text/.."])
+def test_an_image_is_never_looked_for_outside_the_data_set(name, tmp_path):
+    with pytest.raises(ResultsError, match="not a name"):
+        pictures._original(tmp_path, name)
+
+
 def test_an_anchor_that_was_not_measured(made, tmp_path):
     text = build_report(made[0], tmp_path, images=1, anchor="nothing").read_text(encoding="utf-8")
     assert "No BD-rates" in text and "&#x27;nothing&#x27;" in text
@@ -150,7 +185,16 @@ def test_pictures_are_written_once(made, tmp_path, monkeypatch):
 def test_files_are_matched_by_rate_then_by_size():
     def codec(*sizes):
         facts = dict(
-            image="x", width=8, height=8, psnr=1.0, ms_ssim=None, ssim=None, lpips=None, encode_s=0, decode_s=0
+            image="x",
+            width=8,
+            height=8,
+            psnr=1.0,
+            ms_ssim=None,
+            ssim=None,
+            ssimulacra2=None,
+            lpips=None,
+            encode_s=0,
+            decode_s=0,
         )
         rows = tuple(ImageRow(setting=str(n), bytes=n, bpp=n / 8, file="", **facts) for n in sizes)
         about = dict(name="", codec="", description="", dataset="", machine={}, versions={}, model=None)
@@ -212,7 +256,7 @@ def test_a_decoder_that_is_not_there_is_named_without_its_path(made, tmp_path):
     with pytest.warns(UserWarning) as caught:
         page = build_report(results, tmp_path / "out", images=2)
     messages = "\n".join(str(warning.message) for warning in caught)
-    assert "b.png, BSQ: no picture: " in messages and "no codec 'unheard-of'" in messages
+    assert "b.png, BSQ: no picture: " in messages and "no codec or installed model 'unheard-of'" in messages
     assert str(tmp_path) not in messages + page.read_text(encoding="utf-8")
 
 
@@ -364,6 +408,25 @@ def test_curves_zoom_and_tell_their_values(tab):
         tab.wait_for_function(f"{span} < 2")
     tab.locator("#values summary").click()
     assert "q30" in tab.locator("#values").inner_text()
+
+
+def test_the_choice_of_codecs_is_for_curves_tables_and_pictures(tab):
+    button = tab.locator("#legend button", has_text="WebP").first
+    button.press("Enter")
+    assert tab.evaluate("document.getElementById('plot').data.filter(trace => !trace.visible).length") == 1
+    for section in ("#bd", "#speed"):
+        shown = tab.locator(f"{section} tbody tr:not([hidden])")
+        assert not any("WebP" in name for name in shown.locator("th").all_inner_texts())
+    card = tab.locator(".card").first
+    card.locator("summary").click()
+    assert card.locator("tbody tr").count() == 2
+    names = "select => [...select.options].map(option => option.textContent)"
+    assert "WebP" not in tab.get_by_label("Left").evaluate(names)
+    assert "WebP" in tab.get_by_label("Right").evaluate(names)  # it is what is shown there
+    tab.locator("#legend button.all").first.press("Enter")
+    assert tab.evaluate("document.getElementById('plot').data.filter(trace => trace.visible).length") == 2  # published
+    tab.locator("#legend button.all").first.press("Enter")
+    assert card.locator("tbody tr").count() == 3 and "WebP" in tab.get_by_label("Left").evaluate(names)
 
 
 def test_the_page_never_scrolls_sideways(tab):

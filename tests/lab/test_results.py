@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -13,8 +14,34 @@ def test_round_trip(tmp_path):
     module.save(original, tmp_path / "jpeg.json")
     assert module.load(tmp_path / "jpeg.json") == original
     data = json.loads((tmp_path / "jpeg.json").read_text())
-    assert data["schema"] == 1 and data["results"]["bpp"] == sorted(data["results"]["bpp"])
+    assert data["schema"] == 2 and data["results"]["bpp"] == sorted(data["results"]["bpp"])
     assert set(data["results"]) >= {"bpp", "psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time"}
+
+
+def test_the_process_is_read_as_strictly(tmp_path):
+    original = dataclasses.replace(results(), process=module.Process("a.png", "q1", 1.5, 0.5))
+    module.save(original, tmp_path / "jpeg.json")
+    assert module.load(tmp_path / "jpeg.json") == original
+    data = json.loads((tmp_path / "jpeg.json").read_text())
+    data["process"]["encode_s"] = "long"
+    (tmp_path / "jpeg.json").write_text(json.dumps(data))
+    with pytest.raises(ResultsError, match="'encode_s'"):
+        module.load(tmp_path / "jpeg.json")
+
+
+def test_ours_go_first():
+    ours = {"token_model": "00"}
+    keys = {
+        "webp": None,
+        "bsq-twin": ours,
+        "jpeg": None,
+        "leech-twin": ours,
+        "leech": ours,
+        "compressai-x": {"name": "x"},
+    }
+    found = [dataclasses.replace(results(key), model=model) for key, model in keys.items()]
+    order = [each.codec for each in module.ours_first(found)]
+    assert order == ["leech", "leech-twin", "bsq-twin", "compressai-x", "jpeg", "webp"]
 
 
 def test_means_are_sorted_by_rate_and_leave_gaps_out():
@@ -34,7 +61,7 @@ def test_means_are_sorted_by_rate_and_leave_gaps_out():
     ("change", "error", "words"),
     [
         (lambda d: d.update(schema=0), SchemaError, "schema 0"),
-        (lambda d: d.update(schema=2), SchemaError, "schema 2"),
+        (lambda d: d.update(schema=1), SchemaError, "schema 1"),
         (lambda d: d.pop("schema"), SchemaError, "not a results file"),
         (lambda d: d.pop("codec"), ResultsError, "'codec'"),
         (lambda d: d.update(extra=1), ResultsError, "'extra'"),

@@ -16,8 +16,8 @@ from leechcodec.lab.report.command import report
 
 PATH = click.Path(path_type=Path)
 DEFAULT_LPIPS = Path("data/lpips")
+SAMPLE = Path("data/sample.png")
 NO_LPIPS = "no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights names one"
-DEFAULT_CODECS = ("leech", "jpeg", "jpeg2000", "webp", "avif", "jxl", "heic")
 
 
 @click.command("eval")
@@ -26,24 +26,28 @@ DEFAULT_CODECS = ("leech", "jpeg", "jpeg2000", "webp", "avif", "jxl", "heic")
     "--codec",
     "codecs",
     multiple=True,
-    help="leech, jpeg, …; repeat it.  [default: all but bsq, efforts and compressai]",
+    help="leech, jpeg, …, or an installed model; repeat it.  [default: leech and the peers but compressai]",
 )
 @click.option("-o", "--output", type=PATH, default=Path("results"), show_default=True, help="Folder of results.")
 @click.option("--model", help="Model name or folder of the codec leech.  [default: leech-vbr]")
-@click.option("--bsq-model", help="Model name or folder of the codec bsq.")
+@click.option("--bsq-model", help="Model name or folder of the codec bsq.  [default: bsq-twin]")
+@click.option("--compressai-weights", type=PATH, help="Folder of CompressAI's …-7eb97409.pth.tar files.")
 @click.option("--dial", "dials", multiple=True, metavar="CODEC=Q,Q,…", help="Measure a codec at these settings.")
 @click.option("--lpips-weights", type=PATH, help="AlexNet, a file or its folder.  [default: data/lpips where it is]")
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
+@click.option("--process/--no-process", default=True, help="Time one image in a process of its own.  [default: yes]")
 @click.option("--fresh", is_flag=True, help="Measure again what is in the cache.")
-def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jobs, fresh) -> None:
-    """Measure codecs on a folder of images.
+def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dials, lpips_weights, jobs, process, fresh):
+    """Measure codecs on a folder of images, or on a folder of folders, each a kind of images.
 
-    Writes one JSON a codec, and the compressed files. An interrupted run goes on where it stopped. Codecs: leech, bsq
-    (with --bsq-model), leech-effort2 to leech-effort9, jpeg, jpeg2000, webp, avif, jxl, heic, compressai-ARCHITECTURE.
+    Writes one JSON a codec, and the compressed files. An interrupted run goes on where it stopped. Codecs: leech,
+    leech-effort2 to leech-effort9, bsq (the model bsq-twin), any installed model by its name, jpeg, jpegli, jpeg2000,
+    webp, avif, avif-420, jxl, heic, compressai-ARCHITECTURE.
     """
     wanted = {name: values for name, values in map(_dial, dials)}
     from leechcodec.lab import evaluate as lab
     from leechcodec.lab.peers.base import PeerOptions
+    from leechcodec.lab.peers.registry import DEFAULT
 
     if lpips_weights is None and DEFAULT_LPIPS.is_dir():
         lpips_weights = DEFAULT_LPIPS
@@ -51,13 +55,16 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
         _note(NO_LPIPS)
     config = lab.EvalConfig(
         dataset=dataset,
-        codecs=codecs or DEFAULT_CODECS,
+        codecs=codecs or DEFAULT,
         output=output,
-        options=PeerOptions(model=_absolute(model), bsq_model=_absolute(bsq_model)),
+        options=PeerOptions(
+            model=_absolute(model), bsq_model=_absolute(bsq_model), compressai_weights=_absolute(compressai_weights)
+        ),
         dials=wanted,
         jobs=jobs or len(lab.available_cores()),
         lpips=lpips_weights,
         fresh=fresh,
+        process=process,
     )
     with _notes(), _bar("files") as bar:
 
@@ -75,6 +82,8 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
         _note(f"{codec} left out {name}: {reason}")
     for path in outcome.written.values():
         click.echo(str(path))
+    if outcome.kinds:
+        _note(f"each kind's results are in its own folder there: {', '.join(outcome.kinds)}")
     if not outcome.written:
         raise LqError("no codec could be measured")
 
@@ -85,50 +94,99 @@ def evaluate(dataset, codecs, output, model, bsq_model, dials, lpips_weights, jo
 @click.option("--only", multiple=True, help="Draw this published curve only; repeat it.")
 @click.option("-o", "--output", type=PATH, multiple=True, required=True, help=".svg, .png or .pdf; repeat it.")
 @click.option("--max-bpp", type=click.FloatRange(0, min_open=True), help="Right end of the rate axis.")
+@click.option("--labels", is_flag=True, help="Name each curve at its end, in place of a legend.")
 @click.option("--title", help="Above the panels.")
-def plot(results, published, only, output, max_bpp, title) -> None:
+def plot(results, published, only, output, max_bpp, labels, title) -> None:
     """Draw rate-distortion curves.
 
-    RESULTS are files or folders of leechcodec eval. One panel each for PSNR, MS-SSIM in dB, and LPIPS.
+    RESULTS are files or folders of leechcodec eval. One panel each for PSNR, MS-SSIM in dB,
+    SSIMULACRA2 and LPIPS.
     """
     from leechcodec.lab.plot import draw
 
     curves = _curves(results, published, only)
     for path in output:
-        draw(curves, path, max_bpp=max_bpp, title=title)
+        draw(curves, path, max_bpp=max_bpp, title=title, labels=labels)
         click.echo(str(path))
 
 
 @click.command()
 @click.argument("results", type=PATH, nargs=-1, required=True)
-@click.option("--anchor", required=True, help="Codec, or name of a curve, to compare with.")
-@click.option("--metric", type=click.Choice(("psnr", "ms-ssim", "lpips")), default="psnr", show_default=True)
+@click.option("--anchor", help="Codec, or name of a curve, that every other is compared with.")
+@click.option("--of", help="Codec to compare with every other as its anchor, in every metric.")
+@click.option(
+    "--metric", type=click.Choice(("psnr", "ms-ssim", "ssimulacra2", "lpips")), default="psnr", show_default=True
+)
 @click.option("--published", type=PATH, help="JSON of published curves, compared too.")
 @click.option("--only", multiple=True, help="Compare this published curve only; repeat it.")
+@click.option("--by", type=click.Choice(("kind", "image")), help="A row for every kind of images, or every image.")
 @click.option("--format", "form", type=click.Choice(("text", "markdown", "csv")), default="text", show_default=True)
-def bdrate(results, anchor, metric, published, only, form) -> None:
+def bdrate(results, anchor, of, metric, published, only, by, form) -> None:
     """Print Bjontegaard delta rates against an anchor.
 
     RESULTS are files or folders of leechcodec eval. A negative rate means smaller files at equal quality.
     """
     from leechcodec.lab import bdrate as lab
 
+    if (anchor is None) == (of is None):
+        raise click.UsageError("--anchor or --of, one of them")
+    if by and of:
+        raise click.UsageError("--by needs --anchor")
+    if by and published:
+        raise click.UsageError("published curves are means only: --by or --published, not both")
     curves = _curves(results, published, only)
-    chosen = lab.find_anchor(curves, anchor)
+    chosen = lab.find_anchor(curves, anchor or of)
+    if of:
+        click.echo(lab.of_table(curves, chosen, form))
+        return
+    if by:
+        groups = lab.bd_groups(_results(results), anchor, metric, by)
+        click.echo(lab.groups_table(groups, chosen, metric, form))
+        return
     click.echo(lab.FORMATS[form](lab.bd_table(curves, chosen, metric), chosen, metric))
 
 
 @click.command()
-@click.argument("name", type=click.Choice(("kodak", "lpips")))
-@click.option("--from", "source", type=PATH, help="Take it from this folder or file instead of the network.")
-@click.option("-o", "--output", type=PATH, help="Folder for it.  [default: data/NAME]")
-@click.option("--url", hidden=True, help="Another place to download from.")
-def data(name, source, output, url) -> None:
-    """Get the Kodak images, or the LPIPS backbone.
+@click.argument("results", type=PATH, nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(("text", "markdown")), default="text", show_default=True)
+def summary(results, form) -> None:
+    """Print where each codec's dial ends, and how fast it is.
 
-    What is downloaded is checked by SHA-256, and goes on where it stopped.
+    RESULTS are files or folders of leechcodec eval. Seconds per megapixel are of the call alone, over the whole dial;
+    those of a process are one image's from start to end, imports and models included.
+    """
+    from leechcodec.lab import summary as lab
+
+    click.echo(lab.table([lab.summary(found) for found in _results(results)], form))
+
+
+@click.command()
+@click.argument("name", type=click.Choice(("kodak", "lpips", "graphics")))
+@click.option(
+    "--from",
+    "source",
+    type=PATH,
+    help="Take it from this folder or file instead of the network; for graphics the photograph with captions.",
+)
+@click.option("-o", "--output", type=PATH, help="Folder for it.  [default: data/NAME]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the graphics.")
+@click.option("--url", hidden=True, help="Another place to download from.")
+def data(name, source, output, seed, url) -> None:
+    """Get the Kodak images or the LPIPS backbone, or draw the graphics.
+
+    What is downloaded is checked by SHA-256, and goes on where it stopped. Graphics are a folder of folders: text,
+    interfaces, charts, drawings, gradients, flat colours, noise, checkerboards, a photograph with captions.
     """
     target = output or Path("data") / name
+    if name == "graphics":
+        from leechcodec.lab.graphics import graphics
+
+        photograph = source or (SAMPLE if SAMPLE.is_file() else None)
+        counts = graphics(target, seed, photograph)
+        click.echo(f"{target}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
+        if photograph is None:
+            _note("no captions: --from names the photograph that they are put on")
+        return
     options = {"url": url} if url else {}
     with _bar("B", unit_scale=True, unit_divisor=1024) as bar:
 
@@ -224,9 +282,9 @@ def tokens(source, model, output) -> None:
 @click.option("--lpips-weights", type=PATH, help="AlexNet, a file or its folder.  [default: data/lpips where it is]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def compare(original, others, lpips_weights, as_json) -> None:
-    """Print PSNR, MS-SSIM, SSIM and LPIPS of images against ORIGINAL.
+    """Print PSNR, MS-SSIM, SSIM, SSIMULACRA2 and LPIPS of images against ORIGINAL.
 
-    Any format that Pillow reads, and .lq files.
+    Any format that Pillow reads, and .lq files. SSIMULACRA2: 100 is the original, 70 high quality, 30 low.
     """
     import leechcodec.pillow  # noqa: F401 (registers .lq)
     from leechcodec.formats.images import load_image, to_rgb
@@ -248,23 +306,25 @@ def compare(original, others, lpips_weights, as_json) -> None:
         click.echo(json.dumps(rows))
         return
     width = max(5, *(len(row["image"]) for row in rows))
-    click.echo(f"{'image':<{width}}     bpp   PSNR dB  MS-SSIM    SSIM   LPIPS")
+    click.echo(f"{'image':<{width}}     bpp   PSNR dB  MS-SSIM    SSIM  SSIMULACRA2   LPIPS")
+    digits = {"ms_ssim": ">7.4f", "ssim": ">8.4f", "ssimulacra2": ">13.2f", "lpips": ">8.4f"}
     for row in rows:
-        values = [f"{row[name]:.4f}" if row[name] is not None else "–" for name in ("ms_ssim", "ssim", "lpips")]
-        cells = f"{row['bpp']:>7.4f}  {row['psnr']:>8.2f}  {values[0]:>7}  {values[1]:>6}  {values[2]:>6}"
-        click.echo(f"{row['image']:<{width}}  {cells}")
+        values = [format(row[name], form) if row[name] is not None else f"{'–':>{form[1:-3]}}"
+                  for name, form in digits.items()]  # fmt: skip
+        click.echo(f"{row['image']:<{width}}  {row['bpp']:>6.4f}  {row['psnr']:>8.2f}  {''.join(values)}")
     if lpips is None:
         _note(NO_LPIPS)
 
 
 COMMANDS = {
-    command.name: command for command in (evaluate, plot, bdrate, report, limits, quantizers, tokens, compare, data)
+    command.name: command
+    for command in (evaluate, plot, bdrate, summary, report, limits, quantizers, tokens, compare, data)
 }
 
 
-def _curves(paths, published, only) -> list:
-    """Measured curves of results files and folders, this codec first, then the published ones."""
-    from leechcodec.lab import curves, results
+def _results(paths) -> list:
+    """The results of files and folders, this codec's first."""
+    from leechcodec.lab import results
     from leechcodec.lab.errors import ResultsError
 
     files = []
@@ -273,8 +333,14 @@ def _curves(paths, published, only) -> list:
         if not inside:
             raise ResultsError(f"{path}: no results in it; leechcodec eval writes them")
         files += inside
-    measured = [curves.measured(results.load(path)) for path in dict.fromkeys(files)]
-    measured.sort(key=lambda curve: (curve.key != "leech", curve.key != "bsq"))
+    return results.ours_first([results.load(path) for path in dict.fromkeys(files)])
+
+
+def _curves(paths, published, only) -> list:
+    """Measured curves of results files and folders, this codec's first, then the published ones."""
+    from leechcodec.lab import curves
+
+    measured = [curves.measured(found) for found in _results(paths)]
     return measured + (curves.published(published, only) if published else [])
 
 
@@ -286,9 +352,9 @@ def _dial(text: str) -> tuple[str, tuple[float, ...]]:
         raise click.BadParameter(f"{text!r}: write it as jpeg=10,50,90", param_hint="--dial") from None
 
 
-def _absolute(model: str | None) -> str | None:
-    """A model's folder as the worker processes, and later readers of the results, will find it; a name as it is."""
-    return os.path.abspath(model) if model and Path(model).is_dir() else model
+def _absolute(model: str | Path | None) -> str | None:
+    """A folder as the worker processes, and later readers of the results, will find it; a name as it is."""
+    return os.path.abspath(model) if model and Path(model).is_dir() else model and str(model)
 
 
 def _note(message: str) -> None:

@@ -44,15 +44,18 @@ def main() -> None:
     ours = found.pop(args.codec)
     names = {key: results.name for key, results in found.items()}
 
-    print(row("q", "bpp", "PSNR", "MS-SSIM", "LPIPS", *names.values(), "worst image", "encode", "decode"))
-    print(row(*["---"] * (8 + len(names))))
+    print(
+        row("q", "bpp", "PSNR", "MS-SSIM", "SSIMULACRA2", "LPIPS", *names.values(), "worst image", "encode", "decode")
+    )
+    print(row(*["---"] * (9 + len(names))))
     for index, setting in enumerate(ours.settings):
         point = {name: column[index] for name, column in ours.results.items()}
         worst = min((image for image in ours.images if image.setting == setting), key=lambda image: image.psnr)
         lpips = "–" if point["lpips"] is None else f"{point['lpips']:.3f}"
+        score = "–" if point["ssimulacra2"] is None else f"{point['ssimulacra2']:.1f}"
         peers = [decibels(psnr_at(results, point["bpp"])) for results in found.values()]
         print(row(setting, f"{point['bpp']:.4f}", f"**{point['psnr-rgb']:.2f} dB**", f"{point['ms-ssim-rgb']:.4f}",
-                  lpips, *peers, f"{worst.psnr:.2f} dB ({Path(worst.image).stem})",
+                  score, lpips, *peers, f"{worst.psnr:.2f} dB ({Path(worst.image).stem})",
                   f"{point['encoding_time']:.2f} s", f"{point['decoding_time']:.2f} s"))  # fmt: skip
     print()
     print(row("bpp", ours.name, *names.values()))

@@ -12,6 +12,10 @@ COMPRESSAI = "compressai-"
 """Keys of the CompressAI zoo's models begin so: compressai-bmshj2018-hyperprior."""
 EFFORT = "leech-effort"
 """Keys of this codec at an effort above 1 begin so: leech-effort5."""
+PAIR = {"leech-twin": "Λ24-SQ", "bsq-twin": "BSQ"}
+"""The two models that were trained alike to be compared, and their quantizers."""
+BSQ = "bsq-twin"
+"""What ``bsq`` means where no other model is given."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,14 @@ class Setting:
 class PeerOptions:
     """What some adapters need beside their key.
 
-    model: name or folder of the model of ``leech``. bsq_model: of ``bsq``, which has no default. download: whether
-    weights of CompressAI models may be fetched.
+    model: name or folder of the model of ``leech``. bsq_model: of ``bsq``, bsq-twin by default. download: whether
+    weights of CompressAI models may be fetched. compressai_weights: a folder that has them, in place of torch's own.
     """
 
     model: str | None = None
     bsq_model: str | None = None
     download: bool = True
+    compressai_weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """Models of the CompressAI zoo, trained for MSE, where the package and their weights can be had.
 
+The weights are files as CompressAI publishes them, …-7eb97409.pth.tar, in a folder that is given or in torch's own.
+
 A file is a header (magic, quality, image size, latent size) and the model's strings, each after its length.
 """
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,34 +71,39 @@ class CompressAi(Peer):
             urls = [_url(self.architecture, int(value)) for value in self.values]
         except MissingPackageError as error:
             return str(error)
-        missing = [url for url in urls if not _file(url).is_file()]
-        if missing and not self.options.download:
-            return f"{len(missing)} of its {len(urls)} weights are not in {_file(urls[0]).parent}"
+        folder, given = self._folder(), self.options.compressai_weights is not None
+        missing = [url for url in urls if not (folder / _name(url)).is_file()]
+        if missing and (given or not self.options.download):
+            return f"{len(missing)} of its {len(urls)} weights are not in {folder}, {_name(missing[0])} the first"
         try:
             for url in missing:
-                _file(url).parent.mkdir(parents=True, exist_ok=True)
-                torch.hub.download_url_to_file(url, str(_file(url)), _digest(url), progress=False)
+                folder.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(url, str(folder / _name(url)), _digest(url), progress=False)
         except (OSError, RuntimeError) as error:
-            return f"no weights ({str(error).splitlines()[0]}); put {urls[0]} … into {_file(urls[0]).parent}"
+            where = "into a folder and give it by --compressai-weights"
+            return f"no weights ({str(error).splitlines()[0]}); put {urls[0]} … {where}"
+        for url in urls if given else ():
+            if not _sha256(folder / _name(url)).startswith(_digest(url)):
+                return f"{folder / _name(url)} is not the file it should be: its SHA-256 does not begin with its name's"
         return None
 
     def prepare(self) -> None:
         for value in self.values:
-            network(self.architecture, int(value))
+            self._network(int(value))
 
     @torch.inference_mode()
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
         height, width = pixels.shape[2:]
         padding = (0, -width % ALIGNMENT, 0, -height % ALIGNMENT)
-        out = network(self.architecture, int(setting.value)).compress(F.pad(pixels, padding, mode="replicate"))
+        out = self._network(int(setting.value)).compress(F.pad(pixels, padding, mode="replicate"))
         strings = [string[0] for string in out["strings"]]
         return pack(int(setting.value), (width, height), tuple(out["shape"]), strings)
 
     @torch.inference_mode()
     def decode(self, data: bytes) -> Image.Image:
         quality, (width, height), shape, strings = unpack(data)
-        x_hat = network(self.architecture, quality).decompress([[string] for string in strings], shape)["x_hat"]
+        x_hat = self._network(quality).decompress([[string] for string in strings], shape)["x_hat"]
         levels = (x_hat[0, :, :height, :width].clamp(0, 1) * 255).round().to(torch.uint8)
         return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
 
@@ -103,15 +111,23 @@ class CompressAi(Peer):
         return {"compressai": metadata.version("compressai"), "torch": torch.__version__}
 
     def model(self) -> dict:
-        files = [_file(_url(self.architecture, int(value))).name for value in self.values]
-        return {"name": self.architecture, "source": None, "weights": files}
+        files = [_name(_url(self.architecture, int(value))) for value in self.values]
+        return {"name": self.architecture, "source": self.options.compressai_weights, "weights": files}
+
+    def _folder(self) -> Path:
+        given = self.options.compressai_weights
+        return Path(given) if given is not None else Path(torch.hub.get_dir()) / "checkpoints"
+
+    def _network(self, quality: int) -> nn.Module:
+        return network(self.architecture, quality, self._folder())
 
 
 @lru_cache(maxsize=8)
-def network(architecture: str, quality: int) -> nn.Module:
-    """A model of the zoo ready to code, its weights from torch's hub folder, read without unpickling objects."""
+def network(architecture: str, quality: int, folder: Path) -> nn.Module:
+    """A model of the zoo ready to code, its weights from a folder, read without unpickling objects."""
     zoo = require("compressai.zoo.image", "compressai")
-    state = torch.load(_file(_url(architecture, quality)), map_location="cpu", weights_only=True)
+    path = folder / _name(_url(architecture, quality))
+    state = torch.load(path, map_location="cpu", weights_only=True)
     model = zoo.model_architectures[architecture].from_state_dict(zoo.load_pretrained(state)).eval()
     model.update()
     return model
@@ -121,13 +137,17 @@ def _url(architecture: str, quality: int) -> str:
     return require("compressai.zoo.image", "compressai").model_urls[architecture]["mse"][quality]
 
 
-def _file(url: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _digest(url: str) -> str:
     """The first eight hex digits of the file's SHA-256, which end its name: …-7eb97409.pth.tar."""
-    return url.rpartition("/")[2].removesuffix(".pth.tar").rpartition("-")[2]
+    return _name(url).removesuffix(".pth.tar").rpartition("-")[2]
 
 
 def pack(quality: int, size: tuple[int, int], shape: tuple[int, int], strings: list[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""This codec with its released model, and with a second model beside it."""
+"""This codec with its released model, at higher efforts, and with any other model that is installed."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from leechcodec.codec import api, refinement
 from leechcodec.codec.model_store import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.codec.paths import models_dir
 from leechcodec.errors import LqError
-from leechcodec.lab.peers.base import EFFORT, Peer, Setting
+from leechcodec.lab.peers.base import BSQ, EFFORT, PAIR, Peer, Setting
 
 
 class Neural(Peer):
@@ -31,7 +31,8 @@ class Neural(Peer):
 
     @property
     def name(self) -> str:
-        return f"leechcodec {Path(self.source or DEFAULT_MODEL).name}"
+        model = Path(self.source or DEFAULT_MODEL).name
+        return f"{PAIR[model]} ({model})" if model in PAIR else f"leechcodec {model}"
 
     def available(self) -> str | None:
         try:
@@ -106,17 +107,21 @@ class LeechEffort(Leech):
 
 
 class Bsq(Neural):
-    """A second model, the one to compare with. It has no default: without one the codec is not available."""
+    """The second model of the pair trained alike, or the one given by name or folder."""
 
     key = "bsq"
 
     @property
-    def source(self) -> str | None:
-        return self.options.bsq_model
+    def source(self) -> str:
+        return self.options.bsq_model or BSQ
+
+
+@dataclass(frozen=True)
+class Installed(Neural):
+    """An installed model by its name, which is the key."""
+
+    key: str = BSQ
 
     @property
-    def name(self) -> str:
-        return super().name if self.source else "leechcodec, second model"
-
-    def available(self) -> str | None:
-        return super().available() if self.source else "no second model is given (--bsq-model FOLDER)"
+    def source(self) -> str:
+        return self.key

@@ -41,7 +41,7 @@ class Jpeg(PillowPeer):
     key, name, extension = "jpeg", "JPEG 4:2:0", ".jpg"
     description = "JPEG by Pillow, 4:2:0, optimized Huffman tables"
     file_format, feature = "JPEG", "jpg"
-    values = (5, 10, 20, 35, 55, 75, 90)
+    values = (2, 5, 10, 20, 35, 55, 75, 90)
 
     def save_options(self, setting: Setting) -> dict:
         return {"quality": round(setting.value), "subsampling": "4:2:0", "optimize": True}
@@ -53,7 +53,7 @@ class Jpeg2000(PillowPeer):
     key, name, extension = "jpeg2000", "JPEG 2000", ".jp2"
     description = "JPEG 2000 by Pillow (OpenJPEG), 9/7 wavelet, 4:4:4, one quality layer at the wanted rate"
     file_format, feature = "JPEG2000", "jpg_2000"
-    unit, values, limits = "b", (0.06, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2), (0.001, 24)
+    unit, values, limits = "b", (0.03, 0.06, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2), (0.001, 24)
 
     def save_options(self, setting: Setting) -> dict:
         ratio = 24 / setting.value
@@ -78,7 +78,18 @@ class Avif(PillowPeer):
     key, name, extension = "avif", "AVIF 4:4:4", ".avif"
     description = "AVIF by Pillow (libavif), 4:4:4, speed 4"
     file_format, feature = "AVIF", "avif"
-    values = (8, 16, 24, 32, 40, 50, 62)
+    values = (2, 8, 16, 24, 32, 40, 50, 62)
 
     def save_options(self, setting: Setting) -> dict:
         return {"quality": round(setting.value), "subsampling": "4:4:4", "speed": 4}
+
+
+class Avif420(Avif):
+    """AV1 intra as people use it: less colour, more time."""
+
+    key, name = "avif-420", "AVIF 4:2:0"
+    description = "AVIF by Pillow (libavif), 4:2:0, speed 2"
+    values = (2, 10, 20, 30, 42, 54, 66)
+
+    def save_options(self, setting: Setting) -> dict:
+        return {"quality": round(setting.value), "subsampling": "4:2:0", "speed": 2}

@@ -1,8 +1,9 @@
-"""JPEG XL by pillow-jxl-plugin and HEIC by pillow-heif: optional packages, asked for only here."""
+"""JPEG XL by pillow-jxl-plugin, HEIC by pillow-heif, JPEG by jpegli: optional packages, asked for only here."""
 
 import io
 from importlib import metadata
 
+import numpy as np
 import PIL
 from PIL import Image
 
@@ -15,8 +16,8 @@ class JpegXl(Peer):
     """Lossy VarDCT JPEG XL. pillow-jxl-plugin is under the GPL, so it is never more than an optional extra."""
 
     key, name, extension = "jxl", "JPEG XL", ".jxl"
-    description = "JPEG XL by pillow-jxl-plugin (libjxl), VarDCT, effort 7"
-    values = (1, 10, 25, 45, 65, 78, 88)
+    description = "JPEG XL by pillow-jxl-plugin (libjxl), VarDCT, effort 9"
+    values = (0, 10, 25, 40, 55, 68, 78, 88)
 
     def available(self) -> str | None:
         return _missing("pillow_jxl", "peers")
@@ -24,7 +25,7 @@ class JpegXl(Peer):
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
         require("pillow_jxl", "peers")  # registers the format with Pillow
         buffer = io.BytesIO()
-        image.save(buffer, "JXL", quality=round(setting.value), lossless=False, effort=7)
+        image.save(buffer, "JXL", quality=round(setting.value), lossless=False, effort=9)
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Image.Image:
@@ -40,7 +41,7 @@ class Heic(Peer):
 
     key, name, extension = "heic", "HEIC 4:4:4", ".heic"
     description = "HEVC intra by pillow-heif (x265), 4:4:4"
-    values = (5, 12, 20, 27, 34, 42, 50)
+    values = (0, 5, 12, 20, 27, 34, 42, 50)
 
     def available(self) -> str | None:
         missing = _missing("pillow_heif", "peers")
@@ -61,6 +62,28 @@ class Heic(Peer):
         package = require("pillow_heif", "peers")
         info = package.libheif_info()
         return {"pillow-heif": package.__version__, "libheif": info["libheif"], "encoder": info["HEIF"]}
+
+
+class Jpegli(Peer):
+    """JPEG by Google's encoder, which aims at the eye. pyjpegli writes 4:2:0 only; every JPEG decoder reads it."""
+
+    key, name, extension = "jpegli", "JPEG 4:2:0, jpegli", ".jpg"
+    description = "JPEG by pyjpegli (jpegli), 4:2:0, sequential; decoded by Pillow"
+    values = (1, 10, 20, 35, 50, 65, 80, 90)
+    limits = (1, 100)
+
+    def available(self) -> str | None:
+        return _missing("pyjpegli", "peers")
+
+    def encode(self, image: Image.Image, setting: Setting) -> bytes:
+        pixels = np.ascontiguousarray(image)
+        return require("pyjpegli", "peers").encode(pixels, image.width, image.height, quality=round(setting.value))
+
+    def decode(self, data: bytes) -> Image.Image:
+        return Image.open(io.BytesIO(data), formats=["JPEG"]).convert("RGB")
+
+    def versions(self) -> dict[str, str]:
+        return {"pillow": PIL.__version__, "pyjpegli": metadata.version("pyjpegli")}
 
 
 def _missing(module: str, extra: str) -> str | None:

@@ -1,4 +1,4 @@
-"""All codecs by their keys, behind one interface (base.py).
+"""All codecs by their keys, behind one interface (base.py), and every installed model by its name.
 
     peer = adapter("webp")
     data = peer.encode(image, peer.setting(40))
@@ -9,20 +9,25 @@ A peer's library is imported when the peer is used, never before.
 
 from importlib import import_module
 
+from leechcodec.codec.paths import installed_models
 from leechcodec.lab.errors import one_of
-from leechcodec.lab.peers.base import COMPRESSAI, EFFORT, Peer, PeerOptions
+from leechcodec.lab.peers.base import COMPRESSAI, EFFORT, PAIR, Peer, PeerOptions
 
 DEFAULT_COMPRESSAI = "compressai-bmshj2018-hyperprior"
 _CLASSES = {
     "leech": ("leechcodec.lab.peers.neural", "Leech"),
     "bsq": ("leechcodec.lab.peers.neural", "Bsq"),
     "jpeg": ("leechcodec.lab.peers.pillow", "Jpeg"),
+    "jpegli": ("leechcodec.lab.peers.plugins", "Jpegli"),
     "jpeg2000": ("leechcodec.lab.peers.pillow", "Jpeg2000"),
     "webp": ("leechcodec.lab.peers.pillow", "WebP"),
     "avif": ("leechcodec.lab.peers.pillow", "Avif"),
+    "avif-420": ("leechcodec.lab.peers.pillow", "Avif420"),
     "jxl": ("leechcodec.lab.peers.plugins", "JpegXl"),
     "heic": ("leechcodec.lab.peers.plugins", "Heic"),
 }
+DEFAULT = ("leech", "jpeg", "jpegli", "jpeg2000", "webp", "avif-420", "avif", "jxl", "heic")
+"""What is measured unless others are named: the released model, and the peers that are quick."""
 
 
 def adapter(key: str, options: PeerOptions | None = None) -> Peer:
@@ -38,11 +43,16 @@ def adapter(key: str, options: PeerOptions | None = None) -> Peer:
         from leechcodec.lab.peers.neural import LeechEffort
 
         return LeechEffort(options, one_of(key.removeprefix(EFFORT), "23456789", "effort"))
-    module, name = _CLASSES[one_of(key, _CLASSES, "codec")]
+    models = sorted({*PAIR, *installed_models()})
+    if key in models:
+        from leechcodec.lab.peers.neural import Installed
+
+        return Installed(options, key)
+    module, name = _CLASSES[one_of(key, [*_CLASSES, *models], "codec or installed model")]
     return getattr(import_module(module), name)(options)
 
 
 def adapter_of(key: str, model: dict | None) -> Peer:
     """The codec that made a results file, from the file's ``codec`` and ``model``: it decodes the files kept there."""
     source = (model or {}).get("source")
-    return adapter(key, PeerOptions(model=source, bsq_model=source))
+    return adapter(key, PeerOptions(model=source, bsq_model=source, compressai_weights=source))

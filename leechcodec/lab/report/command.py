@@ -13,9 +13,6 @@ from pathlib import Path
 
 import click
 
-OURS = "leech"
-"""Key of the codec whose files set the sizes that the others are matched to, where it was measured."""
-
 
 def build_report(
     results_folder: Path, out: Path, *, images: int | None = None, published: Path | None = None, anchor: str = "webp"
@@ -66,7 +63,7 @@ def load_folder(folder: Path) -> list:
     Raises ResultsError where there is no folder, or nothing usable in it.
     """
     from leechcodec.lab.errors import ResultsError
-    from leechcodec.lab.results import load
+    from leechcodec.lab.results import load, ours_first
 
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder")
@@ -84,7 +81,7 @@ def load_folder(folder: Path) -> list:
             warnings.warn(f"{path.name} is left out: a second result of {results.codec}", stacklevel=2)
     if not found:
         raise ResultsError(f"{folder}: no usable results; leechcodec eval writes them")
-    return sorted(found.values(), key=lambda results: results.codec != OURS)
+    return ours_first(list(found.values()))
 
 
 @click.command()

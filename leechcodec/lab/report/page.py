@@ -15,13 +15,13 @@ from leechcodec import __version__
 from leechcodec.errors import LqError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.packages import require
-from leechcodec.lab.bdrate import Delta, bd_table, find_anchor
-from leechcodec.lab.curves import LABELS, LPIPS, METRICS, MS_SSIM, PSNR, Curve, measured
-from leechcodec.lab.results import Results
+from leechcodec.lab.bdrate import Delta, bd_groups, bd_table, find_anchor
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve, measured
+from leechcodec.lab.results import Results, kind_of
+from leechcodec.lab.summary import HEADER, cells, summary
 
 ASSETS = Path(__file__).parent / "assets"
 COPIED = ("report.css", "pictures.js", "curves.js")
-NAMES = {PSNR: "PSNR", MS_SSIM: "MS-SSIM", LPIPS: "LPIPS"}
 MODEL_FACTS = ("name", "token_model", "synthesis", "weights_sha256", "weights")
 """Of a learned codec's model; never where it lies on the disk."""
 
@@ -44,7 +44,8 @@ def write_page(
         headline=f"<p>{_what(results)} {headline}</p>",
         warnings=_warnings(messages),
         curves_note=_curves_note(published),
-        bd=table,
+        bd=table + _kinds(results, curves, anchor),
+        speed=_speed(results),
         pictures=_pictures(results, pictures),
         runs=_runs(results),
         data=_json(_data(results, curves, pictures, anchor)),
@@ -67,14 +68,8 @@ def _data(results: Sequence[Results], curves: Sequence[Curve], pictures: list[di
     settings = {id(curve): result.settings for curve, result in zip(curves, results)}
     return {
         "metrics": [
-            {
-                "key": metric,
-                "name": NAMES[metric],
-                "label": LABELS[metric],
-                "unit": "" if metric == LPIPS else "dB",
-                "digits": 4 if metric == LPIPS else 2,
-            }
-            for metric in METRICS
+            {"key": metric, "name": facts.name, "label": facts.label, "unit": facts.unit, "digits": facts.digits}
+            for metric, facts in MEASURES.items()
             if any(curve.points(metric)[0] for curve in curves)
         ],
         "curves": [_curve(curve, settings.get(id(curve), ())) for curve in curves],
@@ -89,11 +84,11 @@ def _data(results: Sequence[Results], curves: Sequence[Curve], pictures: list[di
 def _curve(curve: Curve, settings: Sequence[str]) -> dict:
     points = {}
     labels = settings if len(settings) == len(curve.bpp) else [""] * len(curve.bpp)
-    for metric in METRICS:
-        kept = [point for point in zip(curve.bpp, curve.metrics[metric], labels) if point[1] is not None]
+    for metric in MEASURES:
+        kept = [point for point in zip(curve.bpp, curve.values(metric), labels) if point[1] is not None]
         if kept:
             points[metric] = dict(zip(("bpp", "values", "labels"), zip(*kept)))
-    return {"name": curve.name, "published": curve.published, "points": points}
+    return {"key": _key(curve.published, curve.key), "name": curve.name, "published": curve.published, "points": points}
 
 
 def _json(data: object) -> str:
@@ -125,12 +120,12 @@ def _bd(curves: Sequence[Curve], anchor: str) -> tuple[str, str]:
     """A sentence on the first curve, and the table of all."""
     try:
         base = find_anchor(curves, anchor)
-        deltas = {metric: bd_table(curves, base, metric) for metric in METRICS}
+        deltas = {metric: bd_table(curves, base, metric) for metric in MEASURES}
     except LqError as error:
         return "", f'<p class="missing">No BD-rates: {_text(error)}.</p>'
-    ours = [(metric, delta) for metric in METRICS for delta in deltas[metric] if delta.name == curves[0].name]
+    ours = [(metric, delta) for metric in MEASURES for delta in deltas[metric] if delta.key == curves[0].key]
     parts = [
-        f"<b>{abs(delta.rate):.1f} % {'fewer' if delta.rate < 0 else 'more'}</b> bits at equal {NAMES[metric]}"
+        f"<b>{abs(delta.rate):.1f} % {'fewer' if delta.rate < 0 else 'more'}</b> bits at equal {MEASURES[metric].name}"
         for metric, delta in ours
         if delta.rate is not None and not delta.published
     ]
@@ -140,37 +135,83 @@ def _bd(curves: Sequence[Curve], anchor: str) -> tuple[str, str]:
 
 def _bd_table(curves: Sequence[Curve], base: Curve, deltas: dict[str, list[Delta]]) -> str:
     """Measured curves first, each kind from the smallest rate in the first metric."""
-    known = {(curve.published, curve.name, metric) for curve in curves for metric in deltas if curve.points(metric)[0]}
+    names = {(curve.published, curve.key): curve.name for curve in curves}
+    known = {(curve.published, curve.key, metric) for curve in curves for metric in deltas if curve.points(metric)[0]}
     by_curve: dict[tuple[bool, str], dict[str, str]] = {}
     for metric, column in deltas.items():
         for delta in column:
-            curve = (delta.published, delta.name)
+            curve = (delta.published, delta.key)
             cell = _bd_cell(metric, delta) if (*curve, metric) in known else '<td class="missing">–</td>'
             by_curve.setdefault(curve, {})[metric] = cell
     rows = []
-    for (published, name), cells in sorted(by_curve.items(), key=lambda item: item[0][0]):
-        title = _text(name) + (" <small>as published</small>" if published else "")
-        rows.append(f'<tr><th scope="row">{title}</th>{"".join(cells[metric] for metric in deltas)}</tr>')
+    for (published, key), found in sorted(by_curve.items(), key=lambda item: item[0][0]):
+        title = _text(names[published, key]) + (" <small>as published</small>" if published else "")
+        row = "".join(found[metric] for metric in deltas)
+        rows.append(f'<tr data-codec="{_text(_key(published, key))}"><th scope="row">{title}</th>{row}</tr>')
     note = (
         f'<p class="note">Mean change of the rate at equal quality against {_text(base.name)}, over the qualities '
         "that both curves reach; below zero: smaller files.</p>"
     )
-    return note + _table(("Codec", *(NAMES[metric] for metric in deltas)), rows, "BD-rates", "bd")
+    return note + _table(("Codec", *(MEASURES[metric].name for metric in deltas)), rows, "BD-rates", "bd")
 
 
 def _bd_cell(metric: str, delta: Delta) -> str:
     if delta.rate is None:
         return f'<td class="missing">{_text(delta.reason)}</td>'
-    over = f"{delta.low:.3f} – {delta.high:.3f}" if metric == LPIPS else f"{delta.low:.1f} – {delta.high:.1f} dB"
+    digits, unit = (3, "") if metric == LPIPS else (1, MEASURES[metric].unit)
+    over = f"{delta.low:.{digits}f} – {delta.high:.{digits}f} {unit}".rstrip()
     rate = f"{delta.rate:+.1f} %".replace("-", "−")
     return f"<td><b>{rate}</b><small>{over}</small></td>"
+
+
+def _kinds(results: Sequence[Results], curves: Sequence[Curve], anchor: str) -> str:
+    """The first codec's BD-rates on each kind of images, where there are several."""
+    if len({kind_of(row.image) for row in results[0].images}) < 2:
+        return ""
+    try:
+        base = find_anchor(curves, anchor)
+        if base.published or base.key == results[0].codec:
+            return ""
+        pair = [results[0], *(each for each in results if each.codec == base.key)]
+        groups = {metric: dict(bd_groups(pair, base.key, metric, "kind")) for metric in MEASURES}
+    except LqError:
+        return ""  # the table above says it
+    kinds = sorted({kind_of(row.image) for row in results[0].images})
+    rows = [
+        f'<tr><th scope="row">{_text(kind)}</th>'
+        + "".join(_bd_cell(metric, group[kind][0]) for metric, group in groups.items())
+        + "</tr>"
+        for kind in kinds
+    ]
+    note = f'<p class="note">{_text(results[0].name)} against {_text(base.name)} on each kind of images.</p>'
+    return note + _table(("Kind", *(facts.name for facts in MEASURES.values())), rows, "BD-rates by kind", "bd")
+
+
+def _speed(results: Sequence[Results]) -> str:
+    rows = []
+    for result in results:
+        head, *rest = cells(summary(result))
+        row = "".join(f"<td>{_text(cell)}</td>" for cell in rest)
+        rows.append(f'<tr data-codec="{_text(result.codec)}"><th scope="row">{_text(head)}</th>{row}</tr>')
+    heads = [head[:1].upper() + head[1:] for head in HEADER]
+    notes = "Seconds per million pixels are of the call alone, over the whole dial."
+    for result in results:
+        if result.process:
+            notes += " A process is one image's, from its start to its end, imports and models included."
+            break
+    return f'<p class="note">{notes}</p>' + _table(heads, rows, "Range and speed", "speed")
+
+
+def _key(published: bool, key: str) -> str:
+    """What the choice of codecs knows a curve by: a published one may have a measured one's name."""
+    return f"published {key}" if published else key
 
 
 def _curves_note(published: Sequence[Curve]) -> str:
     note = (
         "Means over the images, one point a setting. Hover or tap for values, drag to zoom with a mouse, double-click "
     )
-    note += "for the whole; the legend switches curves."
+    note += "for the whole. The list beside the curves chooses codecs, for the tables and pictures too."
     return note + " Dashed grey curves are drawn as published, not measured here." if published else note
 
 
@@ -187,20 +228,17 @@ def _pictures(results: Sequence[Results], pictures: list[dict]) -> str:
 def _runs(results: Sequence[Results]) -> str:
     rows = []
     for result in results:
-        rates = result.results["bpp"]
         model = {key: value for key, value in (result.model or {}).items() if key in MODEL_FACTS}
-        cells = [
+        facts = [
             f'<th scope="row">{_text(result.name)}</th>',
-            f"<td>{len(rates)}</td><td>{min(rates):.3f} – {max(rates):.3f}</td>",
-            f"<td>{_mean(result.results['encoding_time'])}</td><td>{_mean(result.results['decoding_time'])}</td>",
+            f"<td>{len(result.settings)}</td>",
             f'<td class="long">{_text(result.description)}</td>',
             f'<td class="long">{_facts(result.versions)}</td>',
             f'<td class="long">{_facts(model)}</td>',
         ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    heads = ("Codec", "Points", "bpp", "Encode, s", "Decode, s", "Description", "Versions", "Model")
-    notes = ["Seconds are means over images and settings."]
-    notes += [f"Machine: {text}." for text in dict.fromkeys(_facts(result.machine) for result in results) if text]
+        rows.append(f"<tr>{''.join(facts)}</tr>")
+    heads = ("Codec", "Points", "Description", "Versions", "Model")
+    notes = [f"Machine: {text}." for text in dict.fromkeys(_facts(result.machine) for result in results) if text]
     for result in results:
         notes += [f"{_text(result.name)} without {_text(gap.image)}: {_text(gap.reason)}." for gap in result.skipped]
     return _table(heads, rows, "What was run", "runs") + "".join(f'<p class="note">{note}</p>' for note in notes)
@@ -220,11 +258,6 @@ def _warnings(messages: Sequence[str]) -> str:
         return ""
     items = "".join(f"<li>{_text(message)}</li>" for message in messages)
     return f'<div class="warnings" role="note"><p>Warnings of this run:</p><ul>{items}</ul></div>'
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{math.fsum(known) / len(known):.3f}" if known else "–"
 
 
 def _facts(facts: dict) -> str:

@@ -21,13 +21,13 @@ from leechcodec.formats.images import load_image, to_array, to_rgb
 from leechcodec.lab.errors import ResultsError
 from leechcodec.lab.peers.base import Peer
 from leechcodec.lab.peers.registry import adapter_of
-from leechcodec.lab.results import ImageRow, Results
+from leechcodec.lab.results import ImageRow, Results, kind_of
 
 RATES = (0.15, 0.25, 0.5)
 """Bits per pixel at which the pictures are compared."""
 WINDOW = (160, 120)
 """Width and height, in pixels, of the places that are searched for."""
-FIELDS = ("setting", "bytes", "bpp", "psnr", "ms_ssim", "ssim", "lpips", "encode_s", "decode_s")
+FIELDS = ("setting", "bytes", "bpp", "psnr", "ms_ssim", "ssim", "ssimulacra2", "lpips", "encode_s", "decode_s")
 """What the page shows of one file."""
 WEBP_LIMIT = 16383
 """WebP's largest width and height; beyond it a picture is a PNG."""
@@ -46,9 +46,17 @@ def make_pictures(results: Sequence[Results], folder: Path, out: Path, limit: in
     pictures = []
     for name in tqdm(names, desc="pictures", unit="image", leave=False, disable=None):
         with _left_out(name):
-            picture = _Picture(name, originals / Path(name).name, folder, out, decoders)
+            picture = _Picture(name, _original(originals, name), folder, out, decoders)
             pictures.append(picture.entry(results))
     return pictures
+
+
+def _original(dataset: Path, name: str) -> Path:
+    """Where an image lies: in the data set's folder, or in that of its kind. Never outside."""
+    kind, image = kind_of(name), name.rpartition("/")[2]
+    if "/" in kind or ".." in (kind, image) or "\0" in name:
+        raise ResultsError("not a name of an image")
+    return dataset / kind / image
 
 
 def matched(results: Sequence[Results], image: str, rate: float) -> Iterator[tuple[Results, ImageRow]]:
@@ -98,7 +106,8 @@ class _Decoder:
         except (LqError, MemoryError):
             raise
         except Exception as error:  # libraries raise whatever their parsers trip over
-            raise ImageError(f"cannot be decoded ({error})") from None
+            reason = re.sub(r" <_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error))  # an address says nothing
+            raise ImageError(f"cannot be decoded ({reason})") from None
 
 
 class _Picture:

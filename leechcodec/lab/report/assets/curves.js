@@ -15,11 +15,12 @@
   // Plotly reads a small HTML in its texts; entities make names from files plain text.
   const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+  const COLOURS = [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12];
   // Marker and dash tell curves apart without colour; published ones are grey, so that the measured stand out.
   const counts = [0, 0];
   for (const curve of curves) {
     const index = counts[Number(curve.published)]++;
-    curve.colour = curve.published ? "--c7" : `--c${index % 7}`;
+    curve.colour = `--c${curve.published ? 7 : COLOURS[index % COLOURS.length]}`;
     curve.symbol = index % SYMBOLS.length;
     curve.dash = curve.published ? DASHES[(index + Math.floor(index / SYMBOLS.length)) % DASHES.length] : "solid";
     curve.lines = Object.values(curve.points).some((points) => points.bpp.length > 1);
@@ -30,6 +31,7 @@
   const ranges = [0.5, 1, 2].filter((limit) => limit < highest).map((limit) => [limit, String(limit)]);
   ranges.push([Infinity, "all"]);
   const ours = curves[0]?.points[metrics[0]?.key]?.bpp ?? [];
+  const switches = [];
   const state = { metric: metrics[0], limit: (ranges.find(([limit]) => limit >= Math.max(...ours, 0)) ?? ranges[0])[0], marked: null };
 
   function traces() {
@@ -87,8 +89,9 @@
       return points.values.filter((_, index) => points.bpp[index] <= state.limit);
     });
     if (!seen.length) return [0, 1];
-    const low = Math.min(...seen);
     const high = Math.max(...seen);
+    // Below a score of 0 pictures are too poor for their order to matter.
+    const low = state.metric.key === "ssimulacra2" && high > 0 ? Math.max(0, Math.min(...seen)) : Math.min(...seen);
     const room = (high - low || 1) * 0.06;
     return [low - room, high + room];
   }
@@ -138,10 +141,9 @@
       const group = document.createElement("details");
       group.open = !published || !narrow.matches;
       const title = document.createElement("summary");
-      title.textContent = published ? "As published" : "Measured in this run";
+      title.textContent = published ? "As published" : "Measured here";
       const row = document.createElement("div");
-      if (published) row.append(switchAll(members));
-      row.append(...members.map(toggle));
+      row.append(switchAll(members), ...members.map(toggle));
       group.append(title, row);
       box.append(group);
     }
@@ -155,8 +157,7 @@
     button.setAttribute("aria-pressed", curve.visible);
     button.addEventListener("click", () => {
       curve.visible = !curve.visible;
-      button.setAttribute("aria-pressed", curve.visible);
-      draw();
+      chosen();
     });
     curve.button = button;
     const mark = (value) => () => {
@@ -170,17 +171,25 @@
   }
 
   function switchAll(members) {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Hide all" });
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "all", textContent: "Hide all" });
     button.addEventListener("click", () => {
       const visible = !members.some((curve) => curve.visible);
-      for (const curve of members) {
-        curve.visible = visible;
-        curve.button.setAttribute("aria-pressed", visible);
-      }
-      button.textContent = visible ? "Hide all" : "Show all";
-      draw();
+      for (const curve of members) curve.visible = visible;
+      chosen();
     });
+    switches.push(() => { button.textContent = members.some((curve) => curve.visible) ? "Hide all" : "Show all"; });
     return button;
+  }
+
+  /** The choice of codecs, for the curves, the tables and the pictures. */
+  function chosen() {
+    for (const curve of curves) curve.button.setAttribute("aria-pressed", curve.visible);
+    for (const update of switches) update();
+    const hidden = new Set(curves.filter((curve) => !curve.visible).map((curve) => curve.key));
+    for (const row of document.querySelectorAll("[data-codec]")) row.hidden = hidden.has(row.dataset.codec);
+    draw();
+    values();
+    document.dispatchEvent(new CustomEvent("codecs", { detail: hidden }));
   }
 
   function values() {
@@ -190,7 +199,7 @@
       head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: text }));
     }
     const body = table.createTBody();
-    for (const curve of curves) {
+    for (const curve of curves.filter((curve) => curve.visible)) {
       const points = curve.points[state.metric.key];
       points?.bpp.forEach((bpp, index) => {
         const row = body.insertRow();

@@ -16,6 +16,7 @@
     view: "picture",
     zoom: 2,
     gain: 4,
+    hidden: new Set(),
   };
 
   const byId = (id) => document.getElementById(id);
@@ -45,6 +46,12 @@
     const select = byId(id);
     for (const [key, label] of options) select.append(new Option(label, key, false, key === value));
     select.addEventListener("change", () => choose(select.value));
+  }
+
+  /** Only what the choice of codecs shows, and what is shown already. */
+  function offer(id) {
+    const kept = options.filter(([key]) => key === state[id] || !state.hidden.has(key));
+    byId(id).replaceChildren(...kept.map(([key, label]) => new Option(label, key, false, key === state[id])));
   }
 
   function set(name, value) {
@@ -255,11 +262,11 @@
     }
 
     drawTable() {
-      const head = ["Codec", "Setting", "Bytes", `Against ${names.get(data.reference)}`, "bpp", "PSNR, dB", "MS-SSIM", "SSIM", "LPIPS", "Encode, s", "Decode, s"];
-      const rows = data.codecs.filter(({ key }) => this.entry(key)).map(({ key, name }) => {
+      const head = ["Codec", "Setting", "Bytes", `Against ${names.get(data.reference)}`, "bpp", "PSNR, dB", "MS-SSIM", "SSIM", "SSIMULACRA2", "LPIPS", "Encode, s", "Decode, s"];
+      const rows = data.codecs.filter(({ key }) => this.entry(key) && !state.hidden.has(key)).map(({ key, name }) => {
         const entry = this.entry(key);
         const cells = [entry.setting, entry.bytes.toLocaleString("en"), key === data.reference ? "" : signed(entry.gap), fixed(entry.bpp, 4),
-          fixed(entry.psnr, 2), fixed(entry.ms_ssim, 4), fixed(entry.ssim, 4), fixed(entry.lpips, 4), fixed(entry.encode_s, 3), fixed(entry.decode_s, 3)];
+          fixed(entry.psnr, 2), fixed(entry.ms_ssim, 4), fixed(entry.ssim, 4), fixed(entry.ssimulacra2, 1), fixed(entry.lpips, 4), fixed(entry.encode_s, 3), fixed(entry.decode_s, 3)];
         const row = element("tr", { className: key === data.reference ? "reference" : "" }, element("th", { scope: "row", textContent: name }));
         row.append(...cells.map((text) => element("td", { textContent: text })));
         return row;
@@ -289,6 +296,7 @@
       fixed(entry.psnr, 2, " dB"),
       known(entry.ms_ssim) ? `MS-SSIM ${fixed(entry.ms_ssim, 4)}` : null,
       known(entry.ssim) ? `SSIM ${fixed(entry.ssim, 4)}` : null,
+      known(entry.ssimulacra2) ? `SSIMULACRA2 ${fixed(entry.ssimulacra2, 1)}` : null,
       known(entry.lpips) ? `LPIPS ${fixed(entry.lpips, 3)}` : null,
     ].filter(known);
   }
@@ -314,6 +322,10 @@
   selection("jump", data.images.map((image, index) => [`image-${index + 1}`, image.name]), null,
     (id) => byId(id).scrollIntoView());
   for (const name of ["zoom", "gain"]) byId(name).addEventListener("change", (event) => set(name, Number(event.target.value)));
+  document.addEventListener("codecs", (event) => {
+    set("hidden", event.detail);
+    for (const id of ["left", "right"]) offer(id);
+  });
   cards.append(...all.map((card) => card.root));
   for (const card of all) card.draw();
 })();
