@@ -17,7 +17,7 @@ from leechcodec.formats.packages import require
 from leechcodec.training.lpips_net import SMALLEST_SIDE as LPIPS_SMALLEST
 from leechcodec.training.lpips_net import Lpips
 
-__all__ = ["PSNR_CAP", "Scores", "ms_ssim", "psnr", "scores", "ssim"]
+__all__ = ["PSNR_CAP", "Scores", "ms_ssim", "psnr", "scores", "ssim", "ssimulacra2"]
 WINDOW = 11
 """Side of SSIM's window in pixels."""
 MS_SSIM_SMALLEST = (WINDOW - 1) * 2**4 + 1

@@ -1,6 +1,6 @@
 """SSIMULACRA2 by the package that the laboratory uses, against libjxl's own tool, on JPEG, WebP and AVIF files.
 
-    python tools/check_ssimulacra2.py KODAK/kodim01.png … [--tool ssimulacra2] [--crop 256]
+    python -m tools.checks.ssimulacra2 KODAK/kodim01.png … [--tool ssimulacra2] [--crop 256]
 
 The tool is in Debian's libjxl-devtools (0.11, Debian 13; the 0.7 of Debian 12 has an older measure only).
 """
@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from leechcodec.lab.datasets import pixels_of
 from leechcodec.lab.metrics import ssimulacra2
