@@ -8,8 +8,8 @@ A point x has mass prod_i e_i(x_i), e_i(v) = exp(f_i(v)). It is coded as 28 symb
     k_0 .. k_23     W/4, the last W/8   x_i = m + 2·b_i + 4·k - W/2: a value of the residue class that the word leaves
 
 each with the summed mass of the points that remain: positive terms in a fixed order (docs/lattice.md), so the numbers
-are the same on every machine. Once y is known its word of H' is taken out by exchanging the residues where it has a one,
-after which all tokens look for words of the same code; so LANES of them run side by side again.
+are the same on every machine. Once y is known its word of H' is taken out by exchanging residues where it has a one.
+After that all tokens look for words of the same code, so LANES of them run side by side again.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,6 @@ from leechcodec.lattice.golay import BLOCKS, hamming_reversed
 from leechcodec.lattice.partition import residue_masses
 from leechcodec.lattice.points import DIM, ONES, RESIDUES
 from leechcodec.lattice.structure import turyn
-
-WORD_SYMBOLS = 4
-SYMBOLS = WORD_SYMBOLS + DIM
-"""Columns of a row of symbols."""
 
 
 @dataclass(frozen=True)
@@ -199,8 +195,8 @@ def value_masses(
 ) -> np.ndarray:
     """Masses of a coordinate's values, smallest first, given the parity of q that this and the later ones must have.
 
-    masses: float64 (S, W); index, first, odd: int64 (N,), its table, m + 2·b_i, and that parity; later: (N, 2), its row of
-    :func:`later_masses`. Returns float64 (N, W/4), and for the last coordinate, whose q is known, (N, W/8).
+    masses: float64 (S, W); index, first, odd: int64 (N,), its table, m + 2·b_i, and that parity; later: (N, 2), its row
+    of :func:`later_masses`. Returns float64 (N, W/4), and for the last coordinate, whose q is known, (N, W/8).
     """
     found = np.empty((len(index), masses.shape[1] // (8 if last else 4)))
     (_last_value_masses if last else _value_masses)(masses, index, first, later, odd, found)
@@ -234,37 +230,3 @@ def _last_value_masses(masses, index, first, later, odd, found):
         own, r = masses[index[token]], first[token] + 4 * odd[token]
         for k in range(found.shape[1]):
             found[token, k] = own[RESIDUES * k + r]
-
-
-# --- symbols <-> points ----------------------------------------------------------------------------------------
-
-
-def points_to_symbols(points: np.ndarray, width: int) -> np.ndarray:
-    """The symbols of points: integers (N, 24) -> int64 (N, 28).
-
-    Raises ValueError for what is no point of the lattice, or not within the window of `width` values.
-    """
-    found = lattice.cosets(points)
-    columns = np.asarray(points).astype(np.int64) + width // 2
-    if columns.size and (columns.min() < 0 or columns.max() >= width):
-        raise ValueError(f"a point leaves the window of {width} values")
-    a, b, c = found.words.T
-    word = [RESIDUES * found.m + found.y, c, b, (a != b ^ c).astype(np.int64)]
-    values = columns >> 2
-    values[:, -1] >>= 1
-    return np.concatenate([np.stack(word, axis=1), values], axis=1)
-
-
-def cosets_of(word: np.ndarray) -> lattice.Cosets:
-    """The cosets of points whose first four symbols are given: int64 (N, 4)."""
-    coset, c, b, complemented = word.T
-    return lattice.Cosets(coset >> 3, coset & 7, np.stack([b ^ c ^ (ONES * complemented), b, c], axis=1))
-
-
-def symbols_to_points(symbols: np.ndarray, width: int) -> np.ndarray:
-    """The inverse of :func:`points_to_symbols`: int64 (N, 28) -> int32 (N, 24)."""
-    found = cosets_of(symbols[:, :WORD_SYMBOLS])
-    values = symbols[:, WORD_SYMBOLS:].copy()
-    odd = (found.m + values[:, :-1].sum(axis=1)) & 1
-    values[:, -1] = 2 * values[:, -1] + odd
-    return (lattice.coset_residues(found) + 4 * values - width // 2).astype(np.int32)

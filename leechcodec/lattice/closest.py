@@ -35,8 +35,8 @@ def closest_point(y: np.ndarray) -> np.ndarray:
 def best_point(scores: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points of the largest score, sum_i scores[index_i, x_i + W/2], among those within the window.
 
-    scores: float (S, W), S tables in any one unit, finite, below 1e30 in magnitude; column v + W/2 is the value v, and W
-    a multiple of 16. index: integers (N, 24) in 0..S-1, the table of every coordinate. Returns (points int32 (N, 24),
+    scores: float (S, W), S tables in any one unit, finite, below 1e30 in magnitude; column v + W/2 is the value v, W a
+    multiple of 16. index: integers (N, 24) in 0..S-1, the table of every coordinate. Returns (points int32 (N, 24),
     their scores float64 (N,)). The search is in float32; ties as in :func:`closest_point`. Raises ValueError for other
     shapes, a score or an index out of range, TypeError for an index that is not of integers.
     """

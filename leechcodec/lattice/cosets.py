@@ -1,7 +1,7 @@
 """One kernel over two semirings: the cosets of the Leech lattice's points, without visiting them. See points.py.
 
-All that matters of coordinate i are its eight residues r_i(v mod 8), the best of (the sum over) the values of each. In a
-coset (m, b) it contributes a pair, (r_i(m + 2·b_i), r_i(m + 2·b_i + 4)): q even, q odd. Pairs multiply as
+All that matters of coordinate i are its eight residues r_i(v mod 8), the best of (the sum over) the values of each.
+In a coset (m, b) it contributes a pair, (r_i(m + 2·b_i), r_i(m + 2·b_i + 4)): q even, q odd. Pairs multiply as
 
     (E, O)(E', O') = (EE' + OO', EO' + OE')                     numbers E + O·w with w² = 1
 

@@ -21,8 +21,8 @@ COSETS = 16
 def log_partition(scores: np.ndarray, index: np.ndarray) -> np.ndarray:
     """log of the sum over all points x within the window of exp(sum_i scores[index_i, x_i + W/2]), in nats.
 
-    scores: float (S, W), S tables, finite, clamped to 25 nats below each table's best; column v + W/2 is the value v, and
-    W a multiple of 16. index: integers (N, 24) in 0..S-1, the table of every coordinate. Returns float64 (N,).
+    scores: float (S, W), S tables, finite, clamped to 25 nats below each table's best; column v + W/2 is the value v, W
+    a multiple of 16. index: integers (N, 24) in 0..S-1, the table of every coordinate. Returns float64 (N,).
     Raises ValueError for other shapes, a score or an index out of range, TypeError for an index not of integers.
     """
     scores = np.asarray(scores, dtype=np.float64)

@@ -32,7 +32,7 @@ MAX_WINDOW = 1 << 16
 
 
 class Cosets(NamedTuple):
-    """The cosets (m, b) of points: m (...), int64 0 or 1; y (...), 0..7; words (..., 3), the numbers of A, B, C in H."""
+    """The cosets (m, b) of points, int64: m (...), 0 or 1; y (...), 0..7; words (..., 3), the numbers of A, B, C."""
 
     m: np.ndarray
     y: np.ndarray

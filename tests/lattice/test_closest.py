@@ -41,7 +41,9 @@ def test_ties_are_as_near_as_the_reference():
     """Deep holes' neighbours, midpoints and half-integers, where many points are equally near."""
     rng = np.random.default_rng(2)
     pairs = random_points(40, 5, 2).reshape(2, 20, 24)
-    y = np.concatenate([pairs.sum(0) / 2, rng.integers(-5, 6, (20, 24)) / 2.0, np.full((1, 24), 0.5), np.zeros((1, 24))])
+    y = np.concatenate(
+        [pairs.sum(0) / 2, rng.integers(-5, 6, (20, 24)) / 2.0, np.full((1, 24), 0.5), np.zeros((1, 24))]
+    )
     _, values = point_reference.best_point(point_reference.distance_scores(y, 64))
     found = closest_point(y)
     assert points.is_point(found).all()
@@ -177,9 +179,9 @@ def test_correct_without_numba():
         "print(closest.closest_point(y).tolist(), closest.rate_aware_point(y, 0.3, s, i)[0].tolist(),"
         "partition.log_partition(s, i).tolist())"
     )
+    command = [sys.executable, "-c", program]
     slow, fast = (
-        subprocess.run([sys.executable, "-c", program], env=os.environ | {"NUMBA_DISABLE_JIT": flag}, capture_output=True,
-                       text=True).stdout
+        subprocess.run(command, env=os.environ | {"NUMBA_DISABLE_JIT": flag}, capture_output=True, text=True).stdout
         for flag in "10"
-    )  # fmt: skip
+    )
     assert slow and slow == fast

@@ -156,12 +156,25 @@ def data(name, source, output, url) -> None:
 @click.option("--samples", type=click.IntRange(1000), default=100_000, show_default=True, help="Uniform directions.")
 @click.option("-o", "--output", type=PATH, multiple=True, help="Draw the figure: .svg, .png or .pdf; repeat it.")
 @click.option("--format", "form", type=click.Choice(("text", "markdown")), default="text", show_default=True)
-def limits(images, model, samples, output, form) -> None:
+@click.option("--rates", is_flag=True, help="A Gaussian source at 0.1 to 4 bits per dimension instead.")
+def limits(images, model, samples, output, form, rates) -> None:
     """Print how far Λ24-SQ, BSQ and FSQ are from the rate-distortion bound.
 
     One token of a unit vector, best scalar gain, no entropy coding: on uniform directions and, where IMAGES are given,
-    on what the model asks its quantizer about them.
+    on what the model asks its quantizer about them. With --rates: the whole Leech lattice, scalars, stacked shells and
+    BSQ on a Gaussian source, entropy-coded.
     """
+    if rates:
+        if images:
+            raise click.UsageError("--rates is of a Gaussian source, without IMAGES")
+        from leechcodec.lab import rate_limits
+
+        rows = rate_limits.rate_limits(samples=samples)
+        click.echo(rate_limits.table(rows, form))
+        for path in output:
+            rate_limits.draw(rows, path)
+            click.echo(str(path))
+        return
     from leechcodec.formats.images import load_image
     from leechcodec.lab import limits as lab
 
@@ -180,7 +193,8 @@ def limits(images, model, samples, output, form) -> None:
 @click.option("--samples", type=click.IntRange(1000), default=100_000, show_default=True, help="Uniform directions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-def quantizers(images, model, names, samples, as_json, markdown) -> None:
+@click.option("--rates", is_flag=True, help="leech-lattice and others at 0.1 to 4 bits per dimension instead.")
+def quantizers(images, model, names, samples, as_json, markdown, rates) -> None:
     """Print the table of quantizers.
 
     Size, smallest distance between codewords, distortion of uniform directions against the rate-distortion bound and,
@@ -193,6 +207,15 @@ def quantizers(images, model, names, samples, as_json, markdown) -> None:
         raise click.UsageError("--json or --markdown, not both")
     if model and not images:
         raise click.UsageError("--model needs IMAGES")
+    if rates:
+        if images or names:
+            raise click.UsageError("--rates is of a Gaussian source, without IMAGES or --quantizer")
+        from leechcodec.lab import rate_limits
+
+        found = rate_limits.rate_limits(samples=samples)
+        as_text = rate_limits.table(found, "markdown" if markdown else "text")
+        click.echo(json.dumps([asdict(row) for row in found]) if as_json else as_text)
+        return
     latents = limits.latents_of([load_image(path) for path in images], model) if images else None
     found = quantizer_table.rows(names or quantizer_table.NAMES, latents, model, samples)
     if as_json:
