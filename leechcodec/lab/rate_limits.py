@@ -36,8 +36,10 @@ STEPS = np.geomspace(0.07, 2.2, 48)
 """Of the lattice in integer form, in standard deviations of the source: 4.3 to 0.03 bits a dimension."""
 ZEROS = np.arange(0, 1.6, 0.04)
 """How much wider half of the zero's cell is than half a step, in steps."""
+HIGHEST = 3.5
+"""Decibels."""
 LATTICE, SCALARS, ORIGIN, SHELLS, SIGNS = (
-    "Λ24, entropy-coded",
+    "leech-lattice: Λ24, entropy-coded",
     "scalars, dead zone, entropy-coded",
     "Λ24-SQ with the origin, entropy-coded",
     "Λ24-SQ, stacked",
@@ -177,7 +179,7 @@ def _row(code: str, bits: float, gap: float) -> RateLimit:
 
 
 def draw(rows: Sequence[RateLimit], target: Path) -> None:
-    """The gaps over the rate, a line a code: a figure, .svg, .png or .pdf by its name."""
+    """The gaps over the rate, a line a code: a figure, .svg, .png or .pdf by its name. Above HIGHEST it is cut off."""
     figures = require("matplotlib.figure")
     figure = figures.Figure(figsize=(6.4, 4.0), layout="constrained")
     axis = figure.subplots()
@@ -192,7 +194,7 @@ def draw(rows: Sequence[RateLimit], target: Path) -> None:
     axis.set_xlabel("rate (bits per dimension)")
     axis.set_ylabel("distortion above Shannon's bound (dB)")
     axis.set_xlim(0, 1.03 * max(row.bits for row in rows))
-    axis.set_ylim(-0.1, 1.08 * max(row.gap_db for row in rows))
+    axis.set_ylim(-0.1, min(HIGHEST, 1.08 * max(row.gap_db for row in rows)))
     axis.grid(True, linewidth=0.5, alpha=0.4)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)

@@ -10,7 +10,7 @@ and the coset's score is the part E of its product if m = 0, O if m = 1. The wor
 are added before blocks are multiplied. What is left of the 8,192 cosets are 1,024 triples (m; y, a; y, b; y, a + b).
 
     float32    + is the larger, × is the sum        the search, closest.py
-    float64    + and × are themselves               the normaliser, partition.py, and the coder's masses
+    float64    + and × are themselves               the normaliser, partition.py, marginals.py, the coder's masses
 
 The type of the arrays names the semiring. Nothing here is fused or reordered, and the sums are of positive terms, so
 in float64 every machine gets the same bits; docs/lattice.md gives the order. Tokens lie side by side in the innermost
@@ -71,7 +71,7 @@ def fill_cosets(residues, halves, tree, table, scores):
         for h in range(TREES):
             grow(residues[4 * h : 4 * h + 4], m, tree[h])
         for j in range(3):
-            _fold(tree[2 * j], tree[2 * j + 1], halves, table[m, j])
+            fold(tree[2 * j], tree[2 * j + 1], halves, table[m, j])
         _combine(table[m, 0], table[m, 1], table[m, 2], EVEN if m == 0 else ODD, scores[m])
 
 
@@ -93,7 +93,7 @@ def grow(residues, m, tree):
 
 
 @exact
-def _fold(low, high, halves, table):
+def fold(low, high, halves, table):
     """The 64 classes of a block: byte plus complement, each the product of its halves."""
     for k in range(CLASSES):
         n0, m0, n1, m1 = halves[k, 0, 0], halves[k, 0, 1], halves[k, 1, 0], halves[k, 1, 1]

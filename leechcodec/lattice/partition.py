@@ -25,13 +25,23 @@ def log_partition(scores: np.ndarray, index: np.ndarray) -> np.ndarray:
     a multiple of 16. index: integers (N, 24) in 0..S-1, the table of every coordinate. Returns float64 (N,).
     Raises ValueError for other shapes, a score or an index out of range, TypeError for an index not of integers.
     """
+    masses, top = linear_masses(scores)
+    index = check_tables(masses, index)
+    return np.log(coset_masses(residue_masses(masses), index).sum(axis=1)) + top[index].sum(axis=1)
+
+
+def linear_masses(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """exp(scores) relative to each table's best, at least exp(-25), and the best: (S, W) -> float64 (S, W), (S,).
+
+    Raises ValueError for a score that is not finite or another shape.
+    """
     scores = np.asarray(scores, dtype=np.float64)
-    index = check_tables(scores, index)
+    if scores.ndim != 2 or scores.shape[1] == 0:
+        raise ValueError(f"expected tables of scores of shape (S, W), got {scores.shape}")
     if not np.isfinite(scores).all():
         raise ValueError("a score is not finite")
     top = scores.max(axis=1)
-    masses = np.exp(np.maximum(scores - top[:, None], -CLAMP))
-    return np.log(coset_masses(residue_masses(masses), index).sum(axis=1)) + top[index].sum(axis=1)
+    return np.exp(np.maximum(scores - top[:, None], -CLAMP)), top
 
 
 def residue_masses(masses: np.ndarray) -> np.ndarray:
