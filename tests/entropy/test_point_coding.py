@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,9 +58,13 @@ def test_symbols_are_an_inverse_pair(seed, reach):
     assert (symbols >= 0).all() and (symbols < alphabets).all()
 
 
+def any_symbols(count: int) -> np.ndarray:
+    """Random symbols over a window of 32: (count, 28)."""
+    return np.random.default_rng(1).integers(0, np.array([16, 16, 16, 2, *[8] * 23, 4]), (count, 28))
+
+
 def test_any_symbols_make_a_point():
-    rng = np.random.default_rng(1)
-    symbols = rng.integers(0, np.array([16, 16, 16, 2, *[8] * 23, 4]), (500, 28))
+    symbols = any_symbols(500)
     points = point_symbols.symbols_to_points(symbols, 32)
     assert np.array_equal(point_symbols.points_to_symbols(points, 32), symbols)
 
@@ -186,6 +193,37 @@ def test_the_order_of_operations_of_the_later_symbols_is_the_documented_one(seed
         p = product(x[second ^ third ^ complemented], b[second])
         expected.append(p[0] * z[third][0] + p[1] * z[third][1])
     assert point_masses.first_masses(pairs, found[:, 2], found[:, 1])[0].tolist() == expected
+
+    residue, rows = points[0] % 4, index.T.copy()
+    later = [(1.0, 0.0)]
+    for i in range(23, 0, -1):
+        zero, one = float(r[i, residue[i]]), float(r[i, residue[i] + 4])
+        even, odd = later[0]
+        later.insert(0, (zero * even + one * odd, zero * odd + one * even))
+    first = points.T % 4
+    assert point_masses.later_masses(tables.residues, rows, first)[:, 0].tolist() == [list(pair) for pair in later]
+    for i in range(24):
+        own = tables.masses[index[0, i]]
+        for odd in range(2):
+            expected = [own[residue[i] + 4 * k] * later[i][odd ^ (k & 1)] for k in range(8)]
+            expected = [own[residue[i] + 4 * k] for k in range(odd, 8, 2)] if i == 23 else expected
+            arguments = rows[i], first[i], np.array([later[i]]), np.array([odd]), i == 23
+            assert point_masses.value_masses(tables.masses, *arguments)[0].tolist() == expected
+
+
+def test_the_bytes_do_not_depend_on_the_processor():
+    """Compiled for the plainest x86-64 or for this processor: the same masses to the bit, so the same stream."""
+    program = (
+        "import hashlib; from tests.entropy.test_point_coding import *;"
+        "points = point_symbols.symbols_to_points(any_symbols(100), 32);"
+        "print(hashlib.sha256(encoded(ScoreTables.of(laplacian(32)), points % 12, points)).hexdigest())"
+    )
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, "-c", program]
+    results = [
+        subprocess.run(command, env=os.environ | extra, capture_output=True, text=True).stdout for extra in (plain, {})
+    ]
+    assert results[0] and results[0] == results[1]
 
 
 def test_a_decoder_refuses_what_is_no_stream():
