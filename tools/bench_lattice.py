@@ -28,6 +28,7 @@ from leechcodec.entropy.point_masses import ScoreTables
 from leechcodec.entropy.range_coder import GROUP, TokenDecoder, TokenEncoder
 from leechcodec.lattice import closest, kernels, partition, torch_kernels
 from leechcodec.lattice.leech import codebook
+from leechcodec.lattice.marginals import log_partition_and_marginals
 from leechcodec.quantizers.leech import LeechSQ
 
 BLOCK = 256
@@ -102,6 +103,7 @@ def lattice_rows(tokens: int, time_of: Callable) -> list[Row]:
         for name, function, *inputs in (
             ("rate-aware point", closest.rate_aware_point, inside, WEIGHT, nats, index),
             ("log_partition", lambda index, scores: partition.log_partition(scores, index), index, nats),
+            ("with marginals", lambda index, scores: log_partition_and_marginals(scores, index), index, nats),
             ("encode", encode_points, index, tables, points),
             ("decode", decode_points, index, tables, data),
         ):

@@ -57,7 +57,7 @@ LATTICE, SCALARS, ORIGIN, SHELLS, SIGNS = CODES = (
 @dataclass(frozen=True)
 class RateLimit:
     """One code at one rate. bits: a dimension. distortion, bound: shares of the source's energy. gap_db: 10 log10 of
-    their ratio."""
+    their ratio. weight: of the rate-aware choice, the best of WEIGHTS, where there is one."""
 
     code: str
     source: str
@@ -65,6 +65,7 @@ class RateLimit:
     distortion: float
     bound: float
     gap_db: float
+    weight: float | None = None
 
 
 def rate_limits(
@@ -80,8 +81,11 @@ def rate_limits(
     shell_rate, rows = math.log2(SIZE) / DIM, []
     for source in sources:
         y = source.draw(samples, DIM, seed)
-        curves = [curve for curve in lattice_curves(source, y) if len(curve) > 1]
-        found = [(LATTICE, rate, min(at_rate(source, curve, rate) for curve in curves)) for rate in rates]
+        curves = lattice_curves(source, y)
+        found, weights = [], {}
+        for rate in rates:
+            share, weights[rate] = min((at_rate(source, curve, rate), weight) for weight, curve in curves.items())
+            found.append((LATTICE, rate, share))
         found += [(SCALARS, rate, scalar_distortion(source, rate)) for rate in rates]
         found += [(ORIGIN, rate, origin_distortion(y, rate)) for rate in rates if rate < shell_rate]
         for name, nearest, rate in ((SHELLS, _nearest_codeword, shell_rate), (SIGNS, np.sign, 1.0)):
@@ -89,15 +93,16 @@ def rate_limits(
             found += [(name, rate * (k + 1), share) for k, share in enumerate(shares)]
         for code, bits, distortion in found:
             bound = source.bound(bits)
-            rows.append(RateLimit(code, source.name, bits, distortion, bound, 10 * math.log10(distortion / bound)))
+            gap, weight = 10 * math.log10(distortion / bound), weights[bits] if code == LATTICE else None
+            rows.append(RateLimit(code, source.name, bits, distortion, bound, gap, weight))
     return rows
 
 
-def lattice_curves(source: Source, y: np.ndarray) -> list[list[tuple[float, float]]]:
-    """Bits a dimension and distortion over STEPS, rising in bits, a curve for each way to choose: float64 (N, 24)."""
+def lattice_curves(source: Source, y: np.ndarray) -> dict[float | None, list[tuple[float, float]]]:
+    """Bits a dimension and distortion over STEPS, rising in bits, a curve for each weight: float64 (N, 24)."""
     if source.name == "Gaussian":
-        return [[_measured(y, closest_point(y / step), 2)[:2] for step in STEPS]]
-    curves = []
+        return {None: [_measured(y, closest_point(y / step), 2)[:2] for step in STEPS]}
+    curves = {}
     for weight in WEIGHTS:
         curve, slope = [(0.0, 1.0)], math.sqrt(2) * STEPS[0]
         for step, before in zip(STEPS[::2], (STEPS[0], *STEPS[::2])):
@@ -112,7 +117,7 @@ def lattice_curves(source: Source, y: np.ndarray) -> list[list[tuple[float, floa
                 bits, distortion, slope = _measured(y, x, 1)
             else:
                 curve.append((bits, distortion))
-        curves.append(curve)
+        curves[weight] = curve
     return curves
 
 
