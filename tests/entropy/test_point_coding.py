@@ -16,6 +16,7 @@ from leechcodec.entropy.range_coder import BitCounter, TokenCoder, TokenDecoder,
 from leechcodec.errors import CorruptError
 from leechcodec.lattice import partition
 from leechcodec.lattice.closest import best_point
+from leechcodec.lattice.points import is_point
 from tests.lattice.test_points import random_points
 
 
@@ -237,6 +238,17 @@ def test_a_decoder_refuses_what_is_no_stream():
         decoder = TokenDecoder(data + b"1234")
         code_points(decoder, tables, index)
         decoder.finish()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_points_or_an_error(data):
+    tables, index, _, _ = model(11, 16, 20, 60.0)
+    try:
+        decoder = TokenDecoder(data)
+        points = code_points(decoder, tables, index)
+    except CorruptError:
+        return
+    assert is_point(points).all() and np.abs(points + 0.5).max() < 8
 
 
 def test_refuses_bad_arguments():
