@@ -59,9 +59,8 @@ def cosets(x: np.ndarray) -> Cosets:
 
 def coset_residues(found: Cosets) -> np.ndarray:
     """What the coset leaves of every coordinate, m + 2·b_i: int64 (..., 24), 0..3."""
-    shift = hamming_reversed()[found.y][..., None, :]
-    bits = (hamming()[found.words] ^ shift).reshape(*found.y.shape, DIM)
-    return found.m[..., None] + 2 * bits.astype(np.int64)
+    blocks = _doubled_bits()[found.y[..., None], found.words]
+    return found.m[..., None] + blocks.reshape(*found.y.shape, DIM)
 
 
 def check_window(width: int) -> None:
@@ -110,6 +109,12 @@ def _cosets(x: np.ndarray) -> tuple[Cosets, np.ndarray]:
     parity = (x >> 2 & 1).sum(axis=-1) & 1
     valid = (m == m[..., :1]).all(axis=-1) & in_code & (parity == m[..., 0])
     return Cosets(m[..., 0], y, words), valid
+
+
+@cache
+def _doubled_bits() -> np.ndarray:
+    """2·b of the block H[a] + H'[y]: int64 (8, 16, 8), by y and a."""
+    return 2 * (hamming_reversed()[:8, None] ^ hamming()).astype(np.int64)
 
 
 @cache
