@@ -18,6 +18,7 @@ PATH = click.Path(path_type=Path)
 DEFAULT_LPIPS = Path("data/lpips")
 SAMPLE = Path("data/sample.png")
 NO_LPIPS = "no LPIPS: leechcodec data lpips gets its backbone, --lpips-weights names one"
+RATES_SAMPLES = "Uniform directions, with --rates tokens.  [default: 100000, with --rates 20000]"
 
 
 @click.command("eval")
@@ -211,20 +212,33 @@ def data(name, source, output, seed, url) -> None:
 @click.command()
 @click.argument("images", type=PATH, nargs=-1)
 @click.option("--model", help="Model whose latents are quantized too.  [default: leech-vbr]")
-@click.option("--samples", type=click.IntRange(1000), default=100_000, show_default=True, help="Uniform directions.")
+@click.option("--samples", type=click.IntRange(1000), help=RATES_SAMPLES)
 @click.option("-o", "--output", type=PATH, multiple=True, help="Draw the figure: .svg, .png or .pdf; repeat it.")
 @click.option("--format", "form", type=click.Choice(("text", "markdown")), default="text", show_default=True)
-def limits(images, model, samples, output, form) -> None:
+@click.option("--rates", is_flag=True, help="All of the lattice and others at 0.1 to 4 bits per dimension.")
+def limits(images, model, samples, output, form, rates) -> None:
     """Print how far Λ24-SQ, BSQ and FSQ are from the rate-distortion bound.
 
     One token of a unit vector, best scalar gain, no entropy coding: on uniform directions and, where IMAGES are given,
-    on what the model asks its quantizer about them.
+    on what the model asks its quantizer about them. With --rates: the whole Leech lattice, scalars, stacked shells and
+    BSQ on Gaussian and Laplacian sources, entropy-coded.
     """
+    if rates:
+        if images:
+            raise click.UsageError("--rates is of two known sources, without IMAGES")
+        from leechcodec.lab import rate_limits
+
+        rows = rate_limits.rate_limits(samples=samples or rate_limits.SAMPLES)
+        click.echo(rate_limits.table(rows, form))
+        for path in output:
+            rate_limits.draw(rows, path)
+            click.echo(str(path))
+        return
     from leechcodec.formats.images import load_image
     from leechcodec.lab import limits as lab
 
     latents = lab.latents_of([load_image(path) for path in images], model) if images else None
-    rows = lab.limits(latents, samples)
+    rows = lab.limits(latents, samples or lab.SAMPLES)
     click.echo(lab.table(rows, form))
     for path in output:
         lab.draw(rows, path)
@@ -235,10 +249,11 @@ def limits(images, model, samples, output, form) -> None:
 @click.argument("images", type=PATH, nargs=-1)
 @click.option("--model", help="Model whose latents are counted, with IMAGES.  [default: leech-vbr]")
 @click.option("-q", "--quantizer", "names", multiple=True, help="This one, as in a config; repeat it.")
-@click.option("--samples", type=click.IntRange(1000), default=100_000, show_default=True, help="Uniform directions.")
+@click.option("--samples", type=click.IntRange(1000), help=RATES_SAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-def quantizers(images, model, names, samples, as_json, markdown) -> None:
+@click.option("--rates", is_flag=True, help="leech-lattice and others at 0.1 to 4 bits per dimension.")
+def quantizers(images, model, names, samples, as_json, markdown, rates) -> None:
     """Print the table of quantizers.
 
     Size, smallest distance between codewords, distortion of uniform directions against the rate-distortion bound and,
@@ -251,8 +266,17 @@ def quantizers(images, model, names, samples, as_json, markdown) -> None:
         raise click.UsageError("--json or --markdown, not both")
     if model and not images:
         raise click.UsageError("--model needs IMAGES")
+    if rates:
+        if images or names:
+            raise click.UsageError("--rates is of two known sources, without IMAGES or --quantizer")
+        from leechcodec.lab import rate_limits
+
+        found = rate_limits.rate_limits(samples=samples or rate_limits.SAMPLES)
+        as_text = rate_limits.table(found, "markdown" if markdown else "text")
+        click.echo(json.dumps([asdict(row) for row in found]) if as_json else as_text)
+        return
     latents = limits.latents_of([load_image(path) for path in images], model) if images else None
-    found = quantizer_table.rows(names or quantizer_table.NAMES, latents, model, samples)
+    found = quantizer_table.rows(names or quantizer_table.NAMES, latents, model, samples or limits.SAMPLES)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found]))
     else:
