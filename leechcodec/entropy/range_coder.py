@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import constriction
 import numpy as np
-from numba import njit
 
+from leechcodec.compiled import njit
 from leechcodec.entropy import leech_masses
 from leechcodec.entropy.pmf import (
     FIRST_SYMBOL_CAP,

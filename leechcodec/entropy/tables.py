@@ -10,8 +10,8 @@ not matter.
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from leechcodec.compiled import njit
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, SCORE_LIMIT, TOTAL, exponentials, integer_params, integer_pmf
 from leechcodec.entropy.range_coder import GROUP, TokenCoder, token_rows
 from leechcodec.errors import ConfigError
