@@ -11,12 +11,20 @@ Importing this module registers the format; :func:`register_lq_opener` does it f
 to rely on that.
 """
 
+import functools
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 from PIL import Image, ImageFile
 
 from leechcodec.errors import LqError
 from leechcodec.formats.container import MAGIC, ChunkKind, read_file
+from leechcodec.formats.files import write_atomic
+from leechcodec.formats.images import settled
+from leechcodec.formats.metadata import as_bytes
 from leechcodec.formats.side_data import METADATA, SideData
 
 FORMAT = "LQ"
@@ -35,6 +43,9 @@ class LqImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         self._data = self.fp.read()
+        if self.filename:  # Pillow opened the file for this image alone, and all of it has been read
+            self.fp.close()
+            self.fp = None
         try:
             header, chunks = read_file(self._data)
         except LqError as error:
@@ -88,24 +99,45 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from leechcodec.codec import api
 
     options = dict(image.encoderinfo)
-    source = image.copy()
-    for name in METADATA:
-        value = options.get(name, image.info.get(name))
-        value = value.tobytes() if isinstance(value, Image.Exif) else value
-        if value:
-            source.info[name] = value
-        else:
-            source.info.pop(name, None)
-    how = {name: options[name] for name in ("effort", "metadata", "model") if name in options}
+    how = {name: options[name] for name in ("effort", "metadata", "verify", "model") if name in options}
     quality, targets = options.get("quality"), {name: options.get(name) for name in ("size", "bpp", "psnr")}
     try:
+        source = settled(image)
+        source = image.copy() if source is image else source
+        for name in METADATA:
+            if value := as_bytes(options.get(name, image.info.get(name)), name):
+                source.info[name] = value
+            else:
+                source.info.pop(name, None)
         if any(value is not None for value in targets.values()):
             data, _ = api.compress_to(source, **targets, **how)
         else:
             data = api.compress(source, quality=50.0 if quality is None else quality, **how)
-    except LqError as error:
+    except (LqError, TypeError, ValueError) as error:
         raise OSError(str(error)) from error
     file.write(data)
+
+
+def _whole_or_not_at_all(save: Callable) -> Callable:
+    """Pillow's ``Image.save``, which empties a file before it asks a plugin to write it; .lq files are made first."""
+
+    @functools.wraps(save)
+    def inner(self, fp, format=None, **params) -> None:
+        if isinstance(fp, str | bytes | os.PathLike) and _is_lq(fp, format):
+            buffer = io.BytesIO()
+            save(self, buffer, FORMAT, **params)
+            write_atomic(Path(os.fsdecode(fp)), buffer.getvalue(), force=True)
+        else:
+            save(self, fp, format, **params)
+
+    inner.of_leechcodec = True
+    return inner
+
+
+def _is_lq(path: str | bytes | os.PathLike, file_format: str | None) -> bool:
+    if file_format is not None:
+        return str(file_format).upper() == FORMAT
+    return os.path.splitext(os.fsdecode(path))[1].lower() == EXTENSION
 
 
 def register_lq_opener() -> None:
@@ -114,6 +146,8 @@ def register_lq_opener() -> None:
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, EXTENSION)
     Image.register_mime(FORMAT, MIME)
+    if not getattr(Image.Image.save, "of_leechcodec", False):
+        Image.Image.save = _whole_or_not_at_all(Image.Image.save)
 
 
 register_lq_opener()

@@ -3,20 +3,22 @@
 Here a model is named; pipeline.py does the work, with the model loaded.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from leechcodec.codec import pipeline
+from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.pipeline import Prepared
+from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.codec.token_coding import TOKEN_KINDS, Progress, Tokens, code_stages, decode_tokens, header_layout
-from leechcodec.config import check_quality, header_quality
+from leechcodec.config import check_quality
 from leechcodec.entropy import range_coder
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
@@ -24,11 +26,14 @@ from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
 from leechcodec.networks.layout import CHUNK_SCALES
 
+Measured = Callable[[float], None]
+"""Called with the PSNR in dB that the file's colours have, transparency left out."""
 STAGES_KEPT = {1: 1.0, 2: 1.0, 4: 5 / 8, 8: 2 / 8, 16: 1 / 8}
 """shrink -> the share of the finest scale's stages that is decoded for it: about 37 dB at the smaller size
 (quality 60, kodim05)."""
 
 
+@sheltered
 def compress(
     image: Image.Image,
     *,
@@ -38,6 +43,7 @@ def compress(
     verify: bool = False,
     model: str | Path | None = None,
     progress: Progress | None = None,
+    measured: Measured | None = None,
 ) -> bytes:
     """Compress an image to the bytes of a .lq file.
 
@@ -48,18 +54,21 @@ def compress(
     effort: 1..9, how long to refine the tokens; 1 takes the encoder's first answer. A higher one makes a better picture
         of about the same size.
     metadata: keep ICC profile, EXIF and XMP of ``image.info``.
-    verify: decode the file and compare its tokens.
+    verify: decode the whole file and compare its tokens, transparency and metadata.
     model: a name, a folder, or None for the default.
     progress: called with (steps done, steps in all).
+    measured: called with the PSNR of the colours in dB, which takes a quarter longer.
 
     Raises ConfigError for a quality or effort out of range, ImageError for an empty image or a mode without colours,
     TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.
     """
+    check_arguments(model=model, progress=progress, measured=measured)
     check_quality(quality)
     image = apply_orientation(image)
     loaded = load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
-    return _compress(loaded, prepared, quality=quality, effort=effort, verify=verify, progress=progress)
+    options = {"verify": verify, "progress": progress, "measured": measured}
+    return _compress(loaded, prepared, quality=quality, effort=effort, **options)
 
 
 def _compress(
@@ -70,6 +79,7 @@ def _compress(
     effort: int,
     verify: bool = False,
     progress: Progress | None = None,
+    measured: Measured | None = None,
 ) -> bytes:
     """Analyse and pack; steps are counted through both."""
     steps, done_before = prepared.steps(loaded, quality, effort), 0
@@ -78,15 +88,22 @@ def _compress(
         if progress:
             progress(done_before + done, steps)
 
-    size = prepared.size
-    tokens = pipeline.analyse(loaded, prepared.pixels, size, quality=quality, effort=effort, progress=step)
+    if measured and effort == 1:
+        tokens, decoded = pipeline.preview(loaded, prepared.pixels, prepared.size, quality)
+    else:
+        size = prepared.size
+        tokens = pipeline.analyse(loaded, prepared.pixels, size, quality=quality, effort=effort, progress=step)
+        decoded = pipeline.synthesise(loaded, tokens) if measured else None
+    if measured and decoded:
+        measured(psnr_of(prepared.colours, np.asarray(prepared.side_data.without_colours(decoded))))
     done_before = steps - len(tokens.codes)
     data = pipeline.pack(loaded, tokens, prepared.side_data, step)
     if verify:
-        pipeline.check_file(loaded, data, tokens)
+        pipeline.check_file(loaded, data, tokens, prepared)
     return data
 
 
+@sheltered
 def compress_to(
     image: Image.Image,
     *,
@@ -98,13 +115,14 @@ def compress_to(
     verify: bool = False,
     model: str | Path | None = None,
     progress: Progress | None = None,
+    measured: Measured | None = None,
 ) -> tuple[bytes, Found]:
     """Compress an image to a target: exactly one of size, bpp and psnr.
 
     size: bytes of the file, all of them.
     bpp: bits per pixel.
     psnr: dB, of the colours, transparency left out.
-    image, effort, metadata, verify, model: as for :func:`compress`.
+    image, effort, metadata, verify, model, measured: as for :func:`compress`.
     progress: called after each encoding with (those with that effort so far, 16).
 
     Returns the file and how close it is (:class:`leechcodec.codec.target_search.Found`). The file is the best that is
@@ -114,6 +132,7 @@ def compress_to(
     Raises TargetError for a target that no quality reaches, ConfigError for none or several, and what
     :func:`compress` raises.
     """
+    check_arguments(size=size, bpp=bpp, psnr=psnr, model=model, progress=progress, measured=measured)
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
     image = apply_orientation(image)
@@ -128,6 +147,9 @@ def compress_to(
     data = None if verify else trials.files.get((found.quality, effort))
     if data is None:
         data = _compress(loaded, prepared, quality=found.quality, effort=effort, verify=verify)
+    if measured:
+        decoded = pipeline.synthesise(loaded, pipeline.unpack(loaded, *read_file(data)))
+        measured(psnr_of(prepared.colours, np.asarray(prepared.side_data.without_colours(decoded))))
     return data, found
 
 
@@ -160,6 +182,7 @@ class _Trials:
             self.progress(self._count, MAX_TRIALS + 2)
 
 
+@sheltered
 def decompress(
     data: bytes,
     *,
@@ -182,6 +205,7 @@ def decompress(
     Bad data raises LqError kinds and nothing else: NotLqError, UnsupportedVersionError, TruncatedError, CorruptError,
     TooLargeError, UnknownModelError. ConfigError for another shrink, ModelError for a model that cannot be loaded.
     """
+    check_arguments(max_pixels=max_pixels, shrink=shrink, model=model, progress=progress)
     if shrink not in STAGES_KEPT:
         raise ConfigError(f"shrink must be one of {', '.join(map(str, STAGES_KEPT))}, got {shrink}")
     header, chunks = read_file(data, max_pixels=max_pixels)
@@ -202,6 +226,7 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
     return small
 
 
+@sheltered
 def decompress_partial(
     data: bytes, *, model: str | Path | None = None, max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, list[str]]:
@@ -213,6 +238,7 @@ def decompress_partial(
     model, max_pixels: as for :func:`decompress`.
     Raises LqError kinds where nothing can be shown: a damaged header, or no coarsest tokens.
     """
+    check_arguments(max_pixels=max_pixels, model=model)
     header, chunks, problems = salvage(data, max_pixels=max_pixels)
     payloads = [chunk.payload for kind, chunk in zip(TOKEN_KINDS, chunks) if chunk.kind == kind]
     if not payloads:
@@ -231,6 +257,7 @@ def decompress_partial(
     return image, missing
 
 
+@sheltered
 def tokenize(
     image: Image.Image,
     *,
@@ -248,6 +275,7 @@ def tokenize(
     The codes are int8 (h, w, dim) per stage, h and w being the image's sides, padded to multiples of 64, over the
     stage's stride. Raises what :func:`compress` raises.
     """
+    check_arguments(model=model, progress=progress)
     image = apply_orientation(image)
     check_quality(quality)
     pixels = pipeline.padded_pixels(image)
@@ -255,23 +283,18 @@ def tokenize(
     return pipeline.analyse(load_model(model), pixels, size, quality=quality, effort=effort, progress=progress)
 
 
-@torch.inference_mode()
+@sheltered
 def preview(
     image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None
 ) -> tuple[Tokens, Image.Image]:
     """The image's tokens at effort 1 and the picture that they decode to: :func:`tokenize` and :func:`detokenize` in
     less time, because the synthesis transform runs once."""
-    loaded = load_model(model)
-    if loaded.is_second_decoder:
-        tokens = tokenize(image, quality=quality, model=model)
-        return tokens, pipeline.synthesise(loaded, tokens)
     image = apply_orientation(image)
     check_quality(quality)
-    pixels, size = pipeline.padded_pixels(image), (image.height, image.width)
-    codes, x_hat = loaded.networks.encode_and_decode(pixels, header_quality(quality))
-    return pipeline.as_tokens(loaded, codes, size, header_quality(quality)), pipeline.as_picture(x_hat, size)
+    return pipeline.preview(load_model(model), pipeline.padded_pixels(image), (image.height, image.width), quality)
 
 
+@sheltered
 def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Image:
     """The image of tokens: the synthesis transform. Returns RGB of 8 bits, tokens.width x tokens.height pixels.
 
@@ -279,22 +302,28 @@ def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Imag
         transform they name where there are several.
     Raises UnknownModelError where that is none, or not the model given.
     """
+    check_arguments(tokens=tokens, model=model)
     return pipeline.synthesise(model_for_file(tokens.token_model, model, tokens.synthesis), tokens)
 
 
+@sheltered
 def read_tokens(
     data: bytes, *, model: str | Path | None = None, max_pixels: int = MAX_PIXELS, progress: Progress | None = None
 ) -> Tokens:
     """The tokens in a .lq file: exact integers on every machine."""
+    check_arguments(max_pixels=max_pixels, model=model, progress=progress)
     header, chunks = read_file(data, max_pixels=max_pixels)
     return pipeline.unpack(model_for_file(header.token_model, model), header, chunks, progress=progress)
 
 
+@sheltered
 def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: Progress | None = None) -> bytes:
     """The .lq file of tokens, without transparency or metadata. Raises UnknownModelError where no model fits."""
+    check_arguments(tokens=tokens, model=model, progress=progress)
     return pipeline.pack(model_for_file(tokens.token_model, model), tokens, progress=progress)
 
 
+@sheltered
 def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:
     """The prior's cross-entropy of tokens in bits, one figure per chunk: what a perfect coder would write."""
     loaded = model_for_file(tokens.token_model, model)
@@ -303,6 +332,7 @@ def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float
     return [coder.bits for coder in coders]
 
 
+@sheltered
 def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.ndarray]:
     """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) per stage."""
     loaded = model_for_file(tokens.token_model, model)

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from leechcodec.codec.api import compress, decompress
+from leechcodec.codec.arguments import check_arguments
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import MAX_PIXELS
 from leechcodec.formats.machine import available_cores
@@ -47,6 +48,7 @@ def compress_many(
     raised in its place, after the files before it, and ends the iterator. Raises ConfigError at once for workers
     below 1.
     """
+    check_arguments(images=images, model=model)
     work = partial(compress, quality=quality, effort=effort, metadata=metadata, verify=verify, model=model)
     return _in_order(work, images, _count(workers))
 
@@ -65,11 +67,13 @@ def decompress_many(
     model, max_pixels, shrink: as for :func:`decompress`.
     Errors come as from :func:`compress_many`.
     """
+    check_arguments(files=files, max_pixels=max_pixels, shrink=shrink, model=model)
     work = partial(decompress, model=model, max_pixels=max_pixels, shrink=shrink)
     return _in_order(work, files, _count(workers))
 
 
 def _count(workers: int | None) -> int:
+    check_arguments(workers=workers)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
     return workers or len(available_cores())

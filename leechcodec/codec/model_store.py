@@ -23,7 +23,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
+from leechcodec.codec.surroundings import own_random_numbers, shelter
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError, UnknownModelError
 from leechcodec.networks.integer_prior import check_exact, fraction_bits, integer_weights
@@ -122,8 +124,9 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
     Any number of threads may call it, and code with what it returns: nothing writes to a loaded model. Raises
     ModelError where a folder is missing, incomplete, damaged, or not exact.
     """
+    check_arguments(model=model)
     folder = Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
-    with _LOADING, torch.inference_mode(False):  # the same tensors, whoever asks first
+    with _LOADING, shelter(), own_random_numbers(), torch.inference_mode(False):  # the same tensors, whoever asks first
         return _load(folder.resolve())
 
 

@@ -30,6 +30,7 @@ from leechcodec.config import ALIGNMENT, header_quality
 from leechcodec.errors import CorruptError
 from leechcodec.formats.container import Chunk, Header, check_size, read_file, write_file
 from leechcodec.formats.images import from_array, to_array
+from leechcodec.formats.modes import split
 from leechcodec.formats.side_data import SideData, separate
 from leechcodec.networks.layout import TokenLayout
 
@@ -41,11 +42,13 @@ class Prepared:
     pixels: uint8 (1, 3, H, W), sides padded to multiples of 64 by repeating the last row and column.
     size: (height, width) of the image in pixels.
     side_data: what travels beside the tokens.
+    alpha: the transparency among it, as it was, or None.
     """
 
     pixels: Tensor
     size: tuple[int, int]
     side_data: SideData
+    alpha: Image.Image | None
 
     def steps(self, loaded: LoadedModel, quality: float, effort: int) -> int:
         """How many steps analysis and packing count together."""
@@ -67,7 +70,7 @@ def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:
     Raises ImageError for an empty image or a mode without colours, TooLargeError.
     """
     colours, side_data = separate(image, metadata=metadata)
-    return Prepared(padded_pixels(colours), (image.height, image.width), side_data)
+    return Prepared(padded_pixels(colours), (image.height, image.width), side_data, split(image)[1])
 
 
 def padded_pixels(image: Image.Image) -> Tensor:
@@ -112,6 +115,17 @@ def analyse(
     return as_tokens(loaded, codes, size, quality)
 
 
+@torch.inference_mode()
+def preview(loaded: LoadedModel, pixels: Tensor, size: tuple[int, int], quality: float) -> tuple[Tokens, Image.Image]:
+    """What :func:`analyse` at effort 1 and :func:`synthesise` give, in less time: the synthesis transform runs once."""
+    if loaded.is_second_decoder:
+        tokens = analyse(loaded, pixels, size, quality=quality)
+        return tokens, synthesise(loaded, tokens)
+    quality = header_quality(quality)
+    codes, x_hat = loaded.networks.encode_and_decode(pixels, quality)
+    return as_tokens(loaded, codes, size, quality), as_picture(x_hat, size)
+
+
 def as_tokens(loaded: LoadedModel, codes: Sequence[Tensor], size: tuple[int, int], quality: float) -> Tokens:
     """Codes of the networks, (1, dim, h, w) per stage, as tokens of an image."""
     arrays = tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes)
@@ -126,11 +140,20 @@ def pack(
     return write_file(header, chunks + ([] if side_data is None else side_data.chunks()))
 
 
-def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens) -> None:
-    """Decode a file's tokens and compare. Raises CorruptError where they are not those given."""
-    read = unpack(loaded, *read_file(data))
-    if not all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)):
-        raise CorruptError("the encoded file does not decode to its own tokens: please report this")
+def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens, prepared: Prepared) -> None:
+    """Decode a whole file and compare. Raises CorruptError where it does not hold tokens, transparency and metadata."""
+    header, chunks = read_file(data)
+    read, found = unpack(loaded, header, chunks), SideData.of_chunks(chunks)
+    same = (
+        all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)) and found == prepared.side_data
+    )
+    if same and prepared.alpha is not None:
+        decoded = found.add_to(Image.new("RGB", (tokens.width, tokens.height)))
+        same = np.array_equal(np.asarray(decoded.getchannel("A")), np.asarray(prepared.alpha))
+    if not same:
+        raise CorruptError(
+            "the encoded file does not decode to its own tokens, transparency and metadata: please report this"
+        )
 
 
 def unpack(

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
+from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.token_coding import Progress, Tokens, run_prior
 from leechcodec.config import ALIGNMENT, check_quality, header_quality
 from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials, integer_pmf
@@ -107,6 +109,7 @@ def likeliest(pmf: np.ndarray, share: int) -> np.ndarray:
 # --- images ----------------------------------------------------------------------------------------------------
 
 
+@sheltered
 def sample(
     width: int | None = None,
     height: int | None = None,
@@ -141,6 +144,10 @@ def sample(
     Raises ConfigError for a setting out of range or a mask of another size, UnknownModelError for a start of another
     model, TooLargeError, and ModelError for a model that cannot be loaded.
     """
+    given = {"width": width, "height": height, "tokens": start}
+    check_arguments(
+        model=model, progress=progress, **{name: value for name, value in given.items() if value is not None}
+    )
     _check_odds(temperature, top_p, seed)
     if start is None:
         if keep_stages is not None or mask is not None:

@@ -19,7 +19,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
+from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.token_coding import Tokens
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
@@ -58,6 +60,7 @@ def _vocabulary(loaded: LoadedModel) -> int:
     return quantizer.size
 
 
+@sheltered
 def tokens_to_indices(tokens: Tokens, *, model: str | Path | None = None) -> list[np.ndarray]:
     """The index of every token: one array (h, w) per stage, coarse to fine, values 0 .. vocabulary - 1.
 
@@ -67,6 +70,7 @@ def tokens_to_indices(tokens: Tokens, *, model: str | Path | None = None) -> lis
     Raises UnknownModelError where that is none, or not the model given, and TokensError where the codes of
     its quantizer cannot be numbered, or these are none of them.
     """
+    check_arguments(tokens=tokens, model=model)
     return _indices(tokens, model_for_file(tokens.token_model, model))
 
 
@@ -81,6 +85,7 @@ def _indices(tokens: Tokens, loaded: LoadedModel) -> list[np.ndarray]:
         raise TokensError(f"the tokens are not {loaded.networks.quantizer.name}'s: {error}") from None
 
 
+@sheltered
 def indices_to_tokens(
     indices: Sequence[np.ndarray] | np.ndarray,
     width: int,
@@ -100,6 +105,7 @@ def indices_to_tokens(
     few, and for a token where the quality sends none; ConfigError for a quality out of range, TooLargeError, and
     ModelError for a model that cannot be loaded.
     """
+    check_arguments(indices=indices, width=width, height=height, model=model)
     return _tokens(indices, width, height, quality, load_model(model))
 
 
@@ -155,6 +161,7 @@ def _check_values(indices: np.ndarray, size: int, stage: int) -> None:
 # --- files -----------------------------------------------------------------------------------------------------
 
 
+@sheltered
 def describe(tokens: Tokens, *, model: str | Path | None = None) -> dict[str, str | int | float | list[int]]:
     """What a file says of its tokens beside them, in JSON's types.
 
@@ -167,6 +174,7 @@ def describe(tokens: Tokens, *, model: str | Path | None = None) -> dict[str, st
     strides: for each stage, pixels along a token's side; it has ceil(height / 64) * 64 / stride rows, columns likewise.
     Raises what :func:`tokens_to_indices` raises.
     """
+    check_arguments(tokens=tokens, model=model)
     return _describe(tokens, model_for_file(tokens.token_model, model))
 
 
@@ -184,6 +192,7 @@ def _describe(tokens: Tokens, loaded: LoadedModel) -> dict[str, str | int | floa
     }
 
 
+@sheltered
 def serialize_tokens(tokens: Tokens, form: str = "safetensors", *, model: str | Path | None = None) -> bytes:
     """The bytes of a file of tokens; the same tokens give the same bytes.
 
@@ -192,6 +201,7 @@ def serialize_tokens(tokens: Tokens, form: str = "safetensors", *, model: str | 
     model: as for :func:`tokens_to_indices`, whose errors it raises.
     Raises ConfigError for another form.
     """
+    check_arguments(tokens=tokens, form=form, model=model)
     if form not in FORMATS:
         raise ConfigError(f"no token format {form!r}; there are {', '.join(FORMATS)}")
     loaded = model_for_file(tokens.token_model, model)
@@ -203,6 +213,7 @@ def serialize_tokens(tokens: Tokens, form: str = "safetensors", *, model: str | 
     return write(arrays, _describe(tokens, loaded))
 
 
+@sheltered
 def deserialize_tokens(
     data: bytes,
     *,
@@ -220,6 +231,7 @@ def deserialize_tokens(
     for tokens of a model that is not installed, or not the model given; ConfigError for a size or quality missing, out
     of range or too many; TooLargeError, ModelError.
     """
+    check_arguments(data=data, image_size=size, model=model)
     if data[:6] == np.lib.format.MAGIC_PREFIX:
         if size is None or quality is None:
             raise ConfigError("a .npy file holds indices alone: give the image's size and the quality")

@@ -15,8 +15,8 @@ side by side in the innermost dimension; that changes which token is computed wh
 from functools import cache
 
 import numpy as np
-from numba import njit
 
+from leechcodec.compiled import njit
 from leechcodec.entropy.pmf import SCORE_LIMIT, exponentials
 from leechcodec.lattice.golay import BLOCK_LENGTH, BLOCKS, golay_words, octad_supports, octad_words
 from leechcodec.lattice.leech import DIM

@@ -9,7 +9,8 @@ from decimal import Decimal, localcontext
 from functools import cache
 
 import numpy as np
-from numba import njit
+
+from leechcodec.compiled import njit
 
 SCORE_UNIT = 64
 """Scores are integers in units of 1/64 nat ..."""

@@ -14,8 +14,8 @@ from abc import ABC, abstractmethod
 
 import constriction
 import numpy as np
-from numba import njit
 
+from leechcodec.compiled import njit
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, PRECISION, TOTAL
 from leechcodec.errors import CorruptError, LqError
 

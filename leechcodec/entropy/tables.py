@@ -10,8 +10,8 @@ not matter.
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from leechcodec.compiled import njit
 from leechcodec.entropy.pmf import (
     EXACT_LIMIT,
     FIRST_SYMBOL_CAP,

@@ -1,13 +1,19 @@
 """Files found in folders, and files written whole or not at all."""
 
 import contextlib
+import errno
 import os
+import re
+import secrets
 import stat
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from leechcodec.errors import LqError
+
+_DESCRIPTORS = r"/dev/fd|/proc/(?:self|thread-self|%d)(?:/task/\d+)?/fd"
+MAX_LINKS = 40
+"""Symbolic links in a row, as Linux counts them."""
 
 
 class OutputExistsError(LqError):
@@ -21,33 +27,76 @@ def files_below(folder: Path, suffixes: Collection[str], recursive: bool) -> Ite
             yield path.relative_to(folder)
 
 
+def descriptor_of(path: str | Path) -> int | None:
+    """N of /dev/fd/N, /dev/stdout and whatever links to them: a descriptor of this process, not a file of that name."""
+    step = os.path.abspath(path)
+    for _ in range(MAX_LINKS):
+        folder, name = os.path.split(step)
+        with contextlib.suppress(OSError):
+            folder = os.path.realpath(folder)
+        if name.isdecimal() and re.fullmatch(_DESCRIPTORS % os.getpid(), folder):
+            return int(name)
+        try:
+            step = os.path.normpath(os.path.join(folder, os.readlink(step)))
+        except OSError:
+            return None
+    return None
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether a path is a device, a pipe or a descriptor: written to where it is, and never replaced."""
+    if descriptor_of(path) is not None:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write a file under a temporary name in the same folder, then rename it.
 
     An existing file is replaced with force, refused (OutputExistsError) without; whatever fails, it stays as it was
-    and no partial file is left; whatever succeeds, it keeps its permissions. Raises OSError, naming the path, where
-    the folder cannot be written.
+    and no partial file is left; whatever succeeds, it keeps its permissions. Of a symbolic link the target is written.
+    A device, a pipe or a descriptor (:func:`is_stream`) is written to. Raises OSError, naming the path, where it cannot
+    be written.
     """
     path = Path(path)
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path}: exists; -f overwrites it")
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)  # a device or a pipe: nothing to rename
-        return
     try:
-        _replace(path, data)
+        if is_stream(path):
+            _write_to(path, data)
+            return
+        if path.exists() and not force:
+            raise OutputExistsError(f"{path}: exists; -f overwrites it")
+        _replace(Path(os.path.realpath(path)), data)
     except OSError as error:  # about the path that the caller knows, not the temporary one
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_to(path: Path, data: bytes) -> None:
+    descriptor = descriptor_of(path)
+    opened = os.open(path, os.O_WRONLY) if descriptor is None else os.dup(descriptor)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(opened, rest) :]
+    finally:
+        os.close(opened)
 
 
 def _replace(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=".leechcodec.", dir=path.parent)
+    if path.is_symlink():  # realpath leaves those that lead in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    descriptor, temporary = _new_file(path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _permissions(path))
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -55,10 +104,10 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _permissions(path: Path) -> int:
-    """The mode bits of an existing file, or what a new one would get."""
-    with contextlib.suppress(FileNotFoundError):
-        return stat.S_IMODE(path.stat().st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
+def _new_file(folder: Path) -> tuple[int, str]:
+    """Descriptor and name of a new file with the permissions of any new file: the system applies the umask."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        temporary = os.path.join(folder, f".leechcodec.{secrets.token_hex(6)}")
+        with contextlib.suppress(FileExistsError):
+            return os.open(temporary, flags, 0o666), temporary

@@ -3,47 +3,70 @@
 import io
 import math
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, UnidentifiedImageError
 
-from leechcodec.errors import ImageError, TooLargeError
-from leechcodec.formats.container import MAX_PIXELS, check_size
+from leechcodec.errors import ImageError, LqError, TooLargeError
+from leechcodec.formats import beside, exif, metadata, plugins, png, xmp
+from leechcodec.formats.container import MAGIC, MAX_PIXELS, check_size
+from leechcodec.formats.modes import opaque_rgb, png_transparency, split
+from leechcodec.formats.writing import encode_image, image_format, on_white
 
-OPAQUE = {"JPEG", "BMP", "PPM"}
-"""Formats without transparency: it is laid on white."""
-QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 95}
-"""Of pictures written in a lossy format: a second loss that is hardly seen."""
+__all__ = [
+    "contact_sheet",
+    "encode_image",
+    "from_array",
+    "image_format",
+    "load_image",
+    "settled",
+    "sheet_grid",
+    "to_array",
+    "to_rgb",
+    "to_rgba",
+    "apply_orientation",
+]
 SHEET_GAP = 4
 """Pixels between the pictures of a sheet."""
+_SCANNED = ("PNG", "JPEG", "MPO", "AVIF", "HEIF", "JXL")
+"""Formats whose file holds what Pillow does not tell."""
+_SECOND_PART = "the second part of the XMP"
+_FILE = "_leechcodec_file"
+"""Attribute of images opened from a stream: the bytes of their file."""
+_PREPARED = "_leechcodec_prepared"
+"""Attribute of images that have been looked at, warnings and all."""
 
 
 def load_image(
-    source: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] | None = None
+    source: str | Path | IO[bytes],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: Sequence[str] | None = None,
+    lq: bool = False,
 ) -> Image.Image:
-    """Read an image upright: EXIF orientation applied and its tag removed. Its mode is the file's. Of an animation, or
-    of several pages, the first, with a warning.
+    """Read an image upright: its orientation applied, and 1 in what is kept. Its mode is the file's. Of an animation,
+    or of several pages, the first, with a warning; there is a warning of everything that an .lq file would not hold.
 
-    formats: Pillow's names of those that are read, None for all. Raises ImageError (missing, unreadable, truncated,
-    empty) or TooLargeError (more than max_pixels).
+    formats: Pillow's names of those that are read, None for all. lq: read .lq files too, where Pillow knows them.
+    Raises ImageError (missing, unreadable, truncated, empty, PostScript, an .lq file) or TooLargeError (more than
+    max_pixels).
     """
     name = os.fspath(source) if isinstance(source, str | Path) else getattr(source, "name", "standard input")
+    head = b""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(source, formats=formats)
-        check_size(image.width, image.height, max_pixels)
-        frames = _frames(image)
-        image.load()
+        source, head = _beginning(source)
+        if not (lq and head.startswith(MAGIC)):
+            plugins.prepare(head)
+        image, remarks = _opened(source, head, max_pixels, formats)
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image that can be read") from None
+        raise ImageError(f"{name}: {'not an image that can be read' if head else 'the file is empty'}") from None
     except (Image.DecompressionBombError, TooLargeError) as error:
         raise TooLargeError(f"{name}: {error}") from None
     except MemoryError:
@@ -51,13 +74,80 @@ def load_image(
     except Exception as error:  # Pillow's plugins raise whatever their parsers trip over
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{name}: {reason}") from None
-    if frames > 1:
-        warnings.warn(f"{name}: the first of {frames} pictures is taken", stacklevel=2)
+    for remark in remarks:
+        warnings.warn(f"{name}: {remark}", stacklevel=2)
     return apply_orientation(image, name)
 
 
+def _beginning(source: str | Path | IO[bytes]) -> tuple[str | Path | IO[bytes], bytes]:
+    """Something that can be read from its start, and its first bytes."""
+    if isinstance(source, str | Path):
+        if not stat.S_ISREG(os.stat(source).st_mode):  # a pipe is read once
+            with open(source, "rb") as file:
+                source = io.BytesIO(file.read())
+        else:
+            with open(source, "rb") as file:
+                return source, file.read(plugins.HEAD)
+    else:
+        try:
+            source.seek(0)
+        except (AttributeError, io.UnsupportedOperation):
+            source = io.BytesIO(source.read())
+    head = source.read(plugins.HEAD)
+    source.seek(0)
+    return source, head
+
+
+def _opened(
+    source: str | Path | IO[bytes], head: bytes, max_pixels: int, formats: Sequence[str] | None
+) -> tuple[Image.Image, list[str]]:
+    """The image, loaded, and remarks about it."""
+    if formats is not None:
+        Image.init()
+        formats = [name for name in formats if name in Image.OPEN]
+    try:
+        return _loaded(source, max_pixels, formats)
+    except (TooLargeError, Image.DecompressionBombError, MemoryError):
+        raise
+    except Exception as error:
+        if not head.startswith(png.SIGNATURE):
+            raise
+        mended = png.mended(Path(source).read_bytes() if isinstance(source, str | Path) else _rewound(source))
+        if mended.broken:
+            raise ImageError(f"a damaged PNG: {mended.broken}") from None
+        try:
+            image, remarks = _loaded(io.BytesIO(mended.data), max_pixels, formats)
+        except Exception:
+            raise error from None
+        if mended.profile:
+            image.info["icc_profile"] = mended.profile
+        if mended.lost:
+            remarks.append(f"damaged or too large, and left out: {', '.join(mended.lost)}")
+        return image, remarks
+
+
+def _rewound(source: IO[bytes]) -> bytes:
+    source.seek(0)
+    return source.read()
+
+
+def _loaded(
+    source: str | Path | IO[bytes], max_pixels: int, formats: Sequence[str] | None
+) -> tuple[Image.Image, list[str]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(source, formats=formats)
+    check_size(image.width, image.height, max_pixels)
+    frames = _frames(image)
+    data = _file_of(image)
+    result, remarks = _prepared(image, data)
+    if result is not image:
+        image.close()  # of several pictures Pillow would hold the file
+    return result, [*([f"the first of {frames} pictures is taken"] if frames > 1 else []), *remarks]
+
+
 def _frames(image: Image.Image) -> int:
-    """Pictures in a file, but for MPO's, which are a photograph and its previews. What cannot be counted is one."""
+    """Pictures in a file, but for MPO's, which are looked at one by one. What cannot be counted is one."""
     try:
         return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except Exception:  # damage behind the first picture
@@ -65,45 +155,165 @@ def _frames(image: Image.Image) -> int:
 
 
 def apply_orientation(image: Image.Image, name: str | None = None) -> Image.Image:
-    """An image with its EXIF orientation applied and the tag removed; itself where there is none.
+    """An image ready for coding: what :func:`settled` gives, and upright.
 
-    Damaged EXIF does not spoil good pixels; there is a warning of it where a file's name is given, once, when it is
-    read. Raises ImageError for what is not an image of Pillow's.
+    The orientation of EXIF or XMP is applied wherever it can be read, whatever else is damaged, and 1 in what is kept.
+    The image itself where nothing is to be done. name: of the file, for the warnings. Raises what :func:`settled` does.
+    """
+    return _turned(settled(image, name))
+
+
+def settled(image: Image.Image, name: str | None = None) -> Image.Image:
+    """An image with its pixels loaded and ICC profile, EXIF and XMP in ``info`` as bytes, as its file has them.
+
+    What an .lq file cannot keep is warned of, once. Raises ImageError for what is not an image of Pillow's, or is
+    closed, truncated or damaged.
     """
     if not isinstance(image, Image.Image):
         raise ImageError(f"an image of Pillow's is needed (PIL.Image.open, fromarray), not {type(image).__name__}")
-    try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image
-        return ImageOps.exif_transpose(image)
-    except MemoryError:
-        raise
-    except Exception:
-        if name is not None:
-            warnings.warn(f"{name}: damaged EXIF data, orientation ignored", stacklevel=3)
+    if getattr(image, _PREPARED, False):
         return image
+    try:
+        image, remarks = _prepared(image, _file_of(image))
+    except (LqError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(f"the image cannot be read: {error or type(error).__name__}") from None
+    for remark in remarks:
+        warnings.warn(remark if name is None else f"{name}: {remark}", stacklevel=3)
+    return image
+
+
+def _file_of(image: Image.Image) -> bytes | None:
+    """The bytes of the file that an image was opened from, or None. Nothing that another thread reads is moved.
+
+    Once its pixels are loaded, Pillow forgets where an image came from; it is to be the same picture the next time.
+    """
+    if image.format not in _SCANNED or (data := getattr(image, _FILE, None)) is not None:
+        return getattr(image, _FILE, None)
+    try:
+        if image.filename and os.path.isfile(image.filename):
+            return Path(os.fsdecode(image.filename)).read_bytes()
+        stream = getattr(image, "fp", None)
+        if isinstance(stream, io.BytesIO):
+            data = stream.getvalue()
+        elif stream is not None and hasattr(os, "pread"):
+            data = _whole(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        pass
+    if data is not None:
+        setattr(image, _FILE, data)
+    return getattr(image, _FILE, None)
+
+
+def _whole(descriptor: int) -> bytes:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError("not a file")
+    parts, place = [], 0
+    while part := os.pread(descriptor, 1 << 24, place):
+        parts.append(part)
+        place += len(part)
+    return b"".join(parts)
+
+
+def _prepared(image: Image.Image, data: bytes | None) -> tuple[Image.Image, list[str]]:
+    """The image, loaded, with its metadata in order, and remarks. A copy where anything had to be changed."""
+    if image.format == "EPS" and getattr(image, "tile", None):
+        raise ImageError("PostScript (EPS) is not read: another program would have to be started")
+    image.load()
+    remarks: list[str] = []
+    texts = _texts(image)
+    kept = metadata.collect(image, data, texts, remarks)
+    lost = beside.lost(image.format, data, image.info, texts)
+    if packet := kept["xmp"]:
+        kept["xmp"] = xmp.without_companions(xmp.without_extension(packet))
+        if xmp.has_extension(packet) and _SECOND_PART not in lost:
+            lost.append(_SECOND_PART)
+        if kept["xmp"] != packet and not lost:
+            lost.append("what the XMP says of other pictures in the file")
+    if lost:
+        remarks.append(f"not kept: {', '.join(lost)}")
+    info = _info(image.info, kept)
+    found = png_transparency(image, data) if data is not None and image.format == "PNG" else None
+    if found is None and not remarks and info == image.info:
+        return image, remarks
+    result = image.copy() if found is None else found
+    transparency = {"transparency": result.info["transparency"]} if "transparency" in result.info else {}
+    result.info = {name: value for name, value in info.items() if name != "transparency"} | transparency
+    setattr(result, _PREPARED, True)
+    return result, remarks
+
+
+def _texts(image: Image.Image) -> dict[str, Any]:
+    """Keywords and values of a PNG's text."""
+    if image.format != "PNG" and not any(str(name).lower().startswith("raw profile") for name in image.info):
+        return {}
+    text = getattr(image, "text", None)
+    named = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
+    return named if not isinstance(text, dict) else {**named, **text}
+
+
+def _info(info: dict, kept: dict[str, bytes | None]) -> dict:
+    """info with the metadata as they are to be kept, and nothing that says the same in another way."""
+    result = {name: value for name, value in info.items() if not str(name).lower().startswith("raw profile type ")}
+    for name, value in kept.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = value
+    if kept["icc_profile"] and not info.get("icc_profile"):
+        result.pop("gamma", None)
+        result.pop("chromaticity", None)
+    if kept["xmp"]:
+        result.pop("XML:com.adobe.xmp", None)
+    return result
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """The image with its orientation applied, and 1 in its EXIF and XMP; itself where there is nothing to do."""
+    data, packet = image.info.get("exif"), image.info.get("xmp")
+    value = None
+    if isinstance(data, bytes) and (exif.is_damaged(data) or not exif.Directories(data).readable):
+        value = exif.orientation(data)
+    else:
+        try:
+            value = image.getexif().get(exif.ORIENTATION)
+        except Exception:
+            value = exif.orientation(data) if isinstance(data, bytes) else None
+    if value is None and isinstance(packet, bytes):
+        value = xmp.orientation(packet)
+    info = dict(image.info)
+    if isinstance(data, bytes):
+        info["exif"] = exif.upright(data)
+    if isinstance(packet, bytes):
+        info["xmp"] = xmp.upright(packet)
+    method = _TRANSPOSITIONS.get(value)
+    if method is None and info == image.info:
+        return image
+    result = image.copy() if method is None else image.transpose(method)
+    result.info = info
+    setattr(result, _PREPARED, True)
+    return result
+
+
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture of an orientation upright (EXIF 2.32, tag 0x0112)."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB, transparency laid on white with a warning.
+    """Any Pillow mode to RGB, transparency laid on white with a warning; profiles are not looked at.
 
     Raises ImageError for an empty image and for modes that have no RGB form.
     """
-    if not image.width or not image.height:
-        raise ImageError(f"an image of {image.width} x {image.height} pixels")
-    if image.has_transparency_data:
-        rgba = to_rgba(image)
-        if rgba.getchannel("A").getextrema()[0] < 255:
-            warnings.warn("transparency is laid on white", stacklevel=2)
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.asarray(image, dtype=np.float64).clip(0, 65535) / 257
-        return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ImageError("floating-point images are not supported; convert to 8 bits first")
-    return _convert(image, "RGB")
+    return on_white(image)
 
 
 def to_rgba(image: Image.Image) -> Image.Image:
@@ -111,14 +321,11 @@ def to_rgba(image: Image.Image) -> Image.Image:
 
     Raises ImageError for modes that have no RGBA form.
     """
-    return _convert(image, "RGBA")
-
-
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    try:
-        return image.convert(mode)
-    except ValueError as error:
-        raise ImageError(str(error)) from None
+    colours, alpha = split(image)
+    rgba = opaque_rgb(colours).convert("RGBA")
+    if alpha is not None:
+        rgba.putalpha(alpha)
+    return rgba
 
 
 def to_array(image: Image.Image) -> np.ndarray:
@@ -150,38 +357,3 @@ def contact_sheet(pictures: Iterable[Image.Image], count: int, width: int, heigh
         row, column = divmod(number, columns)
         sheet.paste(picture, (column * (width + SHEET_GAP), row * (height + SHEET_GAP)))
     return sheet
-
-
-def image_format(suffix: str) -> str:
-    """Pillow's name of the format that a suffix (".png") names. Raises ImageError where it cannot be written."""
-    file_format = Image.registered_extensions().get(suffix.lower())
-    if file_format is None or file_format not in Image.SAVE:
-        raise ImageError(f"cannot write images of type {suffix or '(none)'!r}; use .png")
-    return file_format
-
-
-def _metadata_of(image: Image.Image, copy: Image.Image) -> Image.Image:
-    copy.info.update(image.info)
-    return copy
-
-
-def encode_image(image: Image.Image, suffix: str) -> bytes:
-    """The bytes of an image file of the format that a suffix names, with the metadata in ``image.info``.
-
-    Raises ImageError where it cannot be written.
-    """
-    file_format = image_format(suffix)
-    buffer = io.BytesIO()
-    if image.mode == "RGBA" and file_format in OPAQUE:
-        image = _metadata_of(image, to_rgb(image))
-    options = {name: image.info[name] for name in ("icc_profile", "exif", "xmp") if name in image.info}
-    if file_format in QUALITY:
-        options["quality"] = QUALITY[file_format]
-    if file_format == "PNG" and "xmp" in options:
-        options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))
-    try:
-        image.save(buffer, file_format, **options)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot write {file_format}: {error}") from None
-    return buffer.getvalue()

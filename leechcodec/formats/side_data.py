@@ -10,11 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image
 
 from leechcodec.errors import CorruptError
+from leechcodec.formats.colour import in_srgb, space_of
 from leechcodec.formats.container import Chunk, ChunkKind
-from leechcodec.formats.images import to_rgb, to_rgba
+from leechcodec.formats.images import apply_orientation, to_rgb
+from leechcodec.formats.metadata import as_bytes
+from leechcodec.formats.modes import is_grey, opaque_rgb, split
+from leechcodec.formats.png import bare
 
 METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKind.XMP}
 """Pillow's names in ``Image.info``, and the chunks they live in."""
@@ -64,64 +68,75 @@ class SideData:
 def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image, SideData]:
     """An image's colours, without transparency and with an RGB profile or none, and what travels beside them.
 
-    metadata: keep ICC profile, EXIF and XMP. A profile that cannot go with RGB (CMYK's, grey's), and every profile
-    that is not kept, is used up: colours are converted to sRGB.
+    The colours' ``info`` is empty. metadata: keep ICC profile, EXIF and XMP. A profile that cannot go with RGB (CMYK's,
+    grey's), and every profile that is not kept, is used up: colours are converted to sRGB, before and apart from their
+    transparency. Raises ImageError for metadata that are not bytes.
     """
-    info, profile = image.info, image.info.get("icc_profile")
-    alpha = None
-    if image.has_transparency_data:
-        image = to_rgba(image)
-        channel = image.getchannel("A")
-        alpha = _write_alpha(channel) if channel.getextrema()[0] < 255 else None
-        image = image.convert("RGB")
-    if profile and (not metadata or profile[16:20] != b"RGB "):
-        image, profile = _to_srgb(image, profile), None
-    grey = is_grey(image)
-    kept = {"icc_profile": profile, "exif": info.get("exif"), "xmp": info.get("xmp")} if metadata else {}
-    metadata = {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
-    return image, SideData(alpha, metadata, grey)
+    values = {name: as_bytes(image.info.get(name), name) for name in METADATA}
+    profile = values["icc_profile"]
+    colours, channel = split(image)
+    if profile and (not metadata or space_of(profile) != b"RGB "):
+        colours, values["icc_profile"] = in_srgb(colours, profile), None
+    if colours is image or colours.info:
+        colours = colours.copy()
+        colours.info = {}
+    alpha = None if channel is None else _write_alpha(channel)
+    kept = {name: value for name, value in values.items() if metadata and value}
+    return colours, SideData(alpha, kept, is_grey(colours))
 
 
-def is_grey(image: Image.Image) -> bool:
-    """Whether all channels of an opaque image are alike."""
-    if image.mode == "P":
-        image = image.convert("RGB")
-    if image.mode != "RGB":
-        return image.mode in ("1", "L") or image.mode.startswith("I")
-    red, green, blue = image.split()
-    return not any(ImageChops.difference(red, other).getbbox() for other in (green, blue))
+def as_coded(image: Image.Image) -> Image.Image:
+    """An image as the pixels that are coded, RGB in its own RGB profile or sRGB, on white with a warning where it is
+    transparent: what a decoded picture is to be compared with. The profile kept is in ``info``."""
+    colours, extras = separate(apply_orientation(image))
+    return _laid_on_white(colours, extras, image)
+
+
+def comparable(
+    original: Image.Image, other: Image.Image, coded: Image.Image | None = None
+) -> tuple[Image.Image, Image.Image]:
+    """Two pictures as RGB in one colour space: their own, where they share it, else sRGB.
+
+    Transparency is laid on white, with a warning. coded: what :func:`as_coded` makes of the original, where it is there
+    already. Raises what :func:`separate` raises.
+    """
+    first, second = as_coded(original) if coded is None else coded, as_coded(other)
+    if first.info.get("icc_profile") == second.info.get("icc_profile"):
+        return first, second
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # told by now
+        return flattened(original), flattened(other)
 
 
 def flattened(image: Image.Image) -> Image.Image:
     """An image as what tokens alone can hold: RGB, transparency laid on white with a warning, profiles used up."""
-    if image.has_transparency_data:
-        profile = image.info.get("icc_profile")
-        image = to_rgb(image)
-        if profile:
-            image.info["icc_profile"] = profile
-    return to_rgb(separate(image, metadata=False)[0])
+    colours, extras = separate(apply_orientation(image), metadata=False)
+    return _laid_on_white(colours, extras, image)
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    from PIL import ImageCms  # seldom needed
-
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        warnings.warn("the colour profile does not fit the image and is ignored", stacklevel=3)
-        return image
+def _laid_on_white(colours: Image.Image, extras: SideData, image: Image.Image) -> Image.Image:
+    colours = opaque_rgb(colours)
+    if extras.alpha is not None:
+        colours = colours.copy()
+        colours.putalpha(_read_alpha(extras.alpha, colours.size))
+        colours = to_rgb(colours)
+    elif colours is image:
+        colours = colours.copy()
+    colours.info = {name: value for name, value in extras.metadata.items() if name == "icc_profile"}
+    return colours
 
 
 def _write_alpha(channel: Image.Image) -> bytes:
     buffer = io.BytesIO()
+    channel = channel.copy()
+    channel.info = {}  # Pillow would write the picture's profile into it
     channel.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def _read_alpha(data: bytes, size: tuple[int, int]) -> Image.Image:
     try:
-        alpha = Image.open(io.BytesIO(data), formats=["PNG"])
+        alpha = Image.open(io.BytesIO(bare(data)), formats=["PNG"])
         if alpha.size != size or alpha.mode != "L":
             raise CorruptError(f"the alpha chunk is {alpha.mode} {alpha.width} x {alpha.height}, not grey {size}")
         alpha.load()

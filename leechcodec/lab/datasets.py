@@ -5,6 +5,7 @@ kodim01.png .. kodim24.png.
 """
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from leechcodec.errors import ImageError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.images import from_array, load_image, to_array
+from leechcodec.formats.side_data import as_coded
 from leechcodec.lab.download import Progress, fetch, no_progress
 from leechcodec.lab.errors import DatasetError
 
@@ -103,11 +105,18 @@ def _has_images(folder: Path) -> bool:
 
 
 def pixels_of(path: Path) -> Image.Image:
-    """An image as plain RGB pixels: oriented, without profile, EXIF or file name, which some codecs would copy.
+    """An image as the plain RGB pixels that encode codes: oriented, without profile, EXIF or file name, which some
+    codecs would copy.
 
     Raises ImageError.
     """
-    return from_array(to_array(load_image(path)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        pixels = to_array(as_coded(load_image(path)))
+    for warning in caught:
+        message = str(warning.message)
+        warnings.warn(message if str(path) in message else f"{path}: {message}", warning.category, stacklevel=2)
+    return from_array(pixels)
 
 
 def kodak(target: Path, source: Path | None = None, url: str = KODAK_URL, progress: Progress = no_progress) -> int:

@@ -17,11 +17,11 @@ in float64 every machine gets the same bits; docs/lattice.md gives the order. To
 dimension (lanes), as in structure.py.
 """
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import overload
 
+from leechcodec.compiled import njit
 from leechcodec.lattice.points import RESIDUES
 from leechcodec.lattice.structure import NoAlias
 
@@ -35,8 +35,8 @@ TREES = 6
 
 EXACT = {"nogil": True, "pipeline_class": NoAlias}
 """Without fastmath: no operation is fused or reordered."""
-exact_entry = numba.njit(cache=True, **EXACT)
-exact = numba.njit(no_cpython_wrapper=True, **EXACT)
+exact_entry = njit(cache=True, **EXACT)
+exact = njit(no_cpython_wrapper=True, **EXACT)
 
 
 def plus(u, v):

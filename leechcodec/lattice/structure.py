@@ -3,10 +3,10 @@
 from functools import cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numba.core.compiler import Compiler
 
+from leechcodec.compiled import njit
 from leechcodec.lattice.golay import LENGTH, golay_words, hamming, hamming_reversed, octad_supports, octad_words
 
 VALUES = 9
@@ -29,8 +29,8 @@ class NoAlias(Compiler):
 
 
 _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": NoAlias}
-entry = numba.njit(cache=True, **_OPTIONS)
-inner = numba.njit(no_cpython_wrapper=True, **_OPTIONS)
+entry = njit(cache=True, **_OPTIONS)
+inner = njit(no_cpython_wrapper=True, **_OPTIONS)
 
 
 class Turyn(NamedTuple):

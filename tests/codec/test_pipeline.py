@@ -31,7 +31,8 @@ def test_the_steps_make_what_compress_makes(tiny_folder):
         assert data == api.compress(image, quality=quality, model=tiny_folder)
         read = pipeline.unpack(loaded, *read_file(data))
         assert read.digest() == tokens.digest()
-        assert pipeline.synthesise(loaded, read) == api.decompress(data, model=tiny_folder).convert("RGB")
+        decoded = api.decompress(data, model=tiny_folder).convert("RGB")
+        assert np.array_equal(np.asarray(pipeline.synthesise(loaded, read)), np.asarray(decoded))
 
 
 def test_padding_repeats_the_last_row_and_column():

@@ -68,8 +68,9 @@ def test_of_an_animation_the_first_picture_is_taken_with_a_warning(tmp_path, rec
     with pytest.warns(UserWarning, match="a.gif: the first of 3"):
         assert load_image(tmp_path / "a.gif").convert("RGB").getpixel((0, 0)) == (255, 0, 0)
     recwarn.clear()
-    frames[0].save(tmp_path / "b.mpo", save_all=True, append_images=frames[1:])  # a photograph and its previews
-    assert load_image(tmp_path / "b.mpo").size == (8, 4) and not recwarn
+    frames[0].save(tmp_path / "b.mpo", save_all=True, append_images=frames[1:])
+    assert load_image(tmp_path / "b.mpo").size == (8, 4)
+    assert ["b.mpo: not kept: 2 further pictures" in str(found.message) for found in recwarn] == [True]
 
 
 def test_damaged_exif_does_not_spoil_the_pixels():

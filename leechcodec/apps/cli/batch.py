@@ -4,7 +4,7 @@ A file that cannot be done is named at the end, and the rest is done.
 """
 
 import glob
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from leechcodec.apps.cli.group import note, reason
-from leechcodec.apps.cli.streams import CURRENT, count_bar, set_threads, target_of
+from leechcodec.apps.cli.streams import CURRENT, count_bar, keep_stamps, set_threads, target_of
 from leechcodec.errors import LqError
 from leechcodec.formats.files import files_below
 from leechcodec.formats.machine import available_cores
 
 PHOTOGRAPHS = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".avif", ".heic", ".heif", ".jxl")
+    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heic", ".heif", ".hif", ".jxl")
     + (".jp2", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".gif", ".tga")
 )
 """What encode takes from a folder; a file that is named is always tried."""
@@ -43,12 +43,20 @@ def is_single(sources: Sequence[str]) -> bool:
     return not path.is_dir() and (path.exists() or not _magic(sources[0]))
 
 
-def plan(sources: Sequence[str], output: str | None, suffix: str, taken: frozenset[str], recursive: bool) -> list[Job]:
+def plan(
+    sources: Sequence[str],
+    output: str | None,
+    suffix: str,
+    taken: frozenset[str],
+    recursive: bool,
+    keep_extension: bool = False,
+) -> list[Job]:
     """The jobs of files, folders and patterns.
 
     output: a folder, made where it is missing, that keeps the names below each folder given; None writes beside each
-    file. suffix: of the outputs. taken: suffixes taken from folders. Raises LqError where nothing is to be done, the
-    output is a file, or two inputs would become one output.
+    file. suffix: of the outputs. taken: suffixes taken from folders. keep_extension: a.jpg becomes a.jpg.lq; what would
+    become one output, a.jpg and a.png, does so in any case. Raises LqError where nothing is to be done, the output is a
+    file, or two inputs would become one output all the same.
     """
     if output == "-":
         raise LqError("many files do not go to standard output; give a folder with -o")
@@ -56,10 +64,15 @@ def plan(sources: Sequence[str], output: str | None, suffix: str, taken: frozens
         raise LqError(f"{output}: not a folder")
     if output is not None and not Path(output).exists() and Path(output).suffix.lower() in {suffix, *PHOTOGRAPHS}:
         raise LqError(f"{output}: the name of one file; many files need a folder")
+    places = [
+        (path, path if output is None else Path(output) / below) for path, below in _files(sources, taken, recursive)
+    ]
+    counts = Counter(place.with_suffix(suffix) for _, place in places)
     jobs: dict[Path, Job] = {}
-    for path, below in _files(sources, taken, recursive):
-        place = path if output is None else Path(output) / below
+    for path, place in places:
         target = place.with_suffix(suffix)
+        if keep_extension or counts[target] > 1:
+            target = place.with_name(place.name + suffix)
         if target in jobs:
             raise LqError(f"{jobs[target].source} and {path} would both become {target}")
         jobs[target] = Job(str(path), target, batch=True)
@@ -112,8 +125,7 @@ def run(
         target_of(job.source, str(job.target), "", force)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         done = work(job)
-        stamps = os.stat(job.source)
-        os.utime(job.target, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+        keep_stamps(job.source, job.target)
         return done
 
     share = threads or max(1, cores // workers)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from leechcodec.apps.cli.streams import about_picture, naming
 from leechcodec.errors import LqError
 from leechcodec.lab.report.command import report
 
@@ -311,19 +312,24 @@ def compare(original, others, lpips_weights, as_json) -> None:
     Any format that Pillow reads, and .lq files. SSIMULACRA2: 100 is the original, 70 high quality, 30 low.
     """
     import leechcodec.pillow  # noqa: F401 (registers .lq)
-    from leechcodec.formats.images import load_image, to_rgb
+    from leechcodec.formats.images import load_image
+    from leechcodec.formats.side_data import as_coded, comparable
     from leechcodec.lab.metrics import scores
     from leechcodec.training.lpips_net import Lpips, find_weights
 
     weights = lpips_weights or (DEFAULT_LPIPS if DEFAULT_LPIPS.is_dir() else None)
     lpips = Lpips(find_weights(weights)) if weights else None
     with _notes():
-        reference, rows = to_rgb(load_image(original)), []
+        source, rows = load_image(original, lq=True), []
+        with naming(str(original)):
+            coded = as_coded(source)
         for path in others:
-            image = to_rgb(load_image(path))
-            if image.size != reference.size:
-                sizes = [f"{one.width} x {one.height}" for one in (reference, image)]
+            found = load_image(path, lq=True)
+            if found.size != source.size:
+                sizes = [f"{one.width} x {one.height}" for one in (source, found)]
                 raise LqError(f"{path}: {sizes[1]} pixels, {original} has {sizes[0]}")
+            with naming(str(path)):
+                reference, image = comparable(source, found, coded)
             bpp = 8 * path.stat().st_size / (image.width * image.height)
             rows.append({"image": str(path), "bpp": round(bpp, 5), **asdict(scores(reference, image, lpips))})
     if as_json:
@@ -388,11 +394,18 @@ def _note(message: str) -> None:
 @contextlib.contextmanager
 def _notes() -> Iterator[None]:
     """Warnings about images as one line each."""
-    with warnings.catch_warnings(record=True) as caught:
+    caught: dict[str, None] = {}
+
+    def show(message, category, *_, **__) -> None:
+        if category is UserWarning and (text := about_picture(str(message))):
+            caught[text] = None
+
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
         yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning):
+    for message in caught:
         _note(f"warning: {message}")
 
 

@@ -10,6 +10,7 @@ import click
 
 from leechcodec.apps.cli.coding import QUALITY
 from leechcodec.apps.cli.streams import (
+    check_output,
     naming,
     progress_bar,
     read,
@@ -104,6 +105,7 @@ def sample(
     if suffix != ".lq":
         image_format(suffix)  # refused before the work
     target = target_of("-", output, suffix, force)
+    check_output(target)
     set_threads(threads)
     from leechcodec.codec import api, sampling
 

@@ -13,8 +13,10 @@ from leechcodec.errors import LqError, ModelError
 
 LONG_PIXELS = 2_000_000
 """From so many pixels on the work is long enough for a progress bar."""
+PILLOWS = ("Truncated File Read", "Corrupt EXIF data", "Metadata Warning", "Possibly corrupt EXIF", "Tag data larger")
+"""How warnings of Pillow's begin that say less than the codec's own of the same file."""
 CURRENT: ContextVar[str | None] = ContextVar("CURRENT", default=None)
-"""The file that a thread works on, for the warnings about it; None where there is but one."""
+"""The file that a thread works on, for the warnings about it; None where it is not known."""
 
 
 def split_format(output: str | None) -> tuple[str | None, str | None]:
@@ -29,25 +31,26 @@ def names_folder(output: str) -> bool:
     return output.endswith(("/", os.sep))
 
 
-def target_of(source: str, output: str | None, suffix: str, force: bool) -> Path | None:
+def target_of(source: str, output: str | None, suffix: str, force: bool, named: str | None = None) -> Path | None:
     """The output path, None for standard output; refused early where it exists, and with -f where it is the input.
 
-    output: a path, a folder that is there, - or None, which is beside the source.
+    output: a path, a folder that is there, - or None, which is beside the source. named: whose last suffix is replaced
+    for the output's name, the source by default. Devices, pipes and descriptors are never refused.
     """
-    from leechcodec.formats.files import OutputExistsError
+    from leechcodec.formats.files import OutputExistsError, is_stream
 
     if output == "-" or (output is None and source == "-"):
         return None
     if output is None and not Path(source).name:
         raise LqError(f"{source!r}: not the name of a file")
-    path = Path(output) if output is not None else Path(source).with_suffix(suffix)
+    path = Path(output) if output is not None else Path(named or source).with_suffix(suffix)
     if path.is_dir() and source != "-":
-        path = path / Path(source).with_suffix(suffix).name
+        path = path / Path(named or source).with_suffix(suffix).name
     elif output and names_folder(output):
         raise LqError(f"{output}: no such folder")
     if path.is_dir():
         raise LqError(f"{path}: is a folder")
-    if path.exists():
+    if not is_stream(path) and path.exists():
         if source != "-" and Path(source).exists() and path.samefile(source):
             raise LqError(f"{path}: is the input; -o names another output")
         if not force:
@@ -69,22 +72,73 @@ def write(target: Path | None, data: bytes, force: bool) -> None:
     from leechcodec.formats.files import write_atomic
 
     if target is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        if sys.stdout is None:
+            raise LqError("standard output: closed")
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard_output()
+            raise OSError(error.errno, error.strerror, "standard output") from error
     else:
         write_atomic(target, data, force=force)
+
+
+def discard_output() -> None:
+    """Throw away what standard output could not take: at its end Python would try, and complain, again."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def check_output(target: Path | None) -> None:
+    """Raises LqError, before the work, where the output is standard output and that is closed."""
+    if target is None and sys.stdout is None:
+        raise LqError("standard output: closed")
+
+
+def keep_stamps(source: str, target: Path | None) -> None:
+    """Give a file the time stamps of the one that it was made of; pipes and devices have none worth it."""
+    from leechcodec.formats.files import is_stream
+
+    if source == "-" or target is None or is_stream(source) or is_stream(target):
+        return
+    stamps = os.stat(source)
+    os.utime(target, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def about(source: str) -> Iterator[None]:
+    """Warnings inside are about this file."""
+    token = CURRENT.set("standard input" if source == "-" else source)
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)
 
 
 @contextlib.contextmanager
 def naming(source: str) -> Iterator[None]:
     """Put the file's name before the message of whatever is wrong with it. (A model's troubles are not its own.)"""
     try:
-        yield
+        with about(source):
+            yield
     except ModelError:
         raise
     except LqError as error:
         name = "standard input" if source == "-" else source
-        raise type(error)(f"{name}: {error}") from error
+        raise error if str(error).startswith(f"{name}: ") else type(error)(f"{name}: {error}") from error
+
+
+def about_picture(message: str) -> str | None:
+    """A warning with the name of the picture that it is about; None for one that says nothing of its own."""
+    if message.startswith(PILLOWS):
+        return None
+    name = CURRENT.get()
+    return f"{name}: {message}" if name and name not in message else message
 
 
 @contextlib.contextmanager
@@ -92,9 +146,8 @@ def warnings_told(quiet: bool = False) -> Iterator[None]:
     """Warnings about pictures, one line each on standard error, from whichever thread they come."""
 
     def show(message, category, *_, **__) -> None:
-        if category is UserWarning and not quiet:
-            name = CURRENT.get()
-            note(f"warning: {name}: {message}" if name and name not in str(message) else f"warning: {message}")
+        if category is UserWarning and not quiet and (text := about_picture(str(message))):
+            note(f"warning: {text}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
@@ -124,6 +177,14 @@ def count_bar(count: int, unit: str):
     from tqdm import tqdm
 
     return tqdm(total=count, unit=unit, leave=False, delay=0.5, disable=not sys.stderr.isatty())
+
+
+def tell_cache() -> None:
+    """Tell the user where compiled code is kept, where that is unusual."""
+    from leechcodec.compiled import remark
+
+    if text := remark():
+        note(text)
 
 
 def set_threads(threads: int | None) -> None:

@@ -13,6 +13,8 @@ from leechcodec.apps.cli.coding import DEFAULT_QUALITY, QUALITY
 from leechcodec.apps.cli.group import note
 from leechcodec.apps.cli.sampling import Size
 from leechcodec.apps.cli.streams import (
+    about,
+    check_output,
     count_bar,
     naming,
     progress_bar,
@@ -21,6 +23,7 @@ from leechcodec.apps.cli.streams import (
     set_threads,
     split_format,
     target_of,
+    tell_cache,
     warnings_told,
     write,
 )
@@ -106,6 +109,7 @@ def tokenize(
     output, prefix = split_format(output)
     form = form or _format_of(prefix or (Path(output).suffix if output and not Path(output).is_dir() else ""))
     target = target_of(source, output, f".{form}", force)
+    check_output(target)
     set_threads(threads)
     from leechcodec.codec import token_files
 
@@ -119,6 +123,7 @@ def tokenize(
         size = f"{tokens.width} x {tokens.height}, quality {tokens.quality:g}"
         stages = f"{count:,} tokens in {len(tokens.codes)} stages"
         click.echo(f"{source} -> {target or 'standard output'}: {size}, {stages}, {readable_size(len(data))}", err=True)
+        tell_cache()
 
 
 def _format_of(suffix: str) -> str:
@@ -146,7 +151,8 @@ def _tokens_of(source: str, quality: float | None, effort: int, model: str | Non
     file = io.BytesIO(data)
     if source != "-":
         file.name = source
-    image = load_image(file)
+    with about(source):
+        image = load_image(file)
     with naming(source), progress_bar("tokenizing", image.width * image.height) as progress:
         quality = DEFAULT_QUALITY if quality is None else quality
         return api.tokenize(flattened(image), quality=quality, effort=effort, model=model, progress=progress)
@@ -219,6 +225,7 @@ def detokenize(source, output, size, quality, model, threads, force) -> None:
     if suffix != ".lq":
         image_format(suffix)  # refused before the work
     target = target_of(source, output, suffix, force)
+    check_output(target)
     set_threads(threads)
     from leechcodec.codec import api, token_files
 

@@ -146,15 +146,15 @@ def _cell() -> tuple[int, int]:
 def _picture(source: str, data: bytes, room: tuple[int, int], model: str | None) -> "Image.Image":
     """The image as sRGB colours, of no fewer pixels than the room shows, where it has them."""
     from leechcodec.formats.container import MAGIC
-    from leechcodec.formats.images import load_image, to_rgb
-    from leechcodec.formats.side_data import separate
+    from leechcodec.formats.images import load_image
+    from leechcodec.formats.side_data import flattened
 
     if not data.startswith(MAGIC):
         image = load_image(io.BytesIO(data) if source == "-" else source)
     with naming(source):
         if data.startswith(MAGIC):
             image = _decoded(data, room, model)
-        return to_rgb(image if image.has_transparency_data else separate(image, metadata=False)[0])
+        return flattened(image)
 
 
 def _decoded(data: bytes, room: tuple[int, int], model: str | None) -> "Image.Image":

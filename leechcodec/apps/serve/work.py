@@ -5,6 +5,7 @@ bytes on what another leaves out.
 """
 
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,12 +17,14 @@ from leechcodec.codec.model_store import load_model
 from leechcodec.codec.token_coding import encode_tokens
 from leechcodec.errors import ImageError
 from leechcodec.formats.container import MAGIC, read_header, write_file
-from leechcodec.formats.images import encode_image, load_image, to_rgb, to_rgba
-from leechcodec.formats.side_data import SideData, is_grey, separate
+from leechcodec.formats.images import encode_image, load_image
+from leechcodec.formats.side_data import SideData, flattened, is_grey
 from leechcodec.lab.metrics import psnr
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "MPO", "HEIF", "JXL")
 """What is read: formats that Pillow decodes in memory. (For others it starts programs or writes temporary files.)"""
+UNIMPORTANT = ("Not kept: ",)
+"""Remarks about metadata, which no file of the page has."""
 LQ_TYPE = "application/octet-stream"
 Check = Callable[[], None]
 """Raises SupersededError where the work has become pointless."""
@@ -57,17 +60,20 @@ def read_photograph(data: bytes, max_pixels: int) -> tuple[Image.Image, Answer]:
         raise ImageError("the file is empty")
     source = io.BytesIO(data)
     source.name = "the file"  # what messages call it
-    Image.init()
-    image = load_image(source, max_pixels=max_pixels, formats=[name for name in FORMATS if name in Image.OPEN])
-    colours, extras = separate(image, metadata=False)
-    colours, remarks = to_rgb(colours), []
-    if extras.alpha is not None:
-        white = Image.new("RGB", colours.size, "white")
-        colours = Image.composite(colours, white, to_rgba(image).getchannel("A"))
-        remarks.append("Transparency is laid on white.")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        colours = flattened(load_image(source, max_pixels=max_pixels, formats=FORMATS))
+    remarks = [_sentence(str(warning.message), source.name) for warning in caught if warning.category is UserWarning]
+    remarks = list(dict.fromkeys(remark for remark in remarks if not remark.startswith(UNIMPORTANT)))
     colours.info.clear()
     facts = {"kind": "photograph", "width": colours.width, "height": colours.height, "bytes": len(data)}
     return colours, Answer(facts | {"remarks": remarks}, (Part(fast_png(colours), "image/png"),))
+
+
+def _sentence(message: str, name: str) -> str:
+    """A warning as a sentence of its own."""
+    message = message.removeprefix(f"{name}: ")
+    return f"{message[:1].upper()}{message[1:]}."
 
 
 def show(image: Image.Image, quality: float, model: str | None, check: Check) -> tuple[api.Tokens, Answer]:

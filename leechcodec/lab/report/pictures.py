@@ -18,6 +18,7 @@ from tqdm import tqdm
 from leechcodec.errors import ImageError, LqError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.images import load_image, to_array, to_rgb
+from leechcodec.formats.side_data import as_coded
 from leechcodec.lab.errors import ResultsError
 from leechcodec.lab.peers.base import Peer
 from leechcodec.lab.peers.registry import adapter_of
@@ -118,7 +119,7 @@ class _Picture:
         content = source.read_bytes()
         stream = io.BytesIO(content)
         stream.name = name  # what messages call it, on a page that others read: no folder of this machine
-        original = load_image(stream)
+        original = as_coded(load_image(stream))
         self.pixels = to_array(original).astype(np.float32)
         self.bytes = len(content)
         self.file = self._path("original", content)

@@ -89,10 +89,10 @@ def test_patterns_and_several_files(run, photos):
     assert {"a.lq", "b.lq"} <= set(names(photos))
 
 
-def test_two_inputs_of_one_output_are_refused(photos):
-    shutil.copy(photos / "a.png", photos / "a.jpg")
+def test_two_inputs_of_one_output_are_refused(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "others")
     with pytest.raises(LqError, match="both become"):
-        plan([str(photos)], None, ".lq", PHOTOGRAPHS, False)
+        plan([str(photos), str(tmp_path / "others")], str(tmp_path / "out"), ".lq", PHOTOGRAPHS, False)
 
 
 def test_a_file_named_twice_is_done_once(photos):

@@ -164,7 +164,7 @@ def test_bad_input_is_refused_in_a_line(client, id, settings):
     assert refused(client.post("/api/pictures", content=b""), 400, "empty")
     assert refused(client.post("/api/pictures", content=file_of(photograph())[:-300]), 400, "the file: ")
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
-    assert refused(client.post("/api/pictures", content=script), 400, "not an image")  # needs a program to be drawn
+    assert refused(client.post("/api/pictures", content=script), 400, "PostScript")  # needs a program to be drawn
     assert refused(client.get("/api/pictures/nothing/shown?quality=50"), 404, "no longer held")
     for quality in ("", "x", "nan", "0", "101", "1e999"):
         assert refused(client.get(f"/api/pictures/{id}/shown?quality={quality}"), 400, "quality must be")

@@ -1,0 +1,72 @@
+"""Types of the public functions' arguments: a wrong one is a TypeError that names it, wherever it would have failed."""
+
+import numbers
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from leechcodec.errors import ConfigError
+
+
+def _real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _tokens(value: object) -> bool:
+    from leechcodec.codec.token_coding import Tokens  # which needs models, which need this
+
+    return isinstance(value, Tokens)
+
+
+def _indices(value: object) -> bool:
+    if isinstance(value, np.ndarray):
+        return True
+    return isinstance(value, Sequence) and all(isinstance(stage, np.ndarray) for stage in value)
+
+
+def _pair(value: object) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and all(map(_whole, value))
+
+
+_OPTIONAL: dict[str, tuple[Callable[[object], bool], str]] = {
+    "model": (lambda value: isinstance(value, str | os.PathLike), "a name or a folder"),
+    "progress": (callable, "a function"),
+    "measured": (callable, "a function"),
+    "size": (_real, "a number of bytes"),
+    "bpp": (_real, "a number"),
+    "psnr": (_real, "a number"),
+    "workers": (_whole, "a whole number"),
+    "image_size": (_pair, "width and height"),
+}
+"""Name -> what it may be beside None, and that in words."""
+_REQUIRED: dict[str, tuple[Callable[[object], bool], str]] = {
+    "max_pixels": (_real, "a number"),
+    "shrink": (_whole, "a whole number"),
+    "width": (_whole, "a whole number"),
+    "height": (_whole, "a whole number"),
+    "tokens": (_tokens, "Tokens"),
+    "indices": (_indices, "arrays of numpy"),
+    "images": (lambda value: isinstance(value, Iterable), "an iterable of images"),
+    "files": (lambda value: isinstance(value, Iterable), "an iterable of bytes"),
+    "data": (lambda value: isinstance(value, bytes | bytearray | memoryview), "bytes"),
+    "form": (lambda value: isinstance(value, str), "a name"),
+}
+_NAMES = {"image_size": "size"}
+
+
+def check_arguments(**arguments: object) -> None:
+    """Raise TypeError, naming it, for the first argument of a wrong type; ConfigError for a number that is none."""
+    for name, value in arguments.items():
+        if name in _OPTIONAL and value is None:
+            continue
+        fits, words = _OPTIONAL.get(name) or _REQUIRED[name]
+        called = _NAMES.get(name, name)
+        if not fits(value):
+            raise TypeError(f"{called} must be {words}, not {type(value).__name__}")
+        if _real(value) and value != value:
+            raise ConfigError(f"{called} must be a number, got nan")

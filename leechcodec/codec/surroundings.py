@@ -1,0 +1,90 @@
+"""What a caller has set in torch, and does not reach the codec: default dtype and device, autocast, random numbers.
+
+A file must not depend on the program around it, and a model is loaded once for all that come later.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+import torch
+
+P, R = ParamSpec("P"), TypeVar("R")
+_LOCK = threading.Lock()
+_IMPORTED_IN = os.getpid()
+_inside = 0
+"""Calls at work in all threads: torch's default dtype is one for all of them."""
+_before = torch.float32
+_alone = False
+"""Whether this process is a forked child whose torch was told to use one thread."""
+
+
+def sheltered(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that computes as in a fresh process: float32, on the CPU, without autocast."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with shelter():
+            return function(*args, **kwargs)
+
+    return inner
+
+
+@contextlib.contextmanager
+def shelter() -> Iterator[None]:
+    """The context of :func:`sheltered`. It may be nested, and entered by many threads."""
+    _after_fork()
+    with _float32(), _cpu(), torch.autocast("cpu", enabled=False):
+        yield
+
+
+@contextlib.contextmanager
+def own_random_numbers() -> Iterator[None]:
+    """Random numbers drawn inside are no step of the caller's."""
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    global _inside, _before
+    with _LOCK:
+        if not _inside:
+            _before = torch.get_default_dtype()
+            if _before != torch.float32:
+                torch.set_default_dtype(torch.float32)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _inside -= 1
+            if not _inside and _before != torch.float32:
+                torch.set_default_dtype(_before)
+
+
+def _cpu() -> contextlib.AbstractContextManager:
+    """torch.device("cpu") as a context where another device is the default: it slows every call a little."""
+    elsewhere = torch.empty(0).device.type != "cpu"
+    return torch.device("cpu") if elsewhere else contextlib.nullcontext()
+
+
+def _after_fork() -> None:
+    """A forked child has none of its parent's OpenMP threads and would wait for them for ever: it computes alone."""
+    global _alone
+    if os.getpid() != _IMPORTED_IN and not _alone:
+        _alone = True
+        torch.set_num_threads(1)
+
+
+def _renew() -> None:
+    """In a forked child nobody holds the lock, and nobody is inside but those that forked."""
+    global _LOCK
+    _LOCK = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
