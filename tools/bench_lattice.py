@@ -20,7 +20,7 @@ from torch import Tensor
 
 from leechcodec.entropy import leech_masses
 from leechcodec.entropy.pmf import SCORE_UNIT
-from leechcodec.entropy.range_coder import GROUP
+from leechcodec.entropy.token_coder import GROUP
 from leechcodec.lattice import kernels, torch_kernels
 from leechcodec.lattice.leech import codebook
 from leechcodec.quantizers.leech import LeechSQ
@@ -79,7 +79,7 @@ def measure(tokens: int, repeats: int) -> list[Row]:
 def coder_masses(params: np.ndarray) -> np.ndarray:
     """From the prior's integers to the exact masses of classes, octads and pairs, in range_coder.py's groups."""
     groups = [params[start : start + GROUP] for start in range(0, len(params), GROUP)]
-    return np.concatenate([leech_masses.shell_masses(leech_masses.coordinate_masses(group))[0] for group in groups])
+    return np.concatenate([leech_masses.shell_masses(group)[0] for group in groups])
 
 
 def codebook_features() -> Tensor:

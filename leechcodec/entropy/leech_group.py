@@ -154,6 +154,7 @@ def _code_class_2(
     rows, mass = _rows_of(1, symbols), scratch[0]
     lanes, grown = np.empty((DIM, VALUES, LANES)), np.empty((BLOCKS, BYTES, 2 * LANES))
     octad, total, scale = np.empty((OCTADS, LANES)), np.empty(LANES), np.empty(LANES)
+    flat = grown.reshape(-1, 2 * LANES)
     shares, runs = np.empty((OCTADS, LANES), dtype=np.int32), np.empty((OCTADS // RUN, LANES), dtype=np.int32)
     largest, place = np.empty(LANES, dtype=np.int32), np.empty(LANES, dtype=np.int32)
     signs = np.empty((len(rows), SIGNS, 2, 2))
@@ -161,7 +162,7 @@ def _code_class_2(
         here = rows[first : first + LANES]
         fill_lanes(params, here, table, 2, 2, lanes)
         grow_signs(lanes, grown)
-        sum_class_2(grown[0], grown[1], grown[2], octad_bytes, octad, total)
+        sum_class_2(flat, octad_bytes, octad, total)
         for lane in range(LANES):
             scale[lane] = (TOTAL - OCTADS) / total[lane]
             largest[lane], place[lane] = -1, 0
@@ -169,7 +170,7 @@ def _code_class_2(
             for lane in range(LANES):
                 runs[run, lane] = 0
             for k in range(run * RUN, run * RUN + RUN):
-                _share(k, octad[k], scale, shares[k], runs[run], largest, place)
+                _share(k, octad, scale, shares, runs, run, largest, place)
         for lane in range(len(here)):
             row = here[lane]
             status = _code_octad(kernel, start + row, shares, runs, place[lane], lane, symbols[row])
@@ -190,20 +191,22 @@ def _code_class_2(
 @inner
 def _share(
     k: int,
-    mass: np.ndarray,
+    octads: np.ndarray,
     scale: np.ndarray,
-    share: np.ndarray,
-    run: np.ndarray,
+    shares: np.ndarray,
+    runs: np.ndarray,
+    run: int,
     largest: np.ndarray,
     place: np.ndarray,
 ) -> None:
     """The rule of integer_row for an octad of every lane: its floor, the run's sum, the first of the largest."""
+    mass, target, sums = octads[k], shares[k], runs[run]
     for lane in range(LANES):
-        floor = np.int32(mass[lane] * scale[lane])
-        share[lane] = floor
-        run[lane] += floor
-        place[lane] = k if floor > largest[lane] else place[lane]
-        largest[lane] = max(floor, largest[lane])
+        share = np.int32(mass[lane] * scale[lane])
+        target[lane] = share
+        sums[lane] += share
+        place[lane] = k if share > largest[lane] else place[lane]
+        largest[lane] = max(share, largest[lane])
 
 
 @inner
@@ -212,14 +215,14 @@ def _code_octad(
 ) -> int:
     """Code a lane's octad. Its q are 1 + shares, and what is left of 2^24 is added to the largest."""
     rest = TOTAL - OCTADS
-    for run in range(len(runs)):
+    for run in range(OCTADS // RUN):
         rest -= runs[run, lane]
     reading = kernel[0][MODE] == READ
     goal = quantile(kernel) if reading else 0
     if goal >= TOTAL:
         return INVALID
     left, octad, symbol = 0, 0, np.int64(symbols[1])
-    for run in range(len(runs)):
+    for run in range(OCTADS // RUN):
         step = RUN + runs[run, lane]
         if run * RUN <= largest < run * RUN + RUN:
             step += rest

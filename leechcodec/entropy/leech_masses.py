@@ -14,8 +14,7 @@ change every pmf, and the tests use these. Only the sums over the whole codebook
 
 import numpy as np
 
-from leechcodec.entropy import leech_sums
-from leechcodec.entropy.leech_sums import LANES, OCTADS, ZERO
+from leechcodec.entropy.leech_sums import LANES, OCTADS, ZERO, group_sums
 from leechcodec.entropy.pmf import SCORE_LIMIT, exponentials
 from leechcodec.lattice.golay import BLOCK_LENGTH, golay_words, octad_supports
 from leechcodec.lattice.leech import DIM
@@ -40,9 +39,9 @@ def shell_masses(params: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     256 pairs (x, a) of class 3 (N, 16, 16).
     """
     octads = np.empty((-(-len(params) // LANES), OCTADS, LANES))
-    classes, _, pairs = leech_sums.group_sums(params, octads)
-    rows = [table.transpose(0, 2, 1).reshape(-1, table.shape[1])[: len(params)] for table in (octads, pairs)]
-    return classes, rows[0], rows[1].reshape(-1, 16, 16)
+    classes, _, pairs = group_sums(params, octads)
+    rows = [table.transpose(0, 2, 1) for table in (octads, pairs)]
+    return classes, rows[0].reshape(-1, OCTADS)[: len(params)], rows[1].reshape(-1, 16, 16)[: len(params)]
 
 
 def entry_masses(e: np.ndarray) -> np.ndarray:

@@ -45,11 +45,12 @@ def octad_bytes() -> np.ndarray:
 def group_sums(params: np.ndarray, octads: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The masses of the classes, and of the x and the (x, a) of class 3.
 
-    params: int64 (N, 24, 3). octads: float64 (ceil(N / LANES), 759, LANES) to be filled, if the octads' are wanted.
-    Returns float64 (N, 3) and, batch by batch of LANES tokens, (ceil(N / LANES), 16, LANES) and (…, 256, LANES).
+    params: int64 (N, 24, 3). octads: float64 (batches, 759, LANES) to be filled, if the octads' are wanted, by batches
+    of LANES tokens. Returns float64 (N, 3), (batches, 16, LANES) and (batches, 256, LANES).
     """
     batches = -(-len(params) // LANES)
-    classes, firsts, pairs = np.empty((len(params), 3)), np.empty((batches, 16, LANES)), np.empty((batches, 256, LANES))
+    classes = np.empty((len(params), 3))
+    firsts, pairs = np.empty((batches, 16, LANES)), np.empty((batches, 256, LANES))
     wanted = np.empty((0, OCTADS, LANES)) if octads is None else octads
     _group_sums(params, exponentials(), word_bytes(), octad_bytes(), classes, firsts, pairs, wanted)
     return classes, firsts, pairs
@@ -75,18 +76,16 @@ def _group_sums(
 ) -> None:
     lanes = np.empty((DIM, VALUES, LANES))
     grown, scratch, octad = np.empty((BLOCKS, BYTES, 2 * LANES)), np.empty(4 * LANES), np.empty((OCTADS, LANES))
-    near, far, total = np.empty(16 * 2 * LANES), np.empty((16, 2 * LANES)), np.empty((3, LANES))
-    rows = np.arange(len(params))
+    near, far, total = np.empty((16, 2 * LANES)), np.empty((16, 2 * LANES)), np.empty((3, LANES))
+    flat, rows = grown.reshape(-1, 2 * LANES), np.arange(len(params))
     for batch in range(len(pairs)):
         here = rows[batch * LANES : batch * LANES + LANES]
         fill_lanes(params, here, table, 1, 4, lanes)
         sum_class_1(lanes, scratch, total[0])
         grow_signs(lanes, grown)
-        if len(octads) > 0:
-            octad = octads[batch]
-        sum_class_2(grown[0], grown[1], grown[2], octad_words, octad, total[1])
+        sum_class_2(flat, octad_words, octads[batch] if len(octads) > 0 else octad, total[1])
         grow_flips(lanes, grown)
-        sum_class_3(grown, words, near, far, scratch, pairs[batch], firsts[batch], total[2])
+        sum_class_3(flat, words, near, far, scratch, pairs[batch], firsts[batch], total[2])
         for lane in range(len(here)):
             for k in range(3):
                 classes[batch * LANES + lane, k] = total[k, lane]
@@ -129,12 +128,20 @@ def grow_signs(lanes: np.ndarray, grown: np.ndarray) -> None:
             pairs[0, lane], pairs[0, LANES + lane] = 1.0, 0.0
         for k in range(BLOCK_LENGTH - 1):
             e, bit = lanes[BLOCK_LENGTH * block + k], 1 << k
-            for s in range(bit):
-                _with_sign(pairs[s], e[ZERO + 2], e[ZERO - 2], pairs[s + bit])
+            _join_signs(pairs[:bit], e[ZERO + 2], e[ZERO - 2], pairs[bit : 2 * bit])
         e = lanes[BLOCK_LENGTH * block + BLOCK_LENGTH - 1]
         for s in range(BYTES):
             if is_odd(s):  # the last bit makes the weight even
                 _sign_here(pairs[s], e[ZERO + 2], e[ZERO - 2])
+
+
+@inner
+def _join_signs(without: np.ndarray, plus: np.ndarray, minus: np.ndarray, joined: np.ndarray) -> None:
+    for s in range(len(without)):
+        for lane in range(LANES):
+            even, odd, u, v = without[s, lane], without[s, LANES + lane], plus[lane], minus[lane]
+            joined[s, lane] = even * u + odd * v
+            joined[s, LANES + lane] = odd * u + even * v
 
 
 @inner
@@ -146,14 +153,6 @@ def is_odd(s: int) -> bool:
 
 
 @inner
-def _with_sign(without: np.ndarray, plus: np.ndarray, minus: np.ndarray, joined: np.ndarray) -> None:
-    for lane in range(LANES):
-        even, odd, u, v = without[lane], without[LANES + lane], plus[lane], minus[lane]
-        joined[lane] = even * u + odd * v
-        joined[LANES + lane] = odd * u + even * v
-
-
-@inner
 def _sign_here(pair: np.ndarray, plus: np.ndarray, minus: np.ndarray) -> None:
     for lane in range(LANES):
         even, odd, u, v = pair[lane], pair[LANES + lane], plus[lane], minus[lane]
@@ -162,20 +161,28 @@ def _sign_here(pair: np.ndarray, plus: np.ndarray, minus: np.ndarray) -> None:
 
 
 @inner
-def sum_class_2(x: np.ndarray, y: np.ndarray, z: np.ndarray, words: np.ndarray, octad: np.ndarray, total: np.ndarray):
+def sum_class_2(grown: np.ndarray, words: np.ndarray, octad: np.ndarray, total: np.ndarray) -> None:
     """octad[k] <- the even part of the product of the octad's three blocks; total <- their sum."""
     for lane in range(LANES):
         total[lane] = 0.0
     for k in range(OCTADS):
-        _octad(x[words[k, 0] % BYTES], y[words[k, 1] % BYTES], z[words[k, 2] % BYTES], octad[k], total)
+        _octad(grown, _row(0, words[k, 0]), _row(1, words[k, 1]), _row(2, words[k, 2]), octad, k, total)
 
 
 @inner
-def _octad(x: np.ndarray, y: np.ndarray, z: np.ndarray, octad: np.ndarray, total: np.ndarray) -> None:
+def _row(block: int, byte: int) -> int:
+    """The row of a block's byte in `grown`."""
+    return BYTES * block + byte % BYTES
+
+
+@inner
+def _octad(grown: np.ndarray, x: int, y: int, z: int, octads: np.ndarray, k: int, total: np.ndarray) -> None:
+    first, second, third, octad = grown[x], grown[y], grown[z], octads[k]
     for lane in range(LANES):
-        even = x[lane] * y[lane] + x[LANES + lane] * y[LANES + lane]
-        odd = x[lane] * y[LANES + lane] + x[LANES + lane] * y[lane]
-        mass = even * z[lane] + odd * z[LANES + lane]
+        x0, x1, y0, y1 = first[lane], first[LANES + lane], second[lane], second[LANES + lane]
+        even = x0 * y0 + x1 * y1
+        odd = x0 * y1 + x1 * y0
+        mass = even * third[lane] + odd * third[LANES + lane]
         octad[lane] = mass
         total[lane] += mass
 
@@ -189,9 +196,7 @@ def grow_flips(lanes: np.ndarray, grown: np.ndarray) -> None:
             pairs[0, lane], pairs[0, LANES + lane] = 1.0, 0.0
         for k in range(BLOCK_LENGTH - 1):
             e, bit = lanes[BLOCK_LENGTH * block + k], 1 << k
-            for s in range(bit):
-                _flip(pairs[s], e[ZERO - 1], e[ZERO + 3], pairs[s + bit])
-                _flip_here(pairs[s], e[ZERO + 1], e[ZERO - 3])
+            _split_flips(pairs[:bit], e[ZERO + 1], e[ZERO - 3], e[ZERO - 1], e[ZERO + 3], pairs[bit : 2 * bit])
         e = lanes[BLOCK_LENGTH * block + BLOCK_LENGTH - 1]
         for s in range(BYTES):
             sign = -1 if is_odd(s) else 1
@@ -199,11 +204,21 @@ def grow_flips(lanes: np.ndarray, grown: np.ndarray) -> None:
 
 
 @inner
-def _flip(word: np.ndarray, plain: np.ndarray, flipped: np.ndarray, target: np.ndarray) -> None:
-    for lane in range(LANES):
-        p, q = word[lane], word[LANES + lane]
-        target[lane] = p * plain[lane]
-        target[LANES + lane] = q * plain[lane] + p * flipped[lane]
+def _split_flips(
+    low: np.ndarray,
+    plain: np.ndarray,
+    flipped: np.ndarray,
+    plain_high: np.ndarray,
+    flipped_high: np.ndarray,
+    high: np.ndarray,
+) -> None:
+    for s in range(len(low)):
+        for lane in range(LANES):
+            p, q = low[s, lane], low[s, LANES + lane]
+            low[s, lane] = p * plain[lane]
+            low[s, LANES + lane] = q * plain[lane] + p * flipped[lane]
+            high[s, lane] = p * plain_high[lane]
+            high[s, LANES + lane] = q * plain_high[lane] + p * flipped_high[lane]
 
 
 @inner
@@ -228,75 +243,67 @@ def sum_class_3(
     """pairs[16 x + a] <- the flipped part of the product of three blocks, summed over b; firsts[x] <- their sums over
     a; total <- the sum over x of those.
 
-    With x given, the second block of a word depends on b alone and the third on a ^ b alone (golay.py).
+    With x given, the second block of a word depends on b alone and the third on a ^ b alone (golay.py): those rows are
+    copied side by side, and stay in the nearest cache.
     """
     for lane in range(LANES):
         total[lane] = 0.0
     for x in range(16):
         for b in range(16):
-            _copy(grown[1, words[256 * x + b, 1] % BYTES], near[2 * LANES * b :])
-            _copy(grown[2, words[256 * x + b, 2] % BYTES], far[b])
+            _copy(grown, _row(1, words[256 * x + b, 1]), near, b)
+            _copy(grown, _row(2, words[256 * x + b, 2]), far, b)
         first = firsts[x]
         for lane in range(LANES):
             first[lane] = 0.0
         for a in range(0, 16, 2):
-            scratch[:] = 0.0
+            for k in range(4 * LANES):
+                scratch[k] = 0.0
             for b in range(0, 16, 4):
-                _four_words(near[2 * b * LANES :], far[a ^ b], far[a ^ b ^ 1], far[a ^ b ^ 2], far[a ^ b ^ 3], scratch)
+                _four_words(near, b, far, a ^ b, scratch)
             for k in range(2):
-                m = 256 * x + 16 * (a + k)
-                _close(grown[0, words[m, 0] % BYTES], scratch[2 * k * LANES :], pairs[m >> 4], first)
+                pair = 16 * x + a + k
+                _close(grown, _row(0, words[16 * pair, 0]), scratch[2 * LANES * k :], pairs, pair, firsts, x)
         for lane in range(LANES):
             total[lane] += first[lane]
 
 
 @inner
-def _copy(source: np.ndarray, target: np.ndarray) -> None:
+def _copy(source: np.ndarray, i: int, target: np.ndarray, j: int) -> None:
+    here, there = source[i], target[j]
     for k in range(2 * LANES):
-        target[k] = source[k]
+        there[k] = here[k]
 
 
 @inner
-def _four_words(
-    y: np.ndarray, z0: np.ndarray, z1: np.ndarray, z2: np.ndarray, z3: np.ndarray, sums: np.ndarray
-) -> None:
-    """Adds four words' blocks to the sums of an even a, and to those of a + 1, which see the third blocks in pairs
+def _four_words(near: np.ndarray, b: int, far: np.ndarray, c: int, sums: np.ndarray) -> None:
+    """Adds the words b .. b + 3 to the sums of an even a, and to those of a + 1, which see the third blocks in pairs
     swapped: what is loaded is used twice, and one word follows the other, so that the sums stay in registers."""
+    y, z = (near[b], near[b + 1], near[b + 2], near[b + 3]), (far[c], far[c ^ 1], far[c ^ 2], far[c ^ 3])
     for lane in range(LANES):
         n, f, m, g = sums[lane], sums[LANES + lane], sums[2 * LANES + lane], sums[3 * LANES + lane]
-        y0, y1, v0, v1, w0, w1 = (
-            y[0 * LANES + lane],
-            y[1 * LANES + lane],
-            z0[lane],
-            z0[LANES + lane],
-            z1[lane],
-            z1[LANES + lane],
-        )
+        y0, y1 = y[0][lane], y[0][LANES + lane]
+        v0, v1, w0, w1 = z[0][lane], z[0][LANES + lane], z[1][lane], z[1][LANES + lane]
         n, f = n + y0 * v0, f + (y1 * v0 + y0 * v1)
         m, g = m + y0 * w0, g + (y1 * w0 + y0 * w1)
-        y0, y1 = y[2 * LANES + lane], y[3 * LANES + lane]
+        y0, y1 = y[1][lane], y[1][LANES + lane]
         n, f = n + y0 * w0, f + (y1 * w0 + y0 * w1)
         m, g = m + y0 * v0, g + (y1 * v0 + y0 * v1)
-        y0, y1, v0, v1, w0, w1 = (
-            y[4 * LANES + lane],
-            y[5 * LANES + lane],
-            z2[lane],
-            z2[LANES + lane],
-            z3[lane],
-            z3[LANES + lane],
-        )
+        y0, y1 = y[2][lane], y[2][LANES + lane]
+        v0, v1, w0, w1 = z[2][lane], z[2][LANES + lane], z[3][lane], z[3][LANES + lane]
         n, f = n + y0 * v0, f + (y1 * v0 + y0 * v1)
         m, g = m + y0 * w0, g + (y1 * w0 + y0 * w1)
-        y0, y1 = y[6 * LANES + lane], y[7 * LANES + lane]
+        y0, y1 = y[3][lane], y[3][LANES + lane]
         n, f = n + y0 * w0, f + (y1 * w0 + y0 * w1)
         m, g = m + y0 * v0, g + (y1 * v0 + y0 * v1)
         sums[lane], sums[LANES + lane], sums[2 * LANES + lane], sums[3 * LANES + lane] = n, f, m, g
 
 
 @inner
-def _close(x: np.ndarray, sums: np.ndarray, pair: np.ndarray, total: np.ndarray) -> None:
-    """pair <- the sums over b times the first block, which is the same for all of them."""
+def _close(
+    grown: np.ndarray, i: int, sums: np.ndarray, pairs: np.ndarray, pair: int, firsts: np.ndarray, x: int
+) -> None:
+    """A pair's mass <- the sums over b times the first block, which is the same for all of them."""
+    block, mass, first = grown[i], pairs[pair], firsts[x]
     for lane in range(LANES):
-        mass = x[lane] * sums[LANES + lane] + x[LANES + lane] * sums[lane]
-        pair[lane] = mass
-        total[lane] += mass
+        mass[lane] = block[lane] * sums[LANES + lane] + block[LANES + lane] * sums[lane]
+        first[lane] += mass[lane]

@@ -20,7 +20,7 @@ from leechcodec.entropy.leech_group import code_group
 from leechcodec.entropy.leech_sums import group_sums, octad_bytes, word_bytes
 from leechcodec.entropy.leech_symbols import SYMBOLS, symbols_to_tokens, tokens_to_symbols
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, exponentials, integer_params, integer_pmf, token_rows
-from leechcodec.entropy.range_coder import BitCounter, CompiledCoder
+from leechcodec.entropy.range_coder import BitCounter, CompiledCoder, TokenDecoder
 from leechcodec.entropy.token_coder import GROUP, TokenCoder
 from leechcodec.lattice.golay import octad_supports
 from leechcodec.lattice.leech import DIM
@@ -57,7 +57,7 @@ def code_leech_tokens(
         coder.reserve(len(group) * SYMBOLS)
         rows = symbols[start : start + GROUP]
         coder.check(code_group(coder.kernel, start, origin, group, sums, tables, rows))
-    return symbols_to_tokens(symbols)
+    return symbols_to_tokens(symbols) if tokens is None or isinstance(coder, TokenDecoder) else tokens.astype(np.int8)
 
 
 def leech_token_bits(params: np.ndarray, tokens: np.ndarray, *, origin: bool = False) -> np.ndarray:
