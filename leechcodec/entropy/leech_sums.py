@@ -27,6 +27,8 @@ ZERO = 4
 """e_i(v) stands at position ZERO + v."""
 VALUES = 2 * ZERO + 1
 BYTES = 128
+_BLOCK_0, _BLOCK_1, _BLOCK_2 = np.arange(BLOCKS)
+_ONE, _FOUR = np.int64(1), np.int64(4)
 
 
 @cache
@@ -49,11 +51,17 @@ def group_sums(params: np.ndarray, octads: np.ndarray | None = None) -> tuple[np
     of LANES tokens. Returns float64 (N, 3), (batches, 16, LANES) and (batches, 256, LANES).
     """
     batches = -(-len(params) // LANES)
-    classes = np.empty((len(params), 3))
-    firsts, pairs = np.empty((batches, 16, LANES)), np.empty((batches, 256, LANES))
-    wanted = np.empty((0, OCTADS, LANES)) if octads is None else octads
-    _group_sums(params, exponentials(), word_bytes(), octad_bytes(), classes, firsts, pairs, wanted)
-    return classes, firsts, pairs
+    sums = np.empty((len(params), 3)), np.empty((batches, 16, LANES)), np.empty((batches, 256, LANES))
+    octads = np.empty((1, OCTADS, LANES)) if octads is None else octads
+    scratch = np.empty(4 * LANES), np.empty((3, LANES)), np.empty((16, 2 * LANES)), np.empty((16, 2 * LANES))
+    _group_sums(params, exponentials(), word_bytes(), octad_bytes(), *lane_space(), *scratch, *sums, octads)
+    return sums
+
+
+def lane_space() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Room for what kernels compute side by side: coordinates' masses, and `grown` by blocks and by rows."""
+    grown = np.empty((BLOCKS, BYTES, 2 * LANES))
+    return np.empty((DIM, VALUES, LANES)), grown, grown.reshape(-1, 2 * LANES)
 
 
 @inner
@@ -69,41 +77,40 @@ def _group_sums(
     table: np.ndarray,
     words: np.ndarray,
     octad_words: np.ndarray,
+    lanes: np.ndarray,
+    grown: np.ndarray,
+    rows: np.ndarray,
+    scratch: np.ndarray,
+    total: np.ndarray,
+    near: np.ndarray,
+    far: np.ndarray,
     classes: np.ndarray,
     firsts: np.ndarray,
     pairs: np.ndarray,
     octads: np.ndarray,
 ) -> None:
-    lanes = np.empty((DIM, VALUES, LANES))
-    grown, scratch, octad = np.empty((BLOCKS, BYTES, 2 * LANES)), np.empty(4 * LANES), np.empty((OCTADS, LANES))
-    near, far, total = np.empty((16, 2 * LANES)), np.empty((16, 2 * LANES)), np.empty((3, LANES))
-    flat, rows = grown.reshape(-1, 2 * LANES), np.arange(len(params))
     for batch in range(len(pairs)):
-        here = rows[batch * LANES : batch * LANES + LANES]
-        fill_lanes(params, here, table, 1, 4, lanes)
+        here = params[batch * LANES : batch * LANES + LANES]
+        for lane in range(LANES):
+            fill_lane(here[min(lane, len(here) - 1)], table, _ONE, _FOUR, lanes, lane)
         sum_class_1(lanes, scratch, total[0])
         grow_signs(lanes, grown)
-        sum_class_2(flat, octad_words, octads[batch] if len(octads) > 0 else octad, total[1])
+        sum_class_2(rows, octad_words, octads[min(batch, len(octads) - 1)], total[1])
         grow_flips(lanes, grown)
-        sum_class_3(flat, words, near, far, scratch, pairs[batch], firsts[batch], total[2])
+        sum_class_3(rows, words, near, far, scratch, pairs[batch], firsts[batch], total[2])
         for lane in range(len(here)):
             for k in range(3):
                 classes[batch * LANES + lane, k] = total[k, lane]
 
 
 @inner
-def fill_lanes(
-    params: np.ndarray, rows: np.ndarray, table: np.ndarray, least: int, most: int, lanes: np.ndarray
-) -> None:
-    """lanes[i, ZERO + v] <- e_i(v), |v| = least..most, of the tokens in these rows, at most LANES; the last one fills
-    the lanes left."""
-    for lane in range(LANES):
-        row = rows[min(lane, len(rows) - 1)]
-        for i in range(DIM):
-            a, b, d = params[row, i, 0], params[row, i, 1], params[row, i, 2]
-            for v in range(least, most + 1):
-                lanes[i, ZERO + v, lane] = mass_of(a, b, d, v, table)
-                lanes[i, ZERO - v, lane] = mass_of(a, b, d, -v, table)
+def fill_lane(params: np.ndarray, table: np.ndarray, least: int, most: int, lanes: np.ndarray, lane: int) -> None:
+    """lanes[i, ZERO + v, lane] <- e_i(v) of a token, |v| = least..most."""
+    for i in range(DIM):
+        a, b, d = params[i, 0], params[i, 1], params[i, 2]
+        for v in range(least, most + 1):
+            lanes[i, ZERO + v, lane] = mass_of(a, b, d, v, table)
+            lanes[i, ZERO - v, lane] = mass_of(a, b, d, -v, table)
 
 
 @inner
@@ -166,7 +173,15 @@ def sum_class_2(grown: np.ndarray, words: np.ndarray, octad: np.ndarray, total: 
     for lane in range(LANES):
         total[lane] = 0.0
     for k in range(OCTADS):
-        _octad(grown, _row(0, words[k, 0]), _row(1, words[k, 1]), _row(2, words[k, 2]), octad, k, total)
+        _octad(
+            grown,
+            _row(_BLOCK_0, words[k, 0]),
+            _row(_BLOCK_1, words[k, 1]),
+            _row(_BLOCK_2, words[k, 2]),
+            octad,
+            k,
+            total,
+        )
 
 
 @inner
@@ -250,8 +265,8 @@ def sum_class_3(
         total[lane] = 0.0
     for x in range(16):
         for b in range(16):
-            _copy(grown, _row(1, words[256 * x + b, 1]), near, b)
-            _copy(grown, _row(2, words[256 * x + b, 2]), far, b)
+            _copy(grown, _row(_BLOCK_1, words[256 * x + b, 1]), near, b)
+            _copy(grown, _row(_BLOCK_2, words[256 * x + b, 2]), far, b)
         first = firsts[x]
         for lane in range(LANES):
             first[lane] = 0.0
@@ -262,7 +277,7 @@ def sum_class_3(
                 _four_words(near, b, far, a ^ b, scratch)
             for k in range(2):
                 pair = 16 * x + a + k
-                _close(grown, _row(0, words[16 * pair, 0]), scratch[2 * LANES * k :], pairs, pair, firsts, x)
+                _close(grown, _row(_BLOCK_0, words[16 * pair, 0]), scratch[2 * LANES * k :], pairs, pair, firsts, x)
         for lane in range(LANES):
             total[lane] += first[lane]
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from leechcodec.entropy import leech_masses
-from leechcodec.entropy.leech_group import code_group
+from leechcodec.entropy.leech_group import code_group, group_space
 from leechcodec.entropy.leech_sums import group_sums, octad_bytes, word_bytes
 from leechcodec.entropy.leech_symbols import SYMBOLS, symbols_to_tokens, tokens_to_symbols
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, exponentials, integer_params, integer_pmf, token_rows
@@ -51,12 +51,12 @@ def code_leech_tokens(
         for start in starts:
             PlainGroup(coder, symbols, start).code(params[start : start + GROUP], origin)
         return symbols_to_tokens(symbols)
-    tables = exponentials(), word_bytes(), octad_bytes(), octad_supports()
+    tables, space = (exponentials(), word_bytes(), octad_bytes(), octad_supports()), group_space()
     groups = [params[start : start + GROUP] for start in starts]
     for start, group, sums in zip(starts, groups, _sums_ahead(groups, threads), strict=True):
         coder.reserve(len(group) * SYMBOLS)
         rows = symbols[start : start + GROUP]
-        coder.check(code_group(coder.kernel, start, origin, group, sums, tables, rows))
+        coder.check(code_group(coder.kernel, start, origin, group, sums, tables, space, rows))
     return symbols_to_tokens(symbols) if tokens is None or isinstance(coder, TokenDecoder) else tokens.astype(np.int8)
 
 

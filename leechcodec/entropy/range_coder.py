@@ -64,7 +64,7 @@ def advance(kernel: tuple, left: int, width: int, token: int) -> int:
     if mode == COUNT:
         bits = PRECISION - math.log2(width)
         tally[0] += bits
-        if token + 1 < tally.size:
+        if 0 <= token < tally.size - 1:
             tally[token + 1] += bits
         return 0
     low, scale, shifts = state[LOW], state[RANGE] >> _SCALE, np.int64(state[SHIFTS])
@@ -128,6 +128,7 @@ class CompiledCoder(TokenCoder):
 
     @property
     def kernel(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """state, words, tally."""
         return self._state, self._words, self._tally
 
     def reserve(self, symbols: int) -> None:
@@ -172,11 +173,11 @@ class TokenEncoder(CompiledCoder):
         low, span, used = (int(self._state[k]) for k in (LOW, RANGE, SHIFTS))
         if span == _FULL:
             return b""
-        words, last = self._words[:used].copy(), (low + 2**32 - 1) >> 32
-        if last >> 32:
-            carry(words, used)
-        closing = [last % 2**32] + [0] * ((low + span) >> 32 == last)
-        return np.concatenate([words, np.array(closing, dtype=np.uint32)]).astype("<u4").tobytes()
+        before = int.from_bytes(self._words[:used].astype(">u4").tobytes(), "big")
+        number = (before << 32) + ((low + 2**32 - 1) >> 32)
+        if (low + span) >> 32 == (low + 2**32 - 1) >> 32:
+            number, used = number << 32, used + 1
+        return np.frombuffer(number.to_bytes(4 * used + 4, "big"), dtype=">u4").astype("<u4").tobytes()
 
 
 class TokenDecoder(CompiledCoder):

@@ -13,6 +13,7 @@ from leechcodec.entropy.tables import (
     code_table_tokens,
     symbol_width,
 )
+from leechcodec.entropy.token_coder import MIN_BITS_PER_TOKEN
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.testing.entropy_reference import CAP, TOTAL, exponential, integer_pmf, stream
 from tests.families import SMALL, quantizer_of, some_codes
@@ -98,7 +99,7 @@ def test_what_is_written_is_read(name):
         decoder = range_coder.TokenDecoder(data)
         assert np.array_equal(quantizer.code_tokens(decoder, params, None), codes)
         decoder.finish()
-        assert 8 * len(data) >= range_coder.MIN_BITS_PER_TOKEN * 1500 - 64
+        assert 8 * len(data) >= MIN_BITS_PER_TOKEN * 1500 - 64
         with pytest.raises(CorruptError):
             broken = range_coder.TokenDecoder(data[:-8])
             quantizer.code_tokens(broken, params, None)
@@ -130,7 +131,7 @@ def test_a_certain_token_still_costs_the_least(name):
     counter = range_coder.BitCounter(1)
     best = quantizer.nearest(code.float())
     quantizer.code_tokens(counter, params, best.numpy())
-    assert counter.bits >= range_coder.MIN_BITS_PER_TOKEN - 1e-12
+    assert counter.bits >= MIN_BITS_PER_TOKEN - 1e-12
 
 
 def test_bad_tokens_and_tables_are_refused():
