@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from leechcodec.entropy import leech_masses
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.entropy.leech_group import code_group, group_space
 from leechcodec.entropy.leech_sums import group_sums, octad_bytes, word_bytes
 from leechcodec.entropy.leech_symbols import SYMBOLS, symbols_to_tokens, tokens_to_symbols
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, exponentials, integer_params, integer_pmf, token_rows
-from leechcodec.entropy.range_coder import BitCounter, CompiledCoder, TokenDecoder
+from leechcodec.entropy.range_coder import CompiledCoder, TokenDecoder
 from leechcodec.entropy.token_coder import GROUP, TokenCoder
 from leechcodec.lattice.golay import octad_supports
 from leechcodec.lattice.leech import DIM

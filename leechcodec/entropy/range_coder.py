@@ -202,19 +202,3 @@ class TokenDecoder(CompiledCoder):
 
     def _given(self, symbols: np.ndarray | None, pmf: np.ndarray) -> np.ndarray:
         return np.zeros(len(pmf), dtype=np.int64)
-
-
-class BitCounter(CompiledCoder):
-    """Codes nothing and adds up -log2(q / 2^24), what an ideal coder would write.
-
-    tokens: how many tokens to keep apart. token_bits: float64 (tokens,), the bits of each.
-    """
-
-    def __init__(self, tokens: int = 0) -> None:
-        super().__init__(COUNT, np.zeros(0, dtype=np.uint32), tokens)
-        self.token_bits = self._tally[1:]
-
-    @property
-    def bits(self) -> float:
-        """The bits of all symbols so far."""
-        return float(self._tally[0])

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leechcodec.entropy import leech_masses, leech_tokens, token_coder
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.entropy.leech_tokens import code_leech_tokens
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, integer_pmf
-from leechcodec.entropy.range_coder import BitCounter, TokenDecoder, TokenEncoder
+from leechcodec.entropy.range_coder import TokenDecoder, TokenEncoder
 from leechcodec.entropy.sign_tokens import code_sign_tokens
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.lattice import leech

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.entropy.pmf import TOTAL, integer_pmf
-from leechcodec.entropy.range_coder import BitCounter, TokenDecoder, TokenEncoder
+from leechcodec.entropy.range_coder import TokenDecoder, TokenEncoder
 from leechcodec.errors import CorruptError
 from leechcodec.testing import entropy_reference
 from leechcodec.testing.constriction_coder import ConstrictionDecoder, ConstrictionEncoder

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from leechcodec.entropy import range_coder
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.entropy.tables import (
     check_exact_scores,
     code_grid_tokens,
@@ -113,7 +114,7 @@ def test_the_coder_charges_what_training_counts(name):
     if name == "round-6":
         codes = codes.clamp(-3, 3)  # rarer symbols cost 24 bits at most, which training does not know
     params = params_of(quantizer, 200, 15)
-    counter = range_coder.BitCounter(200)
+    counter = BitCounter(200)
     quantizer.code_tokens(counter, params, codes.numpy())
     expected = quantizer.bits_of(torch.from_numpy(params).float() / 64, codes.float()).numpy()
     # every rounded score is off by at most 1/128 nat
@@ -128,7 +129,7 @@ def test_a_certain_token_still_costs_the_least(name):
     shape = (1, quantizer.dim, quantizer.params_per_coordinate)
     params = np.zeros(shape, dtype=np.int64)
     params[..., 0] = code.numpy().astype(np.int64) * 10**6
-    counter = range_coder.BitCounter(1)
+    counter = BitCounter(1)
     best = quantizer.nearest(code.float())
     quantizer.code_tokens(counter, params, best.numpy())
     assert counter.bits >= MIN_BITS_PER_TOKEN - 1e-12
