@@ -1,4 +1,4 @@
-"""CPU seconds of the token coder on an image's own tokens, and what compiling its kernels takes; beside another checkout.
+"""CPU seconds of the token coder on an image's own tokens, and of compiling its kernels; beside another checkout.
 
     taskset -c 0 python -m tools.bench_coder data/sample.png [--quality 10 55 90] [--repeats 12] [--beside CHECKOUT]
 
@@ -99,10 +99,9 @@ def main() -> None:
             count = record(case, image.convert("RGB"), quality)
             rows = [measure(checkout, case, args.repeats) for checkout in checkouts]
             for name, (first, encode, decode, _) in zip(("this", "beside"), rows):
+                figures = f"{first:.1f} s | {encode:.3f} s | {decode:.3f} s"
                 per_token = f"{1e6 * encode / count:.2f} | {1e6 * decode / count:.2f}"
-                print(
-                    f"| {quality:g} | {count} | {name} | {first:.1f} s | {encode:.3f} s | {decode:.3f} s | {per_token} |"
-                )
+                print(f"| {quality:g} | {count} | {name} | {figures} | {per_token} |", flush=True)
             if len({row[3] for row in rows}) > 1:
                 sys.exit("the checkouts wrote different bytes")
 

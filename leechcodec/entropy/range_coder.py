@@ -128,7 +128,6 @@ class CompiledCoder(TokenCoder):
 
     @property
     def kernel(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """state, words, tally."""
         return self._state, self._words, self._tally
 
     def reserve(self, symbols: int) -> None:
@@ -136,10 +135,9 @@ class CompiledCoder(TokenCoder):
 
     def check(self, status: int) -> None:
         """Raises CorruptError where a kernel came upon invalid data."""
-        if status == INVALID:
-            raise CorruptError("the token stream holds no valid symbol")
-        if status == ENDED:
-            raise CorruptError("the token stream ends before its tokens do")
+        if status < 0:
+            found = "holds no valid symbol" if status == INVALID else "ends before its tokens do"
+            raise CorruptError(f"the token stream {found}")
 
     def _given(self, symbols: np.ndarray | None, pmf: np.ndarray) -> np.ndarray:
         if symbols is None:
@@ -170,13 +168,12 @@ class TokenEncoder(CompiledCoder):
 
     def to_bytes(self) -> bytes:
         """The stream so far, closed: little-endian uint32 words; empty if nothing was written."""
-        low, span, used = (int(self._state[k]) for k in (LOW, RANGE, SHIFTS))
+        low, span, _, used = (int(part) for part in self._state[LOW:])
         if span == _FULL:
             return b""
         before = int.from_bytes(self._words[:used].astype(">u4").tobytes(), "big")
-        number = (before << 32) + ((low + 2**32 - 1) >> 32)
-        if (low + span) >> 32 == (low + 2**32 - 1) >> 32:
-            number, used = number << 32, used + 1
+        zero = (low + span) >> 32 == (last := (low + 2**32 - 1) >> 32)
+        number, used = (before << 32) + last << 32 * zero, used + zero
         return np.frombuffer(number.to_bytes(4 * used + 4, "big"), dtype=">u4").astype("<u4").tobytes()
 
 
@@ -193,7 +190,7 @@ class TokenDecoder(CompiledCoder):
 
     def finish(self) -> None:
         """Check that the symbols read are the whole stream, no more and no less. Raises CorruptError."""
-        low, span, offset, used = (int(self._state[k]) for k in (LOW, RANGE, OFFSET, SHIFTS))
+        low, span, offset, used = (int(part) for part in self._state[LOW:])
         last, data = (low + 2**32 - 1) >> 32, low + offset
         zero = (low + span) >> 32 == last
         canonical = data >> 32 == last and len(self._words) == used + 1 + zero and not (zero and data % 2**32)
