@@ -6,8 +6,7 @@ docs/ENTROPY.md §1 specifies it: the streams are those of constriction's range 
 
     state: uint64 (5,): MODE, LOW, RANGE, OFFSET (of the data above low, a decoder's), SHIFTS (words that left low).
     words: uint32, those written so far and room for more, or those of the data.
-    tally: float64 (1 + tokens,): a counter's bits, in all and token by token.
-"""
+    tally: float64 (1 + tokens,): a counter's bits, in all and token by token."""
 
 import math
 
