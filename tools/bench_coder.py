@@ -31,18 +31,19 @@ try:
 except ImportError:  # before 2026-11-28
     from leechcodec.entropy import TokenDecoder, TokenEncoder, code_leech_tokens as code
 case = np.load(sys.argv[1])
+origin = bool(case["origin"])
 passes = [(case[f"params_{k}"], case[f"codes_{k}"]) for k in range(len(case.files) // 2)]
 
 def encode():
     encoder = TokenEncoder()
     for params, codes in passes:
-        code(encoder, params, codes)
+        code(encoder, params, codes, origin=origin)
     return encoder.to_bytes()
 
 def decode(data):
     decoder = TokenDecoder(data)
     for params, _ in passes:
-        code(decoder, params)
+        code(decoder, params, origin=origin)
     decoder.finish()
 
 def seconds(function, *inputs):
@@ -70,7 +71,7 @@ def record(path: Path, image: Image.Image, quality: float) -> int:
     quantizer.code_tokens = recording  # of this object alone
     api.write_tokens(tokens)
     del quantizer.code_tokens
-    np.savez(path, **passes)
+    np.savez(path, origin=quantizer.origin, **passes)
     return sum(len(passes[name]) for name in passes if name.startswith("codes"))
 
 
