@@ -25,7 +25,8 @@ from leechcodec.entropy import leech_masses
 from leechcodec.entropy.pmf import SCORE_UNIT
 from leechcodec.entropy.point_coding import code_points
 from leechcodec.entropy.point_masses import ScoreTables
-from leechcodec.entropy.range_coder import GROUP, TokenDecoder, TokenEncoder
+from leechcodec.entropy.range_coder import TokenDecoder, TokenEncoder
+from leechcodec.entropy.token_coder import GROUP
 from leechcodec.lattice import closest, kernels, partition, torch_kernels
 from leechcodec.lattice.leech import codebook
 from leechcodec.lattice.marginals import log_partition_and_marginals
@@ -127,7 +128,7 @@ def decode_points(index: np.ndarray, tables: ScoreTables, data: bytes) -> np.nda
 def coder_masses(params: np.ndarray) -> np.ndarray:
     """From the prior's integers to the exact masses of classes, octads and pairs, in range_coder.py's groups."""
     groups = [params[start : start + GROUP] for start in range(0, len(params), GROUP)]
-    return np.concatenate([leech_masses.shell_masses(leech_masses.coordinate_masses(group))[0] for group in groups])
+    return np.concatenate([leech_masses.shell_masses(group)[0] for group in groups])
 
 
 def codebook_features() -> Tensor:

@@ -19,7 +19,7 @@ from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.codec.token_coding import TOKEN_KINDS, Progress, Tokens, code_stages, decode_tokens, header_layout
 from leechcodec.config import check_quality
-from leechcodec.entropy import range_coder
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
 from leechcodec.formats.images import apply_orientation
@@ -327,7 +327,7 @@ def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: P
 def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:
     """The prior's cross-entropy of tokens in bits, one figure per chunk: what a perfect coder would write."""
     loaded = model_for_file(tokens.token_model, model)
-    coders = [range_coder.BitCounter() for _ in CHUNK_SCALES]
+    coders = [BitCounter() for _ in CHUNK_SCALES]
     code_stages(loaded, tokens.layout(loaded.config), coders, tokens.codes)
     return [coder.bits for coder in coders]
 
@@ -337,7 +337,7 @@ def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.nd
     """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) per stage."""
     loaded = model_for_file(tokens.token_model, model)
     bits = [np.zeros(codes.shape[:2]) for codes in tokens.codes]
-    counter = range_coder.BitCounter(max(stage.size for stage in bits))
+    counter = BitCounter(max(stage.size for stage in bits))
 
     def observe(stage: int, positions: np.ndarray) -> None:
         bits[stage].reshape(-1)[positions] = counter.token_bits[: len(positions)]

@@ -23,7 +23,7 @@ from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.token_coding import Progress, Tokens, run_prior
 from leechcodec.config import ALIGNMENT, check_quality, header_quality
 from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials, integer_pmf
-from leechcodec.entropy.range_coder import TokenCoder
+from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import check_size
 from leechcodec.networks.layout import TokenLayout

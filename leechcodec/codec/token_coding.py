@@ -15,6 +15,7 @@ from torch import Tensor
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.config import QUALITY_UNIT, ModelConfig
 from leechcodec.entropy import range_coder
+from leechcodec.entropy.token_coder import GROUP, MIN_BITS_PER_TOKEN, TokenCoder
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import Chunk, ChunkKind, Header
 from leechcodec.networks.integer_prior import IntegerParams, IntegerView
@@ -30,7 +31,7 @@ params: their parameters, int64 (n, dim, P), in units of 1/64 nat.
 Returns their codes, int8 (n, dim).
 """
 TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
-TOKENS_AT_ONCE = 64 * range_coder.GROUP
+TOKENS_AT_ONCE = 64 * GROUP
 """Tokens whose parameters are in memory together: whole groups, so that the stream does not depend on it."""
 
 
@@ -94,7 +95,7 @@ def decode_tokens(
 def code_stages(
     loaded: LoadedModel,
     layout: TokenLayout,
-    coders: Sequence[range_coder.TokenCoder],
+    coders: Sequence[TokenCoder],
     codes: Sequence[np.ndarray] | None,
     progress: Progress | None = None,
     stages: int | None = None,
@@ -189,5 +190,5 @@ def check_sizes(layout: TokenLayout, payloads: Sequence[bytes], stages: int) -> 
     for stage in range(stages):
         tokens[layout.chunk(stage)] += layout.count(stage)
     for payload, number in zip(payloads, tokens):
-        if 8 * len(payload) < range_coder.MIN_BITS_PER_TOKEN * number - 64:
+        if 8 * len(payload) < MIN_BITS_PER_TOKEN * number - 64:
             raise CorruptError(f"{len(payload)} bytes cannot hold {number} tokens")

@@ -1,10 +1,12 @@
 """Tokens of the Leech lattice's shell as a short chain of symbols each.
 
-      params ─▶ leech_masses ─▶ masses ─▶ pmf ─▶ integers q, sum 2^24 ─▶ TokenCoder.code ─▶ bytes
-                    ▲                                                       │        ▲
-                    └── what was coded so far ◀─── symbol ◀─────────────────┘        └── tokens (encoder)
+      params ─▶ masses ─▶ pmf ─▶ integers q, sum 2^24 ─▶ TokenCoder ─▶ bytes
+                  ▲                                       │    ▲
+                  └── what was coded so far ◀── symbol ◀──┘    └── tokens (encoder)
 
-docs/ENTROPY.md §4 and §5 are the specification.
+There are two ways to the same bytes: leech_group.py, compiled, for encoder, decoder and bit counter; and, for any other
+TokenCoder and as its reference, :class:`PlainGroup`, a numpy sweep per kind of symbol. docs/ENTROPY.md §4 and §5 are
+the specification.
 """
 
 from collections import deque
@@ -14,9 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from leechcodec.entropy import leech_masses
+from leechcodec.entropy.bit_counter import BitCounter
+from leechcodec.entropy.leech_group import code_group, group_space
+from leechcodec.entropy.leech_sums import group_sums, octad_bytes, word_bytes
 from leechcodec.entropy.leech_symbols import SYMBOLS, symbols_to_tokens, tokens_to_symbols
-from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, integer_params, integer_pmf, token_rows
-from leechcodec.entropy.range_coder import GROUP, BitCounter, TokenCoder
+from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, exponentials, integer_params, integer_pmf, token_rows
+from leechcodec.entropy.range_coder import CompiledCoder, TokenDecoder
+from leechcodec.entropy.token_coder import GROUP, TokenCoder
+from leechcodec.lattice.golay import octad_supports
 from leechcodec.lattice.leech import DIM
 
 
@@ -41,9 +48,17 @@ def code_leech_tokens(
     if tokens is not None:
         symbols[:] = tokens_to_symbols(token_rows(tokens, len(params), DIM), origin)
     starts = range(0, len(params), GROUP)
-    for start, (e, sums) in zip(starts, _masses_ahead([params[n : n + GROUP] for n in starts], threads), strict=True):
-        _LeechGroup(coder, symbols, start).code(e, *sums, origin)
-    return symbols_to_tokens(symbols)
+    if not isinstance(coder, CompiledCoder):
+        for start in starts:
+            PlainGroup(coder, symbols, start).code(params[start : start + GROUP], origin)
+        return symbols_to_tokens(symbols)
+    tables, space = (exponentials(), word_bytes(), octad_bytes(), octad_supports()), group_space()
+    groups = [params[start : start + GROUP] for start in starts]
+    for start, group, sums in zip(starts, groups, _sums_ahead(groups, threads), strict=True):
+        coder.reserve(len(group) * SYMBOLS)
+        rows = symbols[start : start + GROUP]
+        coder.check(code_group(coder.kernel, start, origin, group, sums, tables, space, rows))
+    return symbols_to_tokens(symbols) if tokens is None or isinstance(coder, TokenDecoder) else tokens.astype(np.int8)
 
 
 def leech_token_bits(params: np.ndarray, tokens: np.ndarray, *, origin: bool = False) -> np.ndarray:
@@ -53,28 +68,22 @@ def leech_token_bits(params: np.ndarray, tokens: np.ndarray, *, origin: bool = F
     return counter.token_bits
 
 
-def _masses(params: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """What coding a group needs: int64 (n, 24, 3) -> its coordinates' masses, the sums over the codebook."""
-    e = leech_masses.coordinate_masses(params)
-    return e, leech_masses.shell_masses(e)
-
-
-def _masses_ahead(groups: list[np.ndarray], threads: int) -> Iterator:
-    """The masses of each group, in order. They depend on nothing that is coded, so that with several threads those of
-    the groups to come are computed while one is coded: a few groups ahead, 10 MB each."""
+def _sums_ahead(groups: list[np.ndarray], threads: int) -> Iterator:
+    """The sums of each group, in order. They depend on nothing that is coded, so that with several threads those of
+    the groups to come are computed while one is coded: a few groups ahead, 2 MB each."""
     if min(threads, len(groups)) < 2:
-        yield from map(_masses, groups)
+        yield from map(group_sums, groups)
         return
     with ThreadPoolExecutor(threads) as pool:
-        begun = deque(pool.submit(_masses, group) for group in groups[:threads])
+        begun = deque(pool.submit(group_sums, group) for group in groups[:threads])
         for group in groups[threads:]:
             yield begun.popleft().result()
-            begun.append(pool.submit(_masses, group))
+            begun.append(pool.submit(group_sums, group))
         while begun:
             yield begun.popleft().result()
 
 
-class _LeechGroup:
+class PlainGroup:
     """One group: its rows of `symbols` are what the coder is given, and what it returns is put in their place."""
 
     def __init__(self, coder: TokenCoder, symbols: np.ndarray, start: int) -> None:
@@ -82,8 +91,9 @@ class _LeechGroup:
         self.start = start
         self.symbols = symbols[start : start + GROUP]
 
-    def code(self, e: np.ndarray, classes: np.ndarray, octads: np.ndarray, pairs: np.ndarray, origin: bool) -> None:
-        """Code all symbols of the group in the order of docs/ENTROPY.md §5, given its masses."""
+    def code(self, params: np.ndarray, origin: bool) -> None:
+        """Code all symbols of the group in the order of docs/ENTROPY.md §5, given its parameters, int64 (n, 24, 3)."""
+        e, (classes, octads, pairs) = leech_masses.coordinate_masses(params), leech_masses.shell_masses(params)
         if origin:  # every score of the entry 0 is 0, so the origin's mass is 1
             classes = np.concatenate([classes, np.ones((len(e), 1))], axis=1)
         kind = self.step(np.arange(len(e)), 0, classes, FIRST_SYMBOL_CAP)

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from leechcodec.compiled import njit
+from leechcodec.entropy.jit import entry, inner
 
 SCORE_UNIT = 64
 """Scores are integers in units of 1/64 nat ..."""
@@ -75,35 +75,35 @@ def integer_pmf(masses: np.ndarray, cap: int = TOTAL) -> np.ndarray:
     return pmf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@entry
 def _integer_pmf(masses: np.ndarray, cap: int, pmf: np.ndarray) -> None:
-    count, alphabet = masses.shape
-    for row in range(count):
-        mass, q = masses[row], pmf[row]
-        total = 0.0
-        for k in range(alphabet):
-            total += mass[k]
-        scale = (TOTAL - alphabet) / total
-        rest = TOTAL - alphabet
-        for k in range(alphabet):
-            # Truncation is floor here. The floors cannot sum to more than TOTAL - alphabet: the roundings above
-            # weigh less than 1e-5 of a unit together, and the sum of floors is an integer.
-            share = np.int64(mass[k] * scale)
-            q[k] = 1 + share
-            rest -= share
-        largest = _first_largest(q, -1)
-        q[largest] += rest
-        if q[largest] > cap:
-            runner_up = _first_largest(q, largest)
-            q[runner_up] += q[largest] - cap
-            q[largest] = cap
+    for row in range(len(masses)):
+        integer_row(masses[row], cap, pmf[row])
 
 
-@njit(cache=True, nogil=True)
-def _first_largest(q: np.ndarray, excluded: int) -> int:
-    """Position of the first of the largest entries other than `excluded`."""
-    best, largest = -1, 0
-    for k in range(q.size):
-        if q[k] > largest and k != excluded:
-            best, largest = k, q[k]
-    return best
+@inner
+def integer_row(mass: np.ndarray, cap: int, q: np.ndarray) -> None:
+    """The rule for one row: q, int64 (K,), <- the pmf of mass, float64 (K,)."""
+    alphabet = mass.size
+    total = 0.0
+    for k in range(alphabet):
+        total += mass[k]
+    scale = (TOTAL - alphabet) / total
+    rest = TOTAL - alphabet
+    largest = 0
+    for k in range(alphabet):
+        # Truncation is floor here. The floors cannot sum to more than TOTAL - alphabet: the roundings above
+        # weigh less than 1e-5 of a unit together, and the sum of floors is an integer.
+        share = np.int64(mass[k] * scale)
+        q[k] = 1 + share
+        rest -= share
+        if q[k] > q[largest]:
+            largest = k
+    q[largest] += rest
+    if q[largest] > cap:
+        runner_up = 1 if largest == 0 else 0
+        for k in range(alphabet):
+            if q[k] > q[runner_up] and k != largest:
+                runner_up = k
+        q[runner_up] += q[largest] - cap
+        q[largest] = cap

@@ -11,10 +11,11 @@ bit.
 import numpy as np
 
 from leechcodec.entropy import point_masses
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL, integer_pmf
 from leechcodec.entropy.point_masses import ScoreTables
 from leechcodec.entropy.point_symbols import SYMBOLS, WORD_SYMBOLS, cosets_of, points_to_symbols, symbols_to_points
-from leechcodec.entropy.range_coder import GROUP, BitCounter, TokenCoder
+from leechcodec.entropy.token_coder import GROUP, TokenCoder
 from leechcodec.lattice.partition import coset_masses
 from leechcodec.lattice.points import DIM, check_tables, coset_residues
 

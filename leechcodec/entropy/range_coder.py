@@ -1,150 +1,200 @@
-"""The range coder: symbols and integer pmfs to bytes. Encoder, decoder and bit counter share one interface.
+"""The range coder: symbols and integer pmfs to bytes, in kernels that encoder, decoder and bit counter share.
 
-      integers q, sum 2^24 ─▶ TokenCoder.code ─▶ bytes
-                                  │    ▲
-                       symbol ◀───┘    └── symbol (encoder)
+docs/ENTROPY.md §1 specifies it: the streams are those of constriction's range coder (Bamler, arXiv 2201.01741) with
+32-bit words, a 64-bit state and 24-bit pmfs. Kernels drive it symbol by symbol through :func:`find` and
+:func:`advance`; everything they need is in `CompiledCoder.kernel`, a tuple of three arrays:
 
-The range coder is that of constriction (Bamler, arXiv 2201.01741), of which this is the only importer. It re-quantizes
-the floats it is given; handed q - 1 with `perfect=False` its own integers are exactly q (checked in the tests), so
-docs/ENTROPY.md can define the code by q alone.
-"""
+    state: uint64 (5,): MODE, LOW, RANGE, OFFSET (of the data above low, a decoder's), SHIFTS (words that left low).
+    words: uint32, those written so far and room for more, or those of the data.
+    tally: float64 (1 + tokens,): a counter's bits, in all and token by token."""
 
 import math
-from abc import ABC, abstractmethod
 
-import constriction
 import numpy as np
 
-from leechcodec.compiled import njit
-from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, PRECISION, TOTAL
-from leechcodec.errors import CorruptError, LqError
+from leechcodec.entropy.jit import entry, inner
+from leechcodec.entropy.pmf import PRECISION, TOTAL
+from leechcodec.entropy.token_coder import TokenCoder
+from leechcodec.errors import CorruptError
 
-GROUP = 1024
-"""Tokens coded together; a constant of the format, since symbols of one kind are neighbours within a group."""
-MIN_BITS_PER_TOKEN = PRECISION - math.log2(FIRST_SYMBOL_CAP)
-"""No token takes fewer bits: n tokens in fewer than n · MIN_BITS_PER_TOKEN bits are a forgery."""
-_WORD_BYTES = 4
+INVALID, ENDED = -1, -2
+"""What kernels return in place of a symbol: the data hold none that is valid; the data ended long ago."""
 
-
-class TokenCoder(ABC):
-    """A sequence of symbols, each with its own integer pmf: written, read or counted. Tokens of every kind are coded
-    through it, in one loop for all directions."""
-
-    def code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None = None) -> np.ndarray:
-        """Code N symbols of one alphabet, in order.
-
-        pmf: integers (N, K), K >= 1, every row >= 1 and of sum 2^24. symbols: integers (N,) in 0..K-1; a decoder
-        ignores them. tokens: int (N,), the token each symbol belongs to, which only a counter asks for.
-        Returns int64 (N,), the symbols written or read. An alphabet of one symbol costs nothing.
-        Raises ValueError for a pmf or symbols out of range, CorruptError where the data hold no such symbols.
-        """
-        count, alphabet = pmf.shape
-        if alphabet == 1 or count == 0:
-            return np.zeros(count, dtype=np.int64)
-        pmf = np.ascontiguousarray(pmf, dtype=np.int64)
-        if not _is_pmf(pmf):
-            raise ValueError(f"not a pmf: rows need integers >= 1 of sum {TOTAL}")
-        return self._code(pmf, symbols, tokens)
-
-    @abstractmethod
-    def _code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None) -> np.ndarray: ...
+MODE, LOW, RANGE, OFFSET, SHIFTS = range(5)
+WRITE, READ, COUNT = np.uint64(0), np.uint64(1), np.uint64(2)
+# uint64 with a plain integer is float64 in numba: every constant has its type.
+_ONE, _SCALE, _WORD = np.uint64(1), np.uint64(PRECISION), np.uint64(32)
+_MASK, _FULL = np.uint64(2**32 - 1), np.uint64(2**64 - 1)
 
 
-class TokenEncoder(TokenCoder):
+@inner
+def find(kernel: tuple, q: np.ndarray, symbol: int) -> tuple[int, int]:
+    """The symbol to be coded and the sum of the q before it: the one given, or the one that the data hold.
+
+    q: a pmf, int64 (K,). Returns (INVALID, 0) where the data hold none.
+    """
+    left, found = 0, 0
+    if kernel[0][MODE] != READ:
+        while found < symbol:
+            left += q[found]
+            found += 1
+        return found, left
+    goal = quantile(kernel)
+    if goal >= TOTAL:
+        return INVALID, 0
+    while left + q[found] <= goal:
+        left += q[found]
+        found += 1
+    return found, left
+
+
+@inner
+def quantile(kernel: tuple) -> int:
+    """Where a decoder's data point among the 2^24 parts of the range; 2^24 or more where they are no stream."""
+    state = kernel[0]
+    return np.int64(state[OFFSET] // (state[RANGE] >> _SCALE))
+
+
+@inner
+def advance(kernel: tuple, left: int, width: int, token: int) -> int:
+    """Write, read or count the symbol that has `width` of 2^24 parts, after `left`. Returns 0, or ENDED."""
+    state, words, tally = kernel
+    mode = state[MODE]
+    if mode == COUNT:
+        bits = PRECISION - math.log2(width)
+        tally[0] += bits
+        if 0 <= token < tally.size - 1:
+            tally[token + 1] += bits
+        return 0
+    low, scale, shifts = state[LOW], state[RANGE] >> _SCALE, np.int64(state[SHIFTS])
+    step, room = scale * np.uint64(left), _FULL - low
+    if step <= room:
+        low = low + step
+    else:
+        low = step - room - _ONE  # modulo 2^64
+        if mode == WRITE:
+            carry(words, shifts)
+    span = scale * np.uint64(width)
+    offset = state[OFFSET]
+    if mode == READ:
+        offset -= step
+    if span <= _MASK:
+        if mode == WRITE:
+            words[shifts] = low >> _WORD
+        else:
+            if shifts >= words.size:
+                return ENDED
+            following = np.uint64(words[shifts + 2]) if shifts + 2 < words.size else np.uint64(0)
+            offset = offset << _WORD | following
+        low = (low & _MASK) << _WORD
+        span = span << _WORD
+        state[SHIFTS] = np.uint64(shifts + 1)
+    state[LOW], state[RANGE], state[OFFSET] = low, span, offset
+    return 0
+
+
+@inner
+def carry(words: np.ndarray, count: int) -> None:
+    """Add one to the number whose digits are the first so many words."""
+    while True:
+        count -= 1
+        if words[count] != np.uint32(_MASK):
+            words[count] += np.uint32(1)
+            return
+        words[count] = np.uint32(0)
+
+
+@entry
+def code_rows(kernel: tuple, pmf: np.ndarray, symbols: np.ndarray, tokens: np.ndarray) -> int:
+    """Code one symbol with each row of a pmf. Returns 0, INVALID or ENDED."""
+    for row in range(len(pmf)):
+        symbol, left = find(kernel, pmf[row], symbols[row])
+        if symbol < 0:
+            return symbol
+        if advance(kernel, left, pmf[row, symbol], tokens[row]) < 0:
+            return ENDED
+        symbols[row] = symbol
+    return 0
+
+
+class CompiledCoder(TokenCoder):
+    """A coder that kernels drive: `kernel` is what they take, and `check` is given what they return."""
+
+    def __init__(self, mode: np.uint64, words: np.ndarray, tokens: int = 0) -> None:
+        start = [np.uint64(words[k]) if k < len(words) else np.uint64(0) for k in range(2)]
+        self._state = np.array([mode, 0, _FULL, start[0] << _WORD | start[1], 0], dtype=np.uint64)
+        self._words, self._tally = words, np.zeros(1 + tokens)
+
+    @property
+    def kernel(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self._state, self._words, self._tally
+
+    def reserve(self, symbols: int) -> None:
+        """Make room for so many symbols more: a word each at most."""
+
+    def check(self, status: int) -> None:
+        """Raises CorruptError where a kernel came upon invalid data."""
+        if status < 0:
+            found = "holds no valid symbol" if status == INVALID else "ends before its tokens do"
+            raise CorruptError(f"the token stream {found}")
+
+    def _given(self, symbols: np.ndarray | None, pmf: np.ndarray) -> np.ndarray:
+        if symbols is None:
+            raise ValueError("only a decoder can do without the symbols")
+        symbols = np.array(symbols, dtype=np.int64)
+        if symbols.shape != pmf.shape[:1] or symbols.min() < 0 or symbols.max() >= pmf.shape[1]:
+            raise ValueError(f"expected {pmf.shape[0]} symbols in 0..{pmf.shape[1] - 1}")
+        return symbols
+
+    def _code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None) -> np.ndarray:
+        coded = self._given(symbols, pmf)
+        self.reserve(len(coded))
+        numbers = np.full(len(coded), -1) if tokens is None else np.ascontiguousarray(tokens, dtype=np.int64)
+        self.check(code_rows(self.kernel, pmf, coded, numbers))
+        return coded
+
+
+class TokenEncoder(CompiledCoder):
     """Writes symbols; :meth:`to_bytes` gives the stream."""
 
     def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
+        super().__init__(WRITE, np.zeros(64, dtype=np.uint32))
+
+    def reserve(self, symbols: int) -> None:
+        used = int(self._state[SHIFTS])
+        if used + symbols > len(self._words):
+            self._words = np.concatenate([self._words[:used], np.zeros(used + symbols, dtype=np.uint32)])
 
     def to_bytes(self) -> bytes:
         """The stream so far, closed: little-endian uint32 words; empty if nothing was written."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
-
-    def _code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None) -> np.ndarray:
-        symbols = _given(symbols, pmf)
-        try:
-            self._coder.encode(symbols.astype(np.int32), *_model(pmf))
-        except (AssertionError, ValueError, TypeError) as error:
-            raise LqError(f"the range coder refused {len(symbols)} symbols: {error}") from error
-        return symbols
+        low, span, _, used = (int(part) for part in self._state[LOW:])
+        if span == _FULL:
+            return b""
+        before = int.from_bytes(self._words[:used].astype(">u4").tobytes(), "big")
+        zero = (low + span) >> 32 == (last := (low + 2**32 - 1) >> 32)
+        number, used = (before << 32) + last << 32 * zero, used + zero
+        return np.frombuffer(number.to_bytes(4 * used + 4, "big"), dtype=">u4").astype("<u4").tobytes()
 
 
-class TokenDecoder(TokenCoder):
+class TokenDecoder(CompiledCoder):
     """Reads the symbols of a stream. A stream is canonical: it must be the very bytes that an encoder writes.
-
-    The range decoder itself neither notices that its data ended (it goes on with zeros) nor that some are left. So
-    the symbols read are written again beside it, which costs little and makes both certain.
 
     data: the stream. Raises CorruptError if its length is no multiple of 4 bytes.
     """
 
     def __init__(self, data: bytes) -> None:
-        if len(data) % _WORD_BYTES:
-            raise CorruptError(f"a token stream of {len(data)} bytes is not a whole number of {_WORD_BYTES}-byte words")
-        self._data = bytes(data)
-        self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
-        self._echo = constriction.stream.queue.RangeEncoder()
+        if len(data) % 4:
+            raise CorruptError(f"a token stream of {len(data)} bytes is not a whole number of 4-byte words")
+        super().__init__(READ, np.frombuffer(data, dtype="<u4").astype(np.uint32))
 
     def finish(self) -> None:
         """Check that the symbols read are the whole stream, no more and no less. Raises CorruptError."""
-        if self._echo.get_compressed().astype("<u4").tobytes() != self._data:
+        low, span, offset, used = (int(part) for part in self._state[LOW:])
+        last, data = (low + 2**32 - 1) >> 32, low + offset
+        zero = (low + span) >> 32 == last
+        canonical = data >> 32 == last and len(self._words) == used + 1 + zero and not (zero and data % 2**32)
+        if not (canonical if span < _FULL else len(self._words) == 0):
             raise CorruptError("the token stream is not what an encoder writes for the tokens in it")
 
-    def _code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None) -> np.ndarray:
-        family, floats = _model(pmf)
-        try:
-            read = self._coder.decode(family, floats)
-            self._echo.encode(read, family, floats)
-        except (AssertionError, ValueError, TypeError) as error:
-            raise CorruptError(f"the token stream holds no valid symbol: {error}") from error
-        # Closing early takes at most one word more than closing late: see docs/ENTROPY.md §1.
-        if self._echo.num_words() > len(self._data) // _WORD_BYTES + 1:
-            raise CorruptError("the token stream ends before its tokens do")
-        return read.astype(np.int64)
-
-
-class BitCounter(TokenCoder):
-    """Codes nothing and adds up -log2(q / 2^24), what an ideal coder would write.
-
-    tokens: how many tokens to keep apart. bits: the sum so far. token_bits: float64 (tokens,), the sum of each.
-    """
-
-    def __init__(self, tokens: int = 0) -> None:
-        self.bits = 0.0
-        self.token_bits = np.zeros(tokens)
-
-    def _code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None) -> np.ndarray:
-        symbols = _given(symbols, pmf)
-        bits = PRECISION - np.log2(np.take_along_axis(pmf, symbols[:, None], axis=1)[:, 0])
-        self.bits += float(bits.sum())
-        if self.token_bits.size and tokens is not None:
-            np.add.at(self.token_bits, tokens, bits)
-        return symbols
-
-
-def _given(symbols: np.ndarray | None, pmf: np.ndarray) -> np.ndarray:
-    if symbols is None:
-        raise ValueError("only a decoder can do without the symbols")
-    symbols = np.asarray(symbols, dtype=np.int64)
-    if symbols.shape != pmf.shape[:1] or symbols.min() < 0 or symbols.max() >= pmf.shape[1]:
-        raise ValueError(f"expected {pmf.shape[0]} symbols in 0..{pmf.shape[1] - 1}")
-    return symbols
-
-
-def _model(pmf: np.ndarray) -> tuple[constriction.stream.model.Categorical, np.ndarray]:
-    """constriction gives every symbol 1 and shares the remaining 2^24 - K in proportion: exactly, for q - 1."""
-    return constriction.stream.model.Categorical(perfect=False), (pmf - 1).astype(np.float64)
-
-
-@njit(cache=True, nogil=True)
-def _is_pmf(pmf: np.ndarray) -> bool:
-    for row in range(pmf.shape[0]):
-        total = 0
-        for k in range(pmf.shape[1]):
-            q = pmf[row, k]
-            if q < 1 or q > TOTAL:
-                return False
-            total += q
-        if total != TOTAL:
-            return False
-    return True
+    def _given(self, symbols: np.ndarray | None, pmf: np.ndarray) -> np.ndarray:
+        return np.zeros(len(pmf), dtype=np.int64)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, SCORE_LIMIT, exponentials, integer_params, integer_pmf, token_rows
-from leechcodec.entropy.range_coder import GROUP, TokenCoder
+from leechcodec.entropy.token_coder import GROUP, TokenCoder
 
 
 def code_sign_tokens(coder: TokenCoder, params: np.ndarray, tokens: np.ndarray | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leechcodec.compiled import njit
+from leechcodec.entropy.jit import entry
 from leechcodec.entropy.pmf import (
     EXACT_LIMIT,
     FIRST_SYMBOL_CAP,
@@ -22,7 +22,7 @@ from leechcodec.entropy.pmf import (
     integer_pmf,
     token_rows,
 )
-from leechcodec.entropy.range_coder import GROUP, TokenCoder
+from leechcodec.entropy.token_coder import GROUP, TokenCoder
 from leechcodec.errors import ConfigError
 
 
@@ -140,7 +140,7 @@ def score_masses(scores: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray
     return scores, sums
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _score_masses(scores: np.ndarray, best: np.ndarray, table: np.ndarray, sums: np.ndarray) -> None:
     width = scores.shape[1] // sums.shape[1]
     for row in range(len(scores)):

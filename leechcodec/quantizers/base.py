@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT
-from leechcodec.entropy.range_coder import TokenCoder
+from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import ConfigError, ModelError, QuantizerError
 
 MAX_SCORE = SCORE_LIMIT / SCORE_UNIT

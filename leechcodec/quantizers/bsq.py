@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leechcodec.entropy.range_coder import TokenCoder
 from leechcodec.entropy.sign_tokens import code_sign_tokens
+from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from leechcodec.entropy import tables
-from leechcodec.entropy.range_coder import TokenCoder
+from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import Quantizer
 

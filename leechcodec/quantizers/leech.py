@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.entropy.leech_tokens import code_leech_tokens
-from leechcodec.entropy.range_coder import TokenCoder
+from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import QuantizerError
 from leechcodec.lattice import leech, torch_kernels
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from leechcodec.entropy import tables
-from leechcodec.entropy.range_coder import TokenCoder
+from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import ConfigError, ModelError, QuantizerError
 from leechcodec.quantizers.base import Quantizer, check_dim
 

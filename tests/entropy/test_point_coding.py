@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leechcodec.entropy import point_coding, point_masses, point_symbols
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.entropy.pmf import FIRST_SYMBOL_CAP, TOTAL
 from leechcodec.entropy.point_coding import code_points, point_bits
 from leechcodec.entropy.point_masses import ScoreTables
-from leechcodec.entropy.range_coder import BitCounter, TokenCoder, TokenDecoder, TokenEncoder
+from leechcodec.entropy.range_coder import TokenDecoder, TokenEncoder
+from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import CorruptError
 from leechcodec.lattice import partition
 from leechcodec.lattice.closest import best_point

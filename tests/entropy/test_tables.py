@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from leechcodec.entropy import range_coder
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.entropy.tables import (
     check_exact_scores,
     code_grid_tokens,
     code_table_tokens,
     symbol_width,
 )
+from leechcodec.entropy.token_coder import MIN_BITS_PER_TOKEN
 from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.testing.entropy_reference import CAP, TOTAL, exponential, integer_pmf, stream
 from tests.families import SMALL, quantizer_of, some_codes
@@ -98,7 +100,7 @@ def test_what_is_written_is_read(name):
         decoder = range_coder.TokenDecoder(data)
         assert np.array_equal(quantizer.code_tokens(decoder, params, None), codes)
         decoder.finish()
-        assert 8 * len(data) >= range_coder.MIN_BITS_PER_TOKEN * 1500 - 64
+        assert 8 * len(data) >= MIN_BITS_PER_TOKEN * 1500 - 64
         with pytest.raises(CorruptError):
             broken = range_coder.TokenDecoder(data[:-8])
             quantizer.code_tokens(broken, params, None)
@@ -112,7 +114,7 @@ def test_the_coder_charges_what_training_counts(name):
     if name == "round-6":
         codes = codes.clamp(-3, 3)  # rarer symbols cost 24 bits at most, which training does not know
     params = params_of(quantizer, 200, 15)
-    counter = range_coder.BitCounter(200)
+    counter = BitCounter(200)
     quantizer.code_tokens(counter, params, codes.numpy())
     expected = quantizer.bits_of(torch.from_numpy(params).float() / 64, codes.float()).numpy()
     # every rounded score is off by at most 1/128 nat
@@ -127,10 +129,10 @@ def test_a_certain_token_still_costs_the_least(name):
     shape = (1, quantizer.dim, quantizer.params_per_coordinate)
     params = np.zeros(shape, dtype=np.int64)
     params[..., 0] = code.numpy().astype(np.int64) * 10**6
-    counter = range_coder.BitCounter(1)
+    counter = BitCounter(1)
     best = quantizer.nearest(code.float())
     quantizer.code_tokens(counter, params, best.numpy())
-    assert counter.bits >= range_coder.MIN_BITS_PER_TOKEN - 1e-12
+    assert counter.bits >= MIN_BITS_PER_TOKEN - 1e-12
 
 
 def test_bad_tokens_and_tables_are_refused():

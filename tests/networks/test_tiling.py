@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leechcodec.codec import api, token_coding
-from leechcodec.entropy import range_coder
+from leechcodec.entropy import token_coder
 from leechcodec.networks import tiling
 from leechcodec.networks.tiling import tiled
 from leechcodec.testing.tiny import tiny_model
@@ -79,7 +79,7 @@ def test_files_do_not_depend_on_tiles(monkeypatch, tiny_folder):
     data = api.compress(image, quality=80, model=tiny_folder)
     pixels = np.asarray(api.decompress(data, model=tiny_folder))
     monkeypatch.setattr(tiling, "TILE_POSITIONS", 5)
-    monkeypatch.setattr(token_coding, "TOKENS_AT_ONCE", range_coder.GROUP)
+    monkeypatch.setattr(token_coding, "TOKENS_AT_ONCE", token_coder.GROUP)
     tokens = api.read_tokens(data, model=tiny_folder)
     assert api.compress(image, quality=80, model=tiny_folder) == data
     assert np.abs(np.asarray(api.detokenize(tokens, model=tiny_folder)).astype(int) - pixels).max() <= 1

@@ -48,7 +48,7 @@ def prepare(setting: dict) -> None:
 
     from leechcodec.codec import token_coding
     from leechcodec.codec.model_store import load_model
-    from leechcodec.entropy import range_coder
+    from leechcodec.entropy import token_coder
     from leechcodec.networks import tiling
     from leechcodec.networks.integer_prior import IntegerView
 
@@ -59,7 +59,7 @@ def prepare(setting: dict) -> None:
     if setting.get("channels_last"):
         load_model().networks.to(memory_format=torch.channels_last)
     if "tile" in setting:
-        tiling.TILE_POSITIONS, token_coding.TOKENS_AT_ONCE = setting["tile"], range_coder.GROUP
+        tiling.TILE_POSITIONS, token_coding.TOKENS_AT_ONCE = setting["tile"], token_coder.GROUP
     if setting.get("numpy"):
 
         def accumulate(view: IntegerView, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,8 @@ from PIL import Image
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.token_coding import code_stages
-from leechcodec.entropy import leech_masses, range_coder
+from leechcodec.entropy import leech_masses
+from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.networks.layout import CHUNK_SCALES
 from leechcodec.testing.entropy_reference import Reference
 
@@ -48,7 +49,7 @@ def masses_agree(params: np.ndarray) -> bool:
     """Classes, octads and pairs of the compiled kernels and of the reference, bit for bit."""
     for start in range(0, len(params), 4096):
         group = params[start : start + 4096]
-        classes, octads, pairs = leech_masses.shell_masses(leech_masses.coordinate_masses(group))
+        classes, octads, pairs = leech_masses.shell_masses(group)
         reference = Reference(group)
         same = (
             np.array_equal(classes, np.stack(reference.classes, axis=1))
@@ -83,7 +84,7 @@ def main() -> None:
         failures += overhead > 0.01
         largest = max(largest, overhead)
         if args.reference:
-            coders = [range_coder.BitCounter() for _ in CHUNK_SCALES]
+            coders = [BitCounter() for _ in CHUNK_SCALES]
             with Recorder(loaded.networks.quantizer) as recorder:
                 code_stages(loaded, known.layout(loaded.config), coders, known.codes)
             failures += not masses_agree(np.concatenate(recorder.params))
