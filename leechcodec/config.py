@@ -130,7 +130,8 @@ class ModelConfig:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"unknown model config key {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        return cls(**{key: _frozen(value) for key, value in values.items()})
+        frozen: dict[str, Any] = {key: _frozen(value) for key, value in values.items()}
+        return cls(**frozen)
 
     @classmethod
     def load(cls, path: Path) -> "ModelConfig":

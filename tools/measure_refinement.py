@@ -32,7 +32,7 @@ def costs(model: CodecModel, x: Tensor, quality: float, codes: list[Tensor]) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--model")
     parser.add_argument("--efforts", type=int, nargs="+", default=[e for e in refinement.STEPS if e > 1])

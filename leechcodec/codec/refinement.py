@@ -225,7 +225,9 @@ class _MovedCodes:
 
     def __init__(self, window: _Window) -> None:
         self.window = window
-        self.straight, self.integers, self.distances = [], [], []
+        self.straight: list[Tensor] = []
+        self.integers: list[Tensor] = []
+        self.distances: list[Tensor] = []
 
     def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
         window, networks = self.window, self.window.networks

@@ -7,6 +7,7 @@ there is, and only warns.
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
         if metric == LPIPS and min(qualities) <= 0:
             return none(f"{who}an LPIPS of 0")
         qualities = [-10 * math.log10(value) for value in qualities] if metric == LPIPS else qualities
-        if any(a >= b for a, b in zip(rates, rates[1:])) or any(a >= b for a, b in zip(qualities, qualities[1:])):
+        if any(a >= b for a, b in itertools.pairwise(rates)) or any(a >= b for a, b in itertools.pairwise(qualities)):
             return none(f"{who}{metric} does not rise with the rate")
         sides.append((rates, qualities))
     (anchor_rates, anchor_qualities), (rates, qualities) = sides

@@ -13,7 +13,7 @@ VALUES = 9
 """Entries of a coordinate's score table: v = -4..4 at index v + 4."""
 LANES = 16
 """Tokens side by side."""
-P, F, E, O = 0, LANES, 2 * LANES, 3 * LANES
+P, F, E, O = 0, LANES, 2 * LANES, 3 * LANES  # noqa: E741  (odd: the name beside E, even)
 """Where a row of a tree or of a table of classes keeps its four numbers of every lane."""
 ROW = 4 * LANES
 CHUNK = 512

@@ -203,11 +203,12 @@ class CodecModel(nn.Module):
 
     def _encode(self, x: Tensor, quality: float, picture: bool) -> tuple[list[Tensor], Tensor | None]:
         """picture: go on to it, or leave after the last stage sent."""
-        layout = TokenLayout(self.config, quality, tuple(x.shape[2:]))
+        height, width = x.shape[2:]
+        layout = TokenLayout(self.config, quality, (height, width))
         weights = knot_weights(torch.tensor([quality], device=x.device), self.config.quality_knots)
         chosen = _ImageCodes(self, self.analysis(x, weights), weights, layout)
         stages = None if picture else layout.stages
-        x_hat = self.synthesis(*x.shape[2:], weights, chosen.choose_codes, stages=stages, in_place=True)
+        x_hat = self.synthesis(height, width, weights, chosen.choose_codes, stages=stages, in_place=True)
         return chosen.codes, x_hat
 
     def decode(self, codes: list[Tensor], height: int, width: int, quality: float) -> Tensor:

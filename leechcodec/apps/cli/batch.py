@@ -19,8 +19,26 @@ from leechcodec.formats.files import files_below
 from leechcodec.formats.machine import available_cores
 
 PHOTOGRAPHS = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".avif", ".heic", ".heif", ".jxl")
-    + (".jp2", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".gif", ".tga")
+    (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".webp",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".jxl",
+        ".jp2",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".ppm",
+        ".pgm",
+        ".pnm",
+        ".gif",
+        ".tga",
+    )
 )
 """What encode takes from a folder; a file that is named is always tried."""
 Done = TypeVar("Done")
