@@ -4,7 +4,7 @@ import json
 import numbers
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from leechcodec.errors import ConfigError
 
@@ -18,7 +18,7 @@ MIN_QUALITY, MAX_QUALITY = 1, 100
 """The ends of the dial ..."""
 QUALITY_UNIT = 100
 """... of which a file's header holds hundredths."""
-Number = TypeVar("Number")
+Number = TypeVar("Number", bound=Any)
 """float or a floating-point Tensor."""
 
 

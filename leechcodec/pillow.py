@@ -11,7 +11,7 @@ Importing this module registers the format; :func:`register_lq_opener` does it f
 to rely on that.
 """
 
-from typing import IO
+from typing import IO, cast
 
 from PIL import Image, ImageFile
 
@@ -34,7 +34,7 @@ class LqImageFile(ImageFile.ImageFile):
     _shrink = 1
 
     def _open(self) -> None:
-        self._data = self.fp.read()
+        self._data = cast("IO[bytes]", self.fp).read()
         try:
             header, chunks = read_file(self._data)
         except LqError as error:

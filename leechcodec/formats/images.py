@@ -36,7 +36,7 @@ def load_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(source, formats=formats)
+            image = Image.open(source, formats=None if formats is None else tuple(formats))
         check_size(image.width, image.height, max_pixels)
         frames = _frames(image)
         image.load()
@@ -70,7 +70,7 @@ def apply_orientation(image: Image.Image, name: str | None = None) -> Image.Imag
     Damaged EXIF does not spoil good pixels; there is a warning of it where a file's name is given, once, when it is
     read. Raises ImageError for what is not an image of Pillow's.
     """
-    if not isinstance(image, Image.Image):
+    if not isinstance(image, Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ImageError(f"an image of Pillow's is needed (PIL.Image.open, fromarray), not {type(image).__name__}")
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
@@ -84,6 +84,11 @@ def apply_orientation(image: Image.Image, name: str | None = None) -> Image.Imag
         return image
 
 
+def is_translucent(alpha: Image.Image) -> bool:
+    """Whether a channel of mode L, alpha, is less than 255 anywhere."""
+    return sum(alpha.histogram()[:255]) > 0
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode to RGB, transparency laid on white with a warning.
 
@@ -93,7 +98,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(f"an image of {image.width} x {image.height} pixels")
     if image.has_transparency_data:
         rgba = to_rgba(image)
-        if rgba.getchannel("A").getextrema()[0] < 255:
+        if is_translucent(rgba.getchannel("A")):
             warnings.warn("transparency is laid on white", stacklevel=2)
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if image.mode == "RGB":

@@ -8,13 +8,14 @@ import io
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageChops
 
 from leechcodec.errors import CorruptError
 from leechcodec.formats.container import Chunk, ChunkKind
-from leechcodec.formats.images import to_rgb, to_rgba
+from leechcodec.formats.images import is_translucent, to_rgb, to_rgba
 
 METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKind.XMP}
 """Pillow's names in ``Image.info``, and the chunks they live in."""
@@ -72,14 +73,14 @@ def separate(image: Image.Image, *, metadata: bool = True) -> tuple[Image.Image,
     if image.has_transparency_data:
         image = to_rgba(image)
         channel = image.getchannel("A")
-        alpha = _write_alpha(channel) if channel.getextrema()[0] < 255 else None
+        alpha = _write_alpha(channel) if is_translucent(channel) else None
         image = image.convert("RGB")
     if profile and (not metadata or profile[16:20] != b"RGB "):
         image, profile = _to_srgb(image, profile), None
     grey = is_grey(image)
     kept = {"icc_profile": profile, "exif": info.get("exif"), "xmp": info.get("xmp")} if metadata else {}
-    metadata = {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
-    return image, SideData(alpha, metadata, grey)
+    blobs = {name: bytes(value) for name, value in kept.items() if isinstance(value, bytes) and value}
+    return image, SideData(alpha, blobs, grey)
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -107,7 +108,9 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        target = cast(ImageCms.ImageCmsProfile, ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType]
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        return image if converted is None else converted
     except (ImageCms.PyCMSError, OSError, ValueError):
         warnings.warn("the colour profile does not fit the image and is ignored", stacklevel=3)
         return image

@@ -1,7 +1,7 @@
 """The block structure that maximum.py and summation.py share: which half-bytes, classes and octads belong together."""
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -28,7 +28,7 @@ class NoAlias(Compiler):
         self.state.flags.noalias = True
 
 
-_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": NoAlias}
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": NoAlias}
 entry = numba.njit(cache=True, **_OPTIONS)
 inner = numba.njit(no_cpython_wrapper=True, **_OPTIONS)
 

@@ -12,6 +12,8 @@ from leechcodec.lab.peers.base import PeerOptions
 from leechcodec.lab.peers.pillow import Jpeg
 from tests.lab.lab_files import lpips_weights, picture
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):

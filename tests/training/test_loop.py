@@ -19,6 +19,8 @@ from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_weights
 from tests.lab.lab_files import lpips_weights
 
+pytestmark = pytest.mark.slow
+
 MODEL = "[model]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in LAYOUT.items())
 
 

@@ -26,6 +26,8 @@ from leechcodec.testing.tiny import tiny_model
 from tests.lab.lab_files import picture
 from tests.shard_workers import POISON, Killer, Mortal, Stillborn, Victim
 
+pytestmark = pytest.mark.slow
+
 SUFFIXES = {".png", ".jpg"}
 
 
