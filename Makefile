@@ -1,15 +1,27 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+OLDEST = $(VENV)-oldest
 
-.PHONY: test lint demo figure docs fuzz clean
+.PHONY: test test-fast test-oldest lint demo figure docs fuzz clean
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
 
+test-fast: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not slow and not browser and not gpu"
+
+# The core with the oldest versions that pyproject.toml allows. torch alone is the newest: its old files are made for CUDA.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -m "not slow and not browser and not gpu" \
+		tests/lattice tests/entropy tests/formats tests/networks tests/codec
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell leechcodec tools tests docs configs *.md
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m tools.checks.prose
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m tools.demo data/sample.png -o build/demo
@@ -51,8 +63,15 @@ $(VENV)/.docs: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt vector-quantize-pytorch
+	touch $@
+
+$(OLDEST)/.installed: pyproject.toml constraints.txt tools/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(PYTHON) -m tools.oldest --except torch > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/oldest.txt --editable . hypothesis pytest
 	touch $@
 
 # About an hour and a half on one core.
@@ -65,4 +84,4 @@ fuzz: $(VENV)/.installed
 	$(BIN)/python -m tools.fuzz.guided decodes build/fuzz/decodes -max_total_time=900
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .ruff_cache

@@ -4,7 +4,7 @@ import json
 import numbers
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from leechcodec.errors import ConfigError
 
@@ -18,7 +18,7 @@ MIN_QUALITY, MAX_QUALITY = 1, 100
 """The ends of the dial ..."""
 QUALITY_UNIT = 100
 """... of which a file's header holds hundredths."""
-Number = TypeVar("Number")
+Number = TypeVar("Number", bound=Any)
 """float or a floating-point Tensor."""
 
 
@@ -130,7 +130,8 @@ class ModelConfig:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"unknown model config key {unknown[0]!r} (known: {', '.join(sorted(known))})")
-        return cls(**{key: _frozen(value) for key, value in values.items()})
+        frozen: dict[str, Any] = {key: _frozen(value) for key, value in values.items()}
+        return cls(**frozen)
 
     @classmethod
     def load(cls, path: Path) -> "ModelConfig":

@@ -16,7 +16,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from PIL import Image, ImageFile
 
@@ -42,7 +42,7 @@ class LqImageFile(ImageFile.ImageFile):
     _shrink = 1
 
     def _open(self) -> None:
-        self._data = self.fp.read()
+        self._data = cast("IO[bytes]", self.fp).read()
         if self.filename:  # Pillow opened the file for this image alone, and all of it has been read
             self.fp.close()
             self.fp = None

@@ -13,6 +13,8 @@ from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, salvage
 from leechcodec.testing.mutations import mutate, repaired
 
+pytestmark = pytest.mark.slow
+
 CONTENTS = {
     "black": lambda h, w: np.zeros((h, w, 3)),
     "white": lambda h, w: np.full((h, w, 3), 255),

@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 from PIL import Image
 
 from tests.places import ROOT
+
+pytestmark = pytest.mark.slow
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)

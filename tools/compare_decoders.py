@@ -63,7 +63,7 @@ def _cell(value: float, digits: int = 4) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", type=Path)
     parser.add_argument("decoder")
     parser.add_argument("--model", default="leech-vbr")

@@ -42,7 +42,7 @@ def side_by_side(pictures: list[tuple[str, Image.Image]], box: tuple[int, int, i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photograph", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("build/demo"))
     parser.add_argument("-q", "--quality", type=float, default=50.0)

@@ -95,7 +95,7 @@ def code_bits(model: CodecModel, view, codes: list[Tensor], unit: float) -> floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, nargs="+", required=True)

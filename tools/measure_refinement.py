@@ -16,6 +16,7 @@ from torch import Tensor
 
 from leechcodec.codec import refinement
 from leechcodec.codec.model_store import load_model
+from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.validation import CROP, QUALITIES, centre, large_enough
@@ -25,14 +26,17 @@ from leechcodec.training.validation import CROP, QUALITIES, centre, large_enough
 def costs(model: CodecModel, x: Tensor, quality: float, codes: list[Tensor]) -> tuple[float, float]:
     """lambda·255²·MSE + bpp, and bpp, of one image's codes. x: uint8 (1, 3, H, W)."""
     chosen, dial = [code.float() for code in codes], torch.tensor([quality])
-    x_hat, bits = model.reconstruct(chosen, dial, *x.shape[2:], partly=True)
+    height, width = x.shape[2:]
+    x_hat = model.decode(chosen, height, width, quality)
+    layout = TokenLayout(model.config, quality, (height, width))
+    _, bits, _ = model.rates(chosen, dial, height, width, layout=layout)
     mse = (x_hat.clamp(-1, 1) - (x.float() / 127.5 - 1)).square().mean().item() / 4
     bpp = sum(stage.sum().item() for stage in bits) / (x.shape[2] * x.shape[3])
     return model.config.lmbda(quality) * 255**2 * mse + bpp, bpp
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--model")
     parser.add_argument("--efforts", type=int, nargs="+", default=[e for e in refinement.STEPS if e > 1])

@@ -55,7 +55,7 @@ def print_bits(width: int = 768, height: int = 512, quality: float = 55.0, seeds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photograph", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--bits", action="store_true")

@@ -142,7 +142,7 @@ def compress_to(
     if psnr is not None:
         found = least_for_psnr(trials.psnr, psnr, partial(trials.psnr, effort=1) if effort > 1 else None)
     else:
-        target = size if bpp is None else bpp * image.width * image.height / 8
+        target = float(size or 0) if bpp is None else bpp * image.width * image.height / 8
         found = best_within_size(trials.size, target, partial(trials.size, effort=1) if effort > 1 else None)
     data = None if verify else trials.files.get((found.quality, effort))
     if data is None:

@@ -9,6 +9,9 @@ Two ids of eight bytes name a model in a file: the token model (all that fixes t
 codebook and the stage layout) and the synthesis transform.
 """
 
+# torch.from_numpy takes an array of no known type.
+# pyright: reportUnknownMemberType=false
+
 import copy
 import dataclasses
 import hashlib
@@ -17,11 +20,12 @@ import threading
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
@@ -87,7 +91,7 @@ def _digest(layout: str, tensors: dict[str, np.ndarray], dtype: str) -> bytes:
 def save_model(folder: Path, model: CodecModel) -> None:
     """Write config.json and weights.safetensors of a model into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for name, value in model.state_dict().items():
         if not name.startswith(("prior.", "quantizer.")):
             half = value.detach().to(torch.float16).cpu()
@@ -137,7 +141,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
     installed, the model that they were made for and not a second decoder. Raises UnknownModelError where there is none.
     """
     candidates = [model] if model is not None else installed_models()
-    fitting = []
+    fitting: list[LoadedModel] = []
     for candidate in candidates:
         loaded = load_model(candidate)
         if loaded.token_model == token_model:
@@ -163,7 +167,7 @@ def _load(folder: Path) -> LoadedModel:
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
-        return _load_decoder(folder, values, tensors)
+        return _load_decoder(folder, cast("dict[str, Any]", values), tensors)
     config = ModelConfig.load(folder / "config.json")
     networks = CodecModel(config)
     integers = {n.removeprefix("prior."): t.astype(np.int32) for n, t in tensors.items() if n.startswith("prior.")}
@@ -192,7 +196,7 @@ def _load(folder: Path) -> LoadedModel:
     )
 
 
-def _load_decoder(folder: Path, values: dict, tensors: dict[str, np.ndarray]) -> LoadedModel:
+def _load_decoder(folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray]) -> LoadedModel:
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
     name = Path(str(values["base"])).name
     base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name)

@@ -6,6 +6,9 @@ image ─▶ prepare ─▶ Prepared ─▶ analyse ─────▶ Tokens �
 image ◀──────────────────────── synthesise ◀── Tokens ◀─ unpack ◀─ .lq
 """
 
+# torch.from_numpy takes an array of no known type.
+# pyright: reportUnknownMemberType=false
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

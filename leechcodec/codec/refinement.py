@@ -14,7 +14,7 @@ Large images are refined in windows: tokens of a tile move, those of a margin ar
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from leechcodec.errors import ConfigError
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, WINDOW, ms_ssim
-from leechcodec.networks.transforms import knot_weights
+from leechcodec.networks.transforms import TokenStage, knot_weights
 
 STEPS = {1: 0, 2: 1, 3: 3, 4: 6, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
 """Gradient steps of an effort 1..9."""
@@ -47,7 +47,7 @@ Progress = Callable[[int, int], None]
 def steps_in_all(effort: int, height: int, width: int) -> int:
     """Gradient steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
     none."""
-    if not isinstance(effort, int) or effort not in STEPS:
+    if not isinstance(effort, int) or effort not in STEPS:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
     return STEPS[effort] * len(list(_tiles(_Box(0, height, 0, width))))
 
@@ -163,11 +163,13 @@ class _Window:
         with torch.no_grad():
             self.features = networks.analysis(self.x, self.weights)
         self.lmbda = networks.config.lmbda(quality)
-        self.layout = TokenLayout(networks.config, quality, tuple(self.x.shape[2:]))
+        self.layout = TokenLayout(networks.config, quality, (self.x.shape[2], self.x.shape[3]))
         bottom, right = (min(end, image) for end, image in zip(self.box[1::2], size, strict=True))
         self.shown = slice(0, bottom - self.box.top), slice(0, right - self.box.left)
         """Rows and columns of the image proper, where errors count."""
-        self.codes, self.moves, self.offsets = [], [], []
+        self.codes: list[Tensor] = []
+        self.moves: list[Tensor] = []
+        self.offsets: list[Tensor] = []
         for stage, (code, scale) in enumerate(zip(codes, networks.config.stage_scales)):
             code = code[:, :, *self.box.at(STRIDES[scale])].float()
             moves = torch.zeros(code.shape[2:], dtype=torch.bool)
@@ -217,7 +219,7 @@ class _Window:
         loss = self.lmbda * distortion * errors[0, 0].numel() + stage_bits.sum()
         if given:
             return loss, loss.new_zeros(()), [code.to(torch.int8) for code in self.codes]
-        return loss, sum(moved.distances) / networks.quantizer.norm_squared, moved.integers
+        return loss, sum(moved.distances, loss.new_zeros(())) / networks.quantizer.norm_squared, moved.integers
 
 
 class _MovedCodes:
@@ -225,14 +227,17 @@ class _MovedCodes:
 
     def __init__(self, window: _Window) -> None:
         self.window = window
-        self.straight, self.integers, self.distances = [], [], []
+        self.straight: list[Tensor] = []
+        self.integers: list[Tensor] = []
+        self.distances: list[Tensor] = []
 
     def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
         window, networks = self.window, self.window.networks
         if stage >= len(window.codes):
             return None
         feature = window.features[networks.config.stage_scales[stage]]
-        z = networks.synthesis.stages[stage].encode(feature, state, window.weights).permute(0, 2, 3, 1)
+        layers = cast(TokenStage, networks.synthesis.stages[stage])
+        z = layers.encode(feature, state, window.weights).permute(0, 2, 3, 1)
         z = z + window.offsets[stage]
         integers, straight = networks.quantizer.quantize(z, check=False)
         code, moves = window.codes[stage], window.moves[stage]
@@ -244,5 +249,5 @@ class _MovedCodes:
 
 def _bf16_is_fast() -> bool:
     """Whether this processor multiplies bf16 itself. (torch before 2.9 cannot tell: then it is taken not to.)"""
-    able = getattr(torch.cpu, "get_capabilities", dict)()
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

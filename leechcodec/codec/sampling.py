@@ -152,7 +152,8 @@ def sample(
     if start is None:
         if keep_stages is not None or mask is not None:
             raise ConfigError("keep_stages and mask need tokens to start from")
-        loaded, known = load_model(model), []
+        loaded = load_model(model)
+        known: Sequence[np.ndarray] = ()
         width, height = DEFAULT_SIZE if width is None else width, DEFAULT_SIZE if height is None else height
         layout = _layout(loaded, DEFAULT_QUALITY if quality is None else quality, height, width)
     else:
@@ -218,7 +219,7 @@ def _known(
     if mask is not None and mask.shape != (start.height, start.width):
         size = " x ".join(str(side) for side in reversed(mask.shape))
         raise ConfigError(f"the mask is of {size} pixels, the image of {start.width} x {start.height}")
-    known = []
+    known: list[np.ndarray] = []
     for stage, codes in enumerate(start.codes):
         kept = np.zeros(layout.grid(stage), dtype=bool)
         if codes.shape[:2] != kept.shape:
@@ -240,4 +241,4 @@ def touched(mask: np.ndarray, stride: int) -> np.ndarray:
     padding = [(0, -side % ALIGNMENT) for side in mask.shape]
     padded = np.pad(mask.astype(bool), padding, mode="edge")
     height, width = (side // stride for side in padded.shape)
-    return padded.reshape(height, stride, width, stride).any(axis=(1, 3))
+    return np.any(padded.reshape(height, stride, width, stride), axis=(1, 3))

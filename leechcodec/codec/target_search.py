@@ -120,7 +120,8 @@ def _guided(measure: Measure, rough: Measure, limit: float, tolerance: float) ->
 
 def _between(measure: Measure, lowest: float, highest: float, limit: float, tolerance: float) -> float | None:
     """The same as :func:`_highest_below`, between two places."""
-    low, high = (lowest, measure(lowest)), (highest, measure(highest))
+    low: tuple[float, float] = (lowest, measure(lowest))
+    high: tuple[float, float] = (highest, measure(highest))
     if low[1] > limit:
         return None
     if high[1] <= limit:
@@ -128,7 +129,7 @@ def _between(measure: Measure, lowest: float, highest: float, limit: float, tole
     for trial in range(MAX_TRIALS):
         if low[1] >= limit - tolerance or high[0] - low[0] < 1.5 * FINEST:
             break
-        share = 0.5 if trial % 3 == 2 else (limit - tolerance / 2 - low[1]) / max(high[1] - low[1], 1e-9)
+        share: float = 0.5 if trial % 3 == 2 else (limit - tolerance / 2 - low[1]) / max(high[1] - low[1], 1e-9)
         step = min(max(share, 0.02), 0.98) * (high[0] - low[0])
         place = min(max(round(low[0] + step, 2), round(low[0] + FINEST, 2)), round(high[0] - FINEST, 2))
         value = measure(place)

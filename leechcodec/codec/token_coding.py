@@ -4,6 +4,9 @@ codes ─▶ code_stages(encoders) ─▶ payloads of the token chunks
 codes ◀─ code_stages(decoders) ◀─ payloads
 """
 
+# torch.from_numpy takes an array of no known type.
+# pyright: reportUnknownMemberType=false
+
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -7,12 +7,16 @@ Layout 1: stages coarse to fine, in each the rows from the top, in each row the 
 code's number in the quantizer's codebook, 0 .. vocabulary - 1.
 """
 
+# torch.from_numpy takes an array of no known type.
+# pyright: reportUnknownMemberType=false
+
 import io
 import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -130,7 +134,7 @@ def _tokens(
         ]
     if len(indices) != len(shapes):
         raise TokensError(f"{len(indices)} stages of tokens, not the {len(shapes)} of {image}")
-    codes = []
+    codes: list[np.ndarray] = []
     for stage, (found, shape) in enumerate(zip(indices, shapes)):
         if found.shape != shape:
             raise TokensError(f"stage {stage} has tokens of shape {found.shape}, not {shape} as {image} ask for")
@@ -257,13 +261,13 @@ def _stage_name(number: int) -> str:
     return f"stage_{number:02}"
 
 
-def _image_of(described: Mapping, model: str | Path | None) -> tuple[int, int, float, LoadedModel]:
+def _image_of(described: Mapping[str, Any], model: str | Path | None) -> tuple[int, int, float, LoadedModel]:
     """Width, height, quality and model that a file's description names; the rest of it must agree."""
     if described.get("format") != NAME:
         raise TokensError("not a file of tokens: its metadata do not say so")
     if described.get("layout") != LAYOUT:
         raise TokensError(f"tokens in layout {described.get('layout')}; this release knows layout {LAYOUT}")
-    values = {name: described.get(name) for name in ("width", "height", "quality")}
+    values: dict[str, Any] = {name: described.get(name) for name in ("width", "height", "quality")}
     for name, value in values.items():
         if type(value) not in ((int, float) if name == "quality" else (int,)):
             raise TokensError(f"{name} is {value!r}, not a number")
@@ -275,8 +279,9 @@ def _image_of(described: Mapping, model: str | Path | None) -> tuple[int, int, f
     for name, wanted in (("quantizer", loaded.config.quantizer), ("vocabulary", _vocabulary(loaded))):
         if described.get(name) != wanted:
             raise TokensError(f"{name} is {described.get(name)!r}, but its token model's is {wanted!r}")
-    strides, found = _strides(loaded), described.get("strides")
-    if not (isinstance(found, list) and found and found == strides[: len(found)]):
+    strides = _strides(loaded)
+    found: Any = described.get("strides")
+    if not (isinstance(found, list) and found and found == strides[: len(cast("list[int]", found))]):
         raise TokensError(f"strides are {found!r}, but its token model's are {strides}")
     return values["width"], values["height"], values["quality"], loaded
 
@@ -284,10 +289,11 @@ def _image_of(described: Mapping, model: str | Path | None) -> tuple[int, int, f
 # --- formats ---------------------------------------------------------------------------------------------------
 
 
-def _write_safetensors(arrays: Mapping[str, np.ndarray], described: Mapping) -> bytes:
+def _write_safetensors(arrays: Mapping[str, np.ndarray], described: Mapping[str, Any]) -> bytes:
     """By hand, because the library writes metadata in no fixed order."""
     strings = {name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()}
-    header, first = {"__metadata__": strings}, 0
+    header: dict[str, Any] = {"__metadata__": strings}
+    first = 0
     for name, array in arrays.items():
         extent = [first, first + array.nbytes]
         header[name] = {"dtype": SAFETENSORS_TYPES[array.dtype.name], "shape": array.shape, "data_offsets": extent}
@@ -298,13 +304,13 @@ def _write_safetensors(arrays: Mapping[str, np.ndarray], described: Mapping) -> 
     return b"".join([len(text).to_bytes(8, "little"), text, *data])
 
 
-def _read_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
+def _read_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         arrays = load(data)  # checks all of the header, and that every byte belongs to one tensor
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise TokensError(f"not a safetensors file of integers: {error}") from None
-    metadata = header.get("__metadata__") or {}
+    metadata: dict[str, str] = header.get("__metadata__") or {}
     return arrays, {name: value if name in TEXTS else _json(value) for name, value in metadata.items()}
 
 
@@ -315,7 +321,7 @@ def _json(text: str) -> object:
         raise TokensError(f"its metadata are no JSON: {text[:40]!r}") from None
 
 
-def _write_npz(arrays: Mapping[str, np.ndarray], described: Mapping) -> bytes:
+def _write_npz(arrays: Mapping[str, np.ndarray], described: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in {METADATA: np.array(json.dumps(described)), **arrays}.items():
@@ -323,9 +329,9 @@ def _write_npz(arrays: Mapping[str, np.ndarray], described: Mapping) -> bytes:
     return buffer.getvalue()
 
 
-def _read_npz(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
+def _read_npz(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Entries that are stored only: a compressed one may be larger than memory."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -352,7 +358,7 @@ def _read_npz(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
         raise TokensError(f"a damaged .npz: {error}") from None
     if not isinstance(described, dict):
         raise TokensError("not a file of tokens: its metadata do not say so")
-    return arrays, described
+    return arrays, cast("dict[str, Any]", described)
 
 
 def _write_npy(array: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import cast
 
 from leechcodec.config import ALIGNMENT, MAX_QUALITY, MIN_QUALITY, hundredths
 from leechcodec.errors import (
@@ -111,7 +112,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, i
 
     Raises NotLqError, TruncatedError, UnsupportedVersionError, CorruptError or TooLargeError (more than max_pixels).
     """
-    if not isinstance(data, bytes | bytearray | memoryview):
+    if not isinstance(data, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise NotLqError(f"the bytes of a file are needed (Path.read_bytes), not {type(data).__name__}")
     if not data[:4] == MAGIC[: len(data)] or not data:
         raise NotLqError("not an .lq file: " + ("empty" if not data else "wrong magic bytes"))
@@ -140,11 +141,11 @@ def read_file(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, lis
     header, count = read_header(data, max_pixels=max_pixels)
     if not count:
         raise CorruptError("the file holds no chunks")
-    chunks = []
+    chunks: list[Chunk] = []
     for chunk, problem in _frames(data, count):
-        if problem:
+        if problem is not None:
             raise problem
-        chunks.append(chunk)
+        chunks.append(cast(Chunk, chunk))  # there where no problem is
     return header, _known(chunks)
 
 
@@ -163,7 +164,7 @@ def salvage(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[
     return header, _known(chunks), problems
 
 
-def _frames(data: bytes, count: int) -> Iterator[tuple[Chunk | None, LqError | None]]:
+def _frames(data: bytes, count: int) -> Iterator[tuple[Chunk, None] | tuple[None, LqError]]:
     """Every chunk in turn, or what is wrong with it; a last problem where bytes are left over."""
     start, position, last = data[:HEADER_SIZE], HEADER_SIZE, -1
     for number in range(1, count + 1):

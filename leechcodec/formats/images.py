@@ -19,6 +19,7 @@ from leechcodec.formats.modes import opaque_rgb, png_transparency, split
 from leechcodec.formats.writing import encode_image, image_format, on_white
 
 __all__ = [
+    "apply_orientation",
     "contact_sheet",
     "encode_image",
     "from_array",
@@ -29,7 +30,6 @@ __all__ = [
     "to_array",
     "to_rgb",
     "to_rgba",
-    "apply_orientation",
 ]
 SHEET_GAP = 4
 """Pixels between the pictures of a sheet."""
@@ -169,7 +169,7 @@ def settled(image: Image.Image, name: str | None = None) -> Image.Image:
     What an .lq file cannot keep is warned of, once. Raises ImageError for what is not an image of Pillow's, or is
     closed, truncated or damaged.
     """
-    if not isinstance(image, Image.Image):
+    if not isinstance(image, Image.Image):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ImageError(f"an image of Pillow's is needed (PIL.Image.open, fromarray), not {type(image).__name__}")
     if getattr(image, _PREPARED, False):
         return image
@@ -306,6 +306,11 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What turns a picture of an orientation upright (EXIF 2.32, tag 0x0112)."""
+
+
+def is_translucent(alpha: Image.Image) -> bool:
+    """Whether a channel of mode L, alpha, is less than 255 anywhere."""
+    return sum(alpha.histogram()[:255]) > 0
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -20,8 +20,20 @@ NAMES = ("icc_profile", "exif", "xmp")
 TITLES = {"icc_profile": "colour profile", "exif": "EXIF", "xmp": "XMP"}
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _RAW = "raw profile type "
-_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, 0x882A, 0xC614) + tuple(
-    range(0x9C9B, 0x9CA0)
+_DESCRIPTIVE = (
+    0x010E,
+    0x010F,
+    0x0110,
+    0x0131,
+    0x0132,
+    0x013B,
+    0x013C,
+    0x4746,
+    0x4749,
+    0x8298,
+    0x882A,
+    0xC614,
+    *range(0x9C9B, 0x9CA0),
 )
 """Tags of a TIFF's first directory that describe the photograph; the others describe the file."""
 _RESOLUTION = (0x011A, 0x011B, 0x0128)

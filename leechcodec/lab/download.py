@@ -1,6 +1,7 @@
 """Downloads that go on where they stopped and are checked before they count."""
 
 import hashlib
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path

@@ -115,7 +115,7 @@ def vector_to_index(vectors: np.ndarray) -> np.ndarray:
     return indices.reshape(vectors.shape[:-1])
 
 
-def _class_rows(flat: np.ndarray) -> tuple[tuple[np.ndarray], ...]:
+def _class_rows(flat: np.ndarray) -> tuple[tuple[np.ndarray, ...], ...]:
     return (
         np.nonzero(flat < OFFSET_2),
         np.nonzero((flat >= OFFSET_2) & (flat < OFFSET_3)),

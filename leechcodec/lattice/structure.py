@@ -1,7 +1,7 @@
 """The block structure that maximum.py and summation.py share: which half-bytes, classes and octads belong together."""
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.core.compiler import Compiler
@@ -13,7 +13,7 @@ VALUES = 9
 """Entries of a coordinate's score table: v = -4..4 at index v + 4."""
 LANES = 16
 """Tokens side by side."""
-P, F, E, O = 0, LANES, 2 * LANES, 3 * LANES
+P, F, E, O = 0, LANES, 2 * LANES, 3 * LANES  # noqa: E741  (odd: the name beside E, even)
 """Where a row of a tree or of a table of classes keeps its four numbers of every lane."""
 ROW = 4 * LANES
 CHUNK = 512
@@ -28,7 +28,7 @@ class NoAlias(Compiler):
         self.state.flags.noalias = True
 
 
-_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": NoAlias}
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": NoAlias}
 entry = njit(cache=True, **_OPTIONS)
 inner = njit(no_cpython_wrapper=True, **_OPTIONS)
 

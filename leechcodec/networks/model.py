@@ -8,6 +8,7 @@ x ─▶ g_a ─▶ e ─▶ z ─▶ quantize ─▶ codes ─▶ g_s ─▶ x�
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.passes import pass_size
 from leechcodec.networks.prior import AGREEMENT, FloatView, Prior
 from leechcodec.networks.tiling import tiled
-from leechcodec.networks.transforms import AnalysisTransform, ChooseCodes, SynthesisTransform, knot_weights
+from leechcodec.networks.transforms import AnalysisTransform, ChooseCodes, SynthesisTransform, TokenStage, knot_weights
 from leechcodec.quantizers import make_quantizer
 
 
@@ -152,12 +153,12 @@ class CodecModel(nn.Module):
         self.synthesis(x.shape[2], x.shape[3], weights, calibrate_stage)
 
     def _calibrate_stage(self, features: dict[int, Tensor], weights: Tensor, stage: int, state: Tensor) -> Tensor:
-        layers = self.synthesis.stages[stage]
+        layers = cast(TokenStage, self.synthesis.stages[stage])
         z = layers.encode(features[self.config.stage_scales[stage]], state, weights)
         if z[:, 0].numel() > 1:  # one vector has no spread
             mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp(min=1e-6)
             target = self.quantizer.initial_spread
-            layers.to_z.bias.sub_(mean).mul_(target / spread)
+            cast(Tensor, layers.to_z.bias).sub_(mean).mul_(target / spread)
             layers.to_z.weight.mul_((target / spread)[:, None, None, None])
             z = (z - mean[:, None, None]) * (target / spread)[:, None, None]
         _, code = self.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)
@@ -199,15 +200,17 @@ class CodecModel(nn.Module):
 
     def encode_and_decode(self, x: Tensor, quality: float) -> tuple[list[Tensor], Tensor]:
         """What :meth:`encode` gives, and what :meth:`decode` makes of it, from one pass of the synthesis."""
-        return self._encode(x, quality, picture=True)
+        codes, x_hat = self._encode(x, quality, picture=True)
+        return codes, cast(Tensor, x_hat)
 
     def _encode(self, x: Tensor, quality: float, picture: bool) -> tuple[list[Tensor], Tensor | None]:
         """picture: go on to it, or leave after the last stage sent."""
-        layout = TokenLayout(self.config, quality, tuple(x.shape[2:]))
+        height, width = x.shape[2:]
+        layout = TokenLayout(self.config, quality, (height, width))
         weights = knot_weights(torch.tensor([quality], device=x.device), self.config.quality_knots)
         chosen = _ImageCodes(self, self.analysis(x, weights), weights, layout)
         stages = None if picture else layout.stages
-        x_hat = self.synthesis(*x.shape[2:], weights, chosen.choose_codes, stages=stages, in_place=True)
+        x_hat = self.synthesis(height, width, weights, chosen.choose_codes, stages=stages, in_place=True)
         return chosen.codes, x_hat
 
     def decode(self, codes: list[Tensor], height: int, width: int, quality: float) -> Tensor:
@@ -237,7 +240,8 @@ class _BatchCodes:
         if not count:
             return None
         feature = self.features[self.model.config.stage_scales[stage]][:count]
-        z = self.model.synthesis.stages[stage].encode(feature, state[:count], self.weights[:count]).permute(0, 2, 3, 1)
+        layers = cast(TokenStage, self.model.synthesis.stages[stage])
+        z = layers.encode(feature, state[:count], self.weights[:count]).permute(0, 2, 3, 1)
         if self.penalties:
             self.entropy_losses.append(quantizer.entropy_loss(z.reshape(-1, quantizer.dim)))
         self.codebook_losses.append(quantizer.codebook_loss(z.reshape(-1, quantizer.dim)))
@@ -268,7 +272,8 @@ class _ImageCodes:
 
     def _nearest(self, stage: int, part: Tensor, rows: slice) -> Tensor:
         feature = self.features[self.model.config.stage_scales[stage]][:, :, rows]
-        z = self.model.synthesis.stages[stage].encode(feature, part, self.weights)
+        layers = cast(TokenStage, self.model.synthesis.stages[stage])
+        z = layers.encode(feature, part, self.weights)
         return self.model.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)[0].permute(0, 3, 1, 2)
 
 

@@ -18,6 +18,7 @@ Two views of the same weights run through the same loop, :meth:`Prior.run`:
 * :class:`~leechcodec.networks.integer_prior.IntegerView` for coding: exact integers, the same on every machine.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -61,7 +62,7 @@ class Prior(nn.Module):
         self.code_shift = quantizer.code_shift
         widths, knots = config.prior_channels, config.quality_knots
         self.constant = nn.Parameter(torch.zeros(widths[0]))
-        self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))
+        self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in itertools.pairwise(widths))
         self.stages = nn.ModuleList()
         for scale, passes in zip(config.stage_scales, config.passes, strict=True):
             self.stages.append(

@@ -13,6 +13,7 @@ residual quantization of the image in feature space, coarse to fine (next-scale 
 worked on in tiles (tiling.py); maps at stride 4 are never whole then.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -98,7 +99,7 @@ class AnalysisTransform(nn.Module):
         self.config = config
         widths, counts, knots = config.channels[::-1], config.analysis_blocks[::-1], config.quality_knots
         self.stem = nn.Conv2d(48, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(
             nn.ModuleList(ResidualBlock(width, knots) for _ in range(count)) for width, count in zip(widths, counts)
         )
@@ -185,7 +186,7 @@ class SynthesisTransform(nn.Module):
             nn.ModuleList(ResidualBlock(width, knots) for _ in range(sum(counts)))
             for width, counts in zip(widths, config.synthesis_blocks)
         )
-        self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in zip(widths, widths[1:]))
+        self.up = nn.ModuleList(nn.Conv2d(a, 4 * b, 1) for a, b in itertools.pairwise(widths))
         self.head = nn.Conv2d(widths[-1], 48, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.1 / (9 * widths[-1]) ** 0.5)
         self.shortcuts = PictureShortcuts(config) if config.shortcuts else None
@@ -229,7 +230,9 @@ class SynthesisTransform(nn.Module):
             if self.shortcuts is not None and scale < len(self.shortcuts):
                 drawn = self.shortcuts.draw(drawn, state, scale)
         x_hat = tiled(partial(self._picture, last, q), state, halo=self._reach(last), up=STRIDES[last])
-        return x_hat if drawn is None else self.shortcuts.finish(drawn, len(self.shortcuts) - 1) + x_hat
+        if drawn is None or self.shortcuts is None:
+            return x_hat
+        return self.shortcuts.finish(drawn, len(self.shortcuts) - 1) + x_hat
 
     def _upsample(self, scale: int, part: Tensor, _: slice) -> Tensor:
         return F.pixel_shuffle(self.up[scale - 1](part), 2)

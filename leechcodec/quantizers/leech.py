@@ -26,7 +26,7 @@ class LeechSQ(Quantizer):
     norm_squared = leech.NORM_SQUARED
     max_entry = 4
     size = leech.SIZE
-    delta_min = 1.0
+    delta_min = 1.0  # pyright: ignore[reportAssignmentType]  (a constant in place of the property)
     """Neighbours meet at 60°. (sin 60° = 0.866 is what the paper prints.)"""
 
     def nearest(self, z: Tensor) -> Tensor:

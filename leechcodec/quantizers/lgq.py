@@ -27,6 +27,8 @@ FIRST, LAST = 1.0, 0.1
 class LGQ(LearnedQuantizer):
     """centres: (K, dim), trained by the gradient. temperature: a scalar."""
 
+    temperature: Tensor
+
     def __init__(self, dim: int, bits: int) -> None:
         super().__init__("lgq", dim, bits)
         self.centres = nn.Parameter(torch.randn(self.size, dim))

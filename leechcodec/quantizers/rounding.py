@@ -33,7 +33,7 @@ class Rounding(GridQuantizer):
     """
 
     params_per_coordinate = 1
-    delta_min = None
+    delta_min = None  # pyright: ignore[reportAssignmentType]  (a constant in place of the property)
 
     def __init__(self, dim: int) -> None:
         check_dim("rounding", dim)

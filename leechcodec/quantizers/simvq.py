@@ -14,6 +14,8 @@ from leechcodec.quantizers.table import full_precision
 class SimVQ(LearnedQuantizer):
     """frozen_words: normal, never trained. transform: (dim, dim), the identity at first."""
 
+    frozen_words: Tensor
+
     def __init__(self, dim: int, bits: int) -> None:
         super().__init__("simvq", dim, bits)
         self.register_buffer("frozen_words", torch.randn(self.size, dim))

@@ -88,6 +88,8 @@ class TableQuantizer(Quantizer):
     stored: whether the codebook is part of a model (its name alone does not fix it), and so of its id.
     """
 
+    codebook: Tensor
+
     def __init__(self, codebook: np.ndarray, factors: int = 1, stored: bool = True) -> None:
         super().__init__()
         self.factors, self.stored = factors, stored

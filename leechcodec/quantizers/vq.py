@@ -22,6 +22,13 @@ class VQ(LearnedQuantizer):
     """counts: average uses of each codeword a step; sums: average sum of the z it was used
     for; words: their quotient; candidates: z of the last steps."""
 
+    counts: Tensor
+    sums: Tensor
+    words: Tensor
+    candidates: Tensor
+    seen_counts: Tensor
+    seen_sums: Tensor
+
     def __init__(self, dim: int, bits: int) -> None:
         super().__init__("vq", dim, bits)
         self.register_buffer("counts", torch.zeros(self.size))

@@ -1,11 +1,13 @@
 """A tiny untrained model for tests where weights do not matter."""
 
+from typing import Any
+
 import torch
 
 from leechcodec.config import ModelConfig
 from leechcodec.networks.model import CodecModel
 
-LAYOUT = dict(
+LAYOUT: dict[str, Any] = dict(
     stages=(1, 1, 2, 1, 0),
     passes=(1, 1, 2, 1, 2),
     min_quality=(1, 1, 1, 30, 60),

@@ -17,6 +17,8 @@ from leechcodec.training.state import load_weights
 from tests.families import LEARNED, SMALL
 from tests.lab.lab_files import picture
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_file_holds_the_tokens(tmp_path, name):

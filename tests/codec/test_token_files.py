@@ -190,7 +190,7 @@ def test_codes_that_cannot_be_numbered(models, tmp_path):
     model = models("round-13")
     tokens = api.tokenize(picture(20, 20), model=model)
     for work in (tokens_to_indices, serialize_tokens, describe):
-        with pytest.raises(TokensError, match="round-13 has 2.64.4 codes, more than 64 bits"):
+        with pytest.raises(TokensError, match=r"round-13 has 2.64.4 codes, more than 64 bits"):
             work(tokens, model=model)
     with pytest.raises(TokensError, match="round-13"):
         vocabulary(model=model)

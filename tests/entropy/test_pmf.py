@@ -58,6 +58,7 @@ def test_extreme_params_do_not_overflow():
     assert np.array_equal(leech_masses.coordinate_masses(params), reference_coordinate_masses(params))
 
 
+@pytest.mark.slow
 def test_the_sums_over_the_codebook_equal_the_reference_to_the_bit(params: np.ndarray, reference: Reference):
     classes, octads, pairs = leech_masses.shell_masses(params)
     assert np.array_equal(classes, np.stack(reference.classes, axis=1))

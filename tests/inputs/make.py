@@ -132,7 +132,7 @@ def rgb_profile(gamma=2.2, swap=False):
 
 def grey_profile(gamma=1.0):
     tags = [(b"desc", _desc("test grey")), (b"cprt", b"text\0\0\0\0none\0"), (b"wtpt", _xyz(0.9642, 1, 0.8249))]
-    return _tags(b"GRAY", b"XYZ ", tags + [(b"kTRC", _curve(gamma))])
+    return _tags(b"GRAY", b"XYZ ", [*tags, (b"kTRC", _curve(gamma))])
 
 
 def padded_profile(size):
@@ -144,7 +144,7 @@ def padded_profile(size):
         name, offset, length = struct.unpack(">4sII", base[132 + 12 * i : 144 + 12 * i])
         tags.append((name, base[offset : offset + length]))
     noise = np.random.default_rng(9).integers(0, 256, size - len(base) - 20, dtype=np.uint8).tobytes()
-    return _tags(b"RGB ", b"XYZ ", tags + [(b"pad ", b"data\0\0\0\0" + noise[8:])])
+    return _tags(b"RGB ", b"XYZ ", [*tags, (b"pad ", b"data\x00\x00\x00\x00" + noise[8:])])
 
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}

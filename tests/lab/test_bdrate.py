@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -71,7 +72,7 @@ def test_settings_that_nobody_would_choose_are_left_out():
 def test_what_is_kept_rises_and_dominates_the_rest(points):
     kept = list(zip(*bdrate.rising([rate for rate, _ in points], [quality for _, quality in points])))
     assert set(kept) <= set(points)
-    assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(kept, kept[1:]))
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(kept))
     assert all(any(one[0] <= rate and one[1] >= quality for one in kept) for rate, quality in points)
 
 

@@ -14,6 +14,8 @@ from leechcodec.lab.peers.pillow import Jpeg
 from leechcodec.lab.peers.registry import adapter
 from tests.lab.lab_files import lpips_weights, picture
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):

@@ -121,7 +121,7 @@ def test_any_installed_model_is_a_codec(tiny_folder, monkeypatch):
     model_store._load.cache_clear()
     for key, missing in (("bsq", "bsq-twin"), ("leech-twin", "leech-twin")):  # in one line, and the others go on
         assert f"no model '{missing}'" in adapter(key).available()
-    with pytest.raises(PeerError, match="no codec or installed model 'leech-vvbr'; there are leech, .*tiny"):
+    with pytest.raises(PeerError, match=r"no codec or installed model 'leech-vvbr'; there are leech, .*tiny"):
         adapter("leech-vvbr")
 
 

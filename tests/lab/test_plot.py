@@ -1,3 +1,4 @@
+import itertools
 import re
 from dataclasses import replace
 
@@ -51,8 +52,8 @@ def test_labels_are_moved_apart(heights, gap):
     found = plot.spread(wanted, gap)
     least = min(gap, 1 / max(1, len(wanted) - 1))
     assert len(found) == len(wanted) and all(-1e-9 <= place <= 1 + 1e-9 for place in found)
-    assert all(b - a >= least - 1e-9 for a, b in zip(found, found[1:]))
-    if all(b - a >= gap for a, b in zip(wanted, wanted[1:])):
+    assert all(b - a >= least - 1e-9 for a, b in itertools.pairwise(found))
+    if all(b - a >= gap for a, b in itertools.pairwise(wanted)):
         assert found == pytest.approx(wanted)
 
 

@@ -11,6 +11,8 @@ import torch
 from leechcodec.lattice import cuda_kernels, kernels, leech
 from tests.lattice.test_kernels import SCALES, directions, scores
 
+pytestmark = pytest.mark.slow
+
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -64,6 +66,7 @@ def test_a_torch_that_cannot_compile_goes_without(monkeypatch, error):
         assert not cuda_kernels.available.__wrapped__(torch.device("cuda"))
 
 
+@pytest.mark.gpu
 @on_a_gpu
 def test_on_a_gpu():
     z = torch.from_numpy(directions("random")).cuda()

@@ -92,6 +92,7 @@ def test_mean_cosine_of_uniform_directions():
     assert cosine.mean() == pytest.approx(0.777, abs=0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_best_equals_brute_force(scale):
     table = scores(scale)
@@ -103,6 +104,7 @@ def test_best_equals_brute_force(scale):
     assert np.array_equal(torch_kernels.best(torch.from_numpy(table)).numpy(), codes)
 
 
+@pytest.mark.slow
 def test_best_but_equals_brute_force():
     table = scores(2.0, 70)
     codes = kernels.best(table)[0]
@@ -134,6 +136,7 @@ def test_best_finds_any_codeword_that_scores_name():
     assert (values == 24).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_log_partition_equals_brute_force(scale):
     table = scores(scale)
@@ -261,6 +264,7 @@ def test_refuses_other_shapes():
                 function(np.ones(shape))
 
 
+@pytest.mark.slow
 def test_correct_without_numba():
     """NUMBA_DISABLE_JIT=1 runs the same statements as Python: slowly, but to the same result."""
     program = (

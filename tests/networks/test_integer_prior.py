@@ -67,5 +67,5 @@ def test_refuses_weights_that_are_not_finite():
     model = tiny_model()
     with torch.no_grad():
         model.prior.stages[0][0].conv1.weight[0, 0, 0, 0] = float("nan")
-    with pytest.raises(ModelError, match="conv1.weight"):
+    with pytest.raises(ModelError, match=r"conv1\.weight"):
         integer_weights(model.prior)

@@ -50,7 +50,7 @@ def test_a_released_model_is_a_start_too(saved, tmp_path):
     again = grown(tmp_path / "released")
     for p, q in zip(model.parameters(), again.parameters()):  # stored as float16, the prior as integers
         assert torch.allclose(p, q, rtol=1e-3, atol=2**-8)
-    with pytest.raises(LqError, match="config.json"):
+    with pytest.raises(LqError, match=r"config\.json"):
         grown(tmp_path)
 
 

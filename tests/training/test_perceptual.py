@@ -11,6 +11,8 @@ from leechcodec.errors import ConfigError, ModelError
 from leechcodec.training.perceptual import PerceptualConfig, load_perceptual, train_perceptual, trained_names
 from tests.lab.lab_files import picture
 
+pytestmark = pytest.mark.slow
+
 
 class NoLpips:
     """Stands for LPIPS, whose backbone a test does not have."""

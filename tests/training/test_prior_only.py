@@ -11,6 +11,8 @@ from leechcodec.training import prior_only
 from leechcodec.training.prior_only import bits, load_prior_config, train_prior
 from leechcodec.training.token_maps import MapSettings, make_maps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def photographs(tmp_path):

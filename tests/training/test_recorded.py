@@ -18,6 +18,8 @@ from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recorda
 from leechcodec.training.runner_up_loss import Draw
 from leechcodec.training.settings import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = dict(batch=4, crop=64, rate_start=1.0, rate_tokens=1 << 20, commitment=8.0, contest=5.0, similarity=0.2)
 
 
@@ -106,6 +108,7 @@ def test_rates_in_tensors_are_the_same_rates():
         assert torch.allclose(plain, mine, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_recorded_step_is_the_plain_one():
     model = tiny_model("leech-ball").cuda().train()

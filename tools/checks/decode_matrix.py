@@ -171,7 +171,7 @@ def table(cells: dict[str, dict[str, tuple[bool, int]]], markdown: bool) -> str:
 def main() -> None:
     if sys.argv[1:2] == ["--work"]:
         return work(json.loads(sys.argv[2]))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--python", action="append", default=[], help="another interpreter that has the dependencies")
     parser.add_argument("--size", type=int, default=256, help="side of the crops")

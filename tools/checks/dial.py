@@ -37,7 +37,7 @@ def met(image: Image.Image, name: str, targets: np.ndarray, model: str | None) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--step", type=float, default=1.0)
     parser.add_argument("--targets", type=int, default=0)

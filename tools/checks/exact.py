@@ -62,7 +62,7 @@ def masses_agree(params: np.ndarray) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default=None)
     parser.add_argument("--quality", type=float, nargs="+", default=[60.0])

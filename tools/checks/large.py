@@ -76,7 +76,7 @@ def differences(folder: Path, png: Path) -> tuple[bool, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sample", type=Path, nargs="?")
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 16, 64, 100])
     parser.add_argument("--whole", type=float, default=16.0)

@@ -89,7 +89,7 @@ def seconds_of(*arguments: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sample", type=Path, nargs="?", default=Path("data/sample.png"))
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--size", type=int, nargs=2, default=(768, 512), metavar=("WIDTH", "HEIGHT"))

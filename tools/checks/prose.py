@@ -63,7 +63,7 @@ def words(sentence: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pages", nargs="*", type=Path, help="Markdown files (default: the four a newcomer reads)")
     pages = parser.parse_args().pages or [Path(page) for page in PAGES]
     broken = 0

@@ -128,7 +128,7 @@ def row(name: str, seconds: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--megapixels", type=float, default=1.0)
     parser.add_argument("--moves", type=int, default=40)
     parser.add_argument("--uploads", type=int, default=20)

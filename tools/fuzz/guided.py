@@ -41,7 +41,7 @@ def mutated(data: bytes, max_size: int, seed: int) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("mode", choices=("containers", "decodes"))
     parser.add_argument("corpus", type=Path)
     args, options = parser.parse_known_args()

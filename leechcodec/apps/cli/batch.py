@@ -19,8 +19,33 @@ from leechcodec.formats.files import files_below
 from leechcodec.formats.machine import available_cores
 
 PHOTOGRAPHS = frozenset(
-    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".heic", ".heif", ".hif", ".jxl")
-    + (".jp2", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pnm", ".gif", ".tga")
+    f".{suffix}"
+    for suffix in (
+        [
+            "png",
+            "apng",
+            "jpg",
+            "jpeg",
+            "jpe",
+            "jfif",
+            "mpo",
+            "webp",
+            "avif",
+            "heic",
+            "heif",
+            "hif",
+            "jxl",
+            "jp2",
+            "tif",
+            "tiff",
+            "bmp",
+            "ppm",
+            "pgm",
+            "pnm",
+            "gif",
+            "tga",
+        ]
+    )
 )
 """What encode takes from a folder; a file that is named is always tried."""
 Done = TypeVar("Done")

@@ -166,7 +166,7 @@ def train_all(args: argparse.Namespace) -> list[Run]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     making = arguments(commands.add_parser("train"))
     making.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

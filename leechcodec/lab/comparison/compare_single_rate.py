@@ -25,7 +25,7 @@ ASIDE = 12.0
 
 
 def main() -> None:
-    parser = arguments(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
+    parser = arguments(argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--qualities", type=float, nargs="+", default=[20.0, 50.0, 80.0])
     parser.add_argument("--seed", type=int, default=1)

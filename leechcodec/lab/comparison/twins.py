@@ -1,6 +1,7 @@
 """What comparisons of models trained alike have in common: a changed config, a run, its curve through real files."""
 
 import argparse
+import itertools
 import json
 import statistics
 import tomllib
@@ -76,7 +77,9 @@ def seconds_a_step(run: Path) -> float | None:
     move; None where there is no stretch."""
     rows = [row for row in log_of(run) if "seconds" in row]
     stretches = [
-        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in zip(rows, rows[1:]) if b["step"] > a["step"]
+        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"])
+        for a, b in itertools.pairwise(rows)
+        if b["step"] > a["step"]
     ]
     return statistics.median(stretches) if stretches else None
 

@@ -30,6 +30,8 @@ from leechcodec.codec import api
 from leechcodec.errors import ConfigError
 from leechcodec.lab.metrics import psnr
 
+pytestmark = pytest.mark.slow
+
 HERE = "http://127.0.0.1:8642"
 PEERS = sorted(peers.installed())
 

@@ -14,6 +14,8 @@ from leechcodec.apps.serve.settings import Settings
 from leechcodec.codec import api
 from tests.gestures import drag_divider
 
+pytestmark = pytest.mark.slow
+
 WAIT = 300_000
 """Milliseconds: for machines that are busy."""
 

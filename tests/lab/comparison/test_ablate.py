@@ -4,6 +4,8 @@ import pytest
 
 from leechcodec.lab.comparison import ablate
 
+pytestmark = pytest.mark.slow
+
 POINTS = [{"bpp": 0.1 * n, "psnr": 20.0 + n, "ms_ssim_db": 10.0 + n} for n in range(1, 5)]
 
 

@@ -15,6 +15,8 @@ from leechcodec.quantizers import make_quantizer
 from leechcodec.training.settings import load_settings
 from tests.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ROOT / "configs" / "twin.toml"
 RUN = Run(
     variant="bsq-18",
