@@ -10,10 +10,11 @@ from leechcodec.errors import ConfigError
 from leechcodec.training.precision import check_precision
 
 _WEIGHTS = (
-    "entropy_weight", "commitment", "contest", "similarity", "mae", "lpips", "adversarial", "adversarial_start",
-    "z_loss", "vf_weight", "dion_rank",
+    "entropy_weight", "commitment", "contest", "similarity", "ssimulacra2", "mae", "lpips", "adversarial",
+    "adversarial_start", "z_loss", "vf_weight", "dion_rank",
 )  # fmt: skip
 """Numbers that are never negative."""
+_SHARES = "similarity, ssimulacra2, mae and lpips"
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class TrainingConfig:
     Loss of an image: weight · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ the
     expected change of runner_up_loss.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight ·
     the quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
-    vf_weight · the loss of alignment.py. D = (1 - similarity - mae - lpips) · 255² · MSE + similarity · 1300 · (1 -
-    MS-SSIM) + mae · 3000 · MAE + lpips · 330 · LPIPS - adversarial · 330 · discriminator(x̂), errors of values 0..1.
+    vf_weight · the loss of alignment.py. D = (1 - similarity - ssimulacra2 - mae - lpips) · 255² · MSE + similarity ·
+    1300 · (1 - MS-SSIM) + ssimulacra2 · 8 · SSIMULACRA2's distance + mae · 3000 · MAE + lpips · 330 · LPIPS -
+    adversarial · 330 · discriminator(x̂), errors of values 0..1.
     """
 
     steps: int = 10_000
@@ -74,6 +76,8 @@ class TrainingConfig:
     """Weight of the runner-up loss (runner_up_loss.py), a token against its nearest other code; 0: no time spent."""
     similarity: float = 0.0
     """Share of the distortion given to MS-SSIM in place of the squared error (ms_ssim.py)."""
+    ssimulacra2: float = 0.0
+    """Share of the distortion given to SSIMULACRA2's distance (ssimulacra2.py)."""
     mae: float = 0.0
     """Share of the distortion given to the mean absolute error."""
     lpips: float = 0.0
@@ -125,9 +129,9 @@ class TrainingConfig:
         if not 0 < self.dion_rank <= 1:
             raise ConfigError(f"dion_rank is a share, above 0 and up to 1, got {self.dion_rank}")
         if self.squared_share < 0:
-            raise ConfigError(f"similarity, mae and lpips are shares, at most 1 in all, not {1 - self.squared_share:g}")
+            raise ConfigError(f"{_SHARES} are shares, at most 1 in all, not {1 - self.squared_share:g}")
         if self.contest and not self.squared_share:
-            raise ConfigError("contest compares squared errors: similarity, mae and lpips must leave them a share")
+            raise ConfigError(f"contest compares squared errors: {_SHARES} must leave them a share")
         numbers = isinstance(self.dial, tuple) and all(isinstance(value, int | float) for value in self.dial)
         if not numbers or len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
             raise ConfigError(f"dial must be two qualities in 1..100, the lower one first, got {self.dial}")
@@ -135,7 +139,8 @@ class TrainingConfig:
     @property
     def squared_share(self) -> float:
         """The squared error's share of the distortion."""
-        return round(1 - self.similarity - self.mae - self.lpips, 12)  # 1 - 0.9 - 0.1 is not 0
+        others = self.similarity + self.ssimulacra2 + self.mae + self.lpips
+        return round(1 - others, 12)  # 1 - 0.9 - 0.1 is not 0
 
     def rate_weight(self, step: int) -> float:
         """Weight of the rate term at a step."""

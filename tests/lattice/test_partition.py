@@ -17,7 +17,7 @@ def clamped(scores: np.ndarray) -> np.ndarray:
 
 
 def theta(terms: int) -> list[int]:
-    """How many points have squared norm 16·n, n = 0, 1, …: 65520/691·(sigma11(n) - tau(n)), Conway and Sloane, ch. 4 §11."""
+    """How many points have squared norm 16·n: 65520/691·(sigma11(n) - tau(n)) (Conway and Sloane, ch. 4 §11)."""
     tau = np.zeros(terms + 1, dtype=object)
     tau[1] = 1
     for n in range(1, terms + 1):

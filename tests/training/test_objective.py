@@ -7,8 +7,9 @@ from torch import nn
 
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
+from leechcodec.networks.ssimulacra2 import ssimulacra2_distance
 from leechcodec.testing.tiny import tiny_model
-from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
+from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, PER_SSIMULACRA2, Objective
 from leechcodec.training.runner_up_loss import draw, runner_up_loss
 from leechcodec.training.settings import TrainingConfig
 from tests.lab.lab_files import lpips_weights
@@ -84,6 +85,24 @@ def test_similarity_commitment_and_contests(model, batch):
     for step in (5, 2000):  # with the rate at a twentieth of its weight, and at its own
         expected = plain(model, batch, settings, step)[0]
         assert outcome_of(model, batch, step, **options).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_share_for_ssimulacra2_beside_one_for_ms_ssim(model, batch):
+    options = dict(similarity=0.2, ssimulacra2=0.3)
+    found = outcome_of(model, batch, **options)
+    base, out, lmbda, weight = plain(model, batch, TrainingConfig(precision="float32", rate_tokens=16), 5)
+    x = batch[0].float() / 127.5 - 1
+    squared = 255**2 * (out.x_hat - x).square().mean((1, 2, 3)) / 4
+    unlike = PER_SQUARED_ERROR * (1 - ms_ssim(x / 2 + 0.5, out.x_hat / 2 + 0.5))
+    distance = ssimulacra2_distance(x / 2 + 0.5, out.x_hat / 2 + 0.5)
+    distortion = 0.5 * squared + 0.2 * unlike + 0.3 * PER_SSIMULACRA2 * distance
+    expected = base + (weight * lmbda * (distortion - squared)).mean()
+    assert found.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert found.terms["ssimulacra2"].item() == pytest.approx(distance.mean().item(), rel=1e-5)
+    wanted, got = gradients(expected, model), gradients(found.loss, model)
+    assert wanted.keys() == got.keys()
+    for name in wanted:
+        assert torch.allclose(got[name], wanted[name], rtol=1e-3, atol=1e-4 * wanted[name].abs().max().item()), name
 
 
 def test_shares_of_the_distortion(model, batch, monkeypatch, tmp_path):
@@ -173,6 +192,9 @@ def test_missing_or_wrong_weights_are_named(model, tmp_path):
         ({"vf_weight": math.inf}, "vf_weight"),
         ({"mae": "half"}, "mae"),
         ({"mae": 0.6, "lpips": 0.6}, "at most 1"),
+        ({"ssimulacra2": -0.1}, "ssimulacra2"),
+        ({"similarity": 0.5, "ssimulacra2": 0.6}, "ssimulacra2.* at most 1"),
+        ({"ssimulacra2": 1.0, "contest": 1.0}, "contest"),
         ({"mae": 0.4, "lpips": 0.6, "contest": 1.0}, "contest"),
     ],
 )
@@ -184,3 +206,4 @@ def test_settings_that_do_not_fit(values, message):
 def test_shares_may_take_all():
     assert TrainingConfig(mae=0.9, lpips=0.1).squared_share == 0
     assert json.dumps(TrainingConfig(similarity=0.2).squared_share) == "0.8"
+    assert json.dumps(TrainingConfig(similarity=0.1, ssimulacra2=0.2).squared_share) == "0.7"

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from leechcodec.lattice import cuda_kernels, torch_kernels
+from leechcodec.networks import ssimulacra2
 from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers import leech
 from leechcodec.testing.tiny import tiny_model
@@ -20,7 +21,8 @@ from leechcodec.training.settings import TrainingConfig
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = dict(batch=4, crop=64, rate_start=1.0, rate_tokens=1 << 20, commitment=8.0, contest=5.0, similarity=0.2)
+SETTINGS = dict(batch=4, crop=64, rate_start=1.0, rate_tokens=1 << 20, commitment=8.0, contest=5.0)
+SETTINGS |= dict(similarity=0.2, ssimulacra2=0.1)
 
 
 class NoWaits(TorchDispatchMode):
@@ -56,7 +58,7 @@ def test_the_passes_never_wait(monkeypatch, quantizer, stage, crop, coarsest):
     config, meta = replace(model.config, passes=(1 + coarsest, 1, 2, 1, 2)), torch.device("meta")
     model = CodecModel(config).to(meta)
     objective = Objective(config, TrainingConfig(precision="float32", **SETTINGS), 24, device=meta)
-    for fill in (torch_kernels._structure_on, torch_kernels._codebook_on, leech._basis):
+    for fill in (torch_kernels._structure_on, torch_kernels._codebook_on, leech._basis, ssimulacra2._constants):
         fill(meta)  # what a first pass leaves behind
     batch = torch.zeros(4, 3, crop, crop, dtype=torch.uint8, device=meta)
     place = torch.zeros(2, dtype=torch.int64, device=meta)

@@ -31,6 +31,7 @@ ROWS = {
     "sphere, Z-loss, a fifth": {"quantizer": "leech", "z_loss": 2e-5},
     "VF alignment": {"vf_weight": 0.1},
     "MS-SSIM": {"similarity": 0.2},
+    "SSIMULACRA2": {"ssimulacra2": 0.2},
     "MAE": {"mae": 0.5},
     "LPIPS": {"lpips": 0.2},
     "MAE + LPIPS + GAN": {"mae": 0.5, "lpips": 0.5, "adversarial": 0.02},
