@@ -1,6 +1,6 @@
 """Seconds that shares for MS-SSIM and SSIMULACRA2 add to a training step's forward and backward pass.
 
-    python -m tools.time_objective IMAGE... [--config configs/leech-vbr-large-crops.toml] [--model NAME] [--rounds 5]
+    python -m tools.time_objective IMAGE... [--config configs/leech-vbr.toml] [--model NAME] [--rounds 5]
 
 Crops of the images go through the released networks with neither share, with one, with both. Each is timed in turn, in
 processor time of one thread; the fastest of the rounds is printed. The optimizers' part of a step is left out.
@@ -51,7 +51,7 @@ def passes(model: CodecModel, settings: TrainingConfig, batch: Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path)
-    parser.add_argument("--config", type=Path, default=Path("configs/leech-vbr-large-crops.toml"))
+    parser.add_argument("--config", type=Path, default=Path("configs/leech-vbr.toml"))
     parser.add_argument("--model")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()

@@ -102,7 +102,7 @@ def test_10_arithmetic_coding(options, encoded):
 
 
 NAMES = ("new\nline", "-dash", "sp ace", "[a-z]*", "q?", "ünï", ".hidden", "a.b.", "x" * 240, "\x1b[31m", "100%", "{x}")
-NAMES += ("q'uo\"te", "a:-", os.fsdecode(b"\xff\xfe"))
+NAMES += ("q'uo\"ted", "a:-", os.fsdecode(b"\xff\xfe"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not have")
