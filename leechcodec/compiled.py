@@ -27,7 +27,7 @@ def njit(**options: Any) -> Callable[[Callable], Any]:
     cached = options.pop("cache", False)
 
     def decorate(function: Callable) -> Any:
-        dispatcher = numba.njit(**options)(function)
+        dispatcher: Any = numba.njit(**options)(function)
         if cached and hasattr(dispatcher, "_cache"):  # plain Python where the compiler is switched off
             with contextlib.suppress(OSError):
                 dispatcher._cache = _cache_of(function)
@@ -69,14 +69,15 @@ def _cache_of(function: Callable) -> Any:
     with contextlib.suppress(RuntimeError):
         return _Cache(function)
     with _LOCK:
-        before, folder = config.CACHE_DIR, _temporary()
+        # numba makes its options at run time
+        before, folder = config.CACHE_DIR, _temporary()  # pyright: ignore[reportAttributeAccessIssue]
         try:
-            config.CACHE_DIR = folder or before
+            config.CACHE_DIR = folder or before  # pyright: ignore[reportAttributeAccessIssue]
             cache = _Cache(function)
         except RuntimeError:
             cache, folder = _no_cache(), None
         finally:
-            config.CACHE_DIR = before
+            config.CACHE_DIR = before  # pyright: ignore[reportAttributeAccessIssue]
     _elsewhere.add(folder)
     return cache
 

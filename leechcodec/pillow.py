@@ -42,9 +42,10 @@ class LqImageFile(ImageFile.ImageFile):
     _shrink = 1
 
     def _open(self) -> None:
-        self._data = cast("IO[bytes]", self.fp).read()
+        file = cast("IO[bytes]", self.fp)
+        self._data = file.read()
         if self.filename:  # Pillow opened the file for this image alone, and all of it has been read
-            self.fp.close()
+            file.close()
             self.fp = None
         try:
             header, chunks = read_file(self._data)
@@ -130,7 +131,7 @@ def _whole_or_not_at_all(save: Callable) -> Callable:
         else:
             save(self, fp, format, **params)
 
-    inner.of_leechcodec = True
+    inner.of_leechcodec = True  # pyright: ignore[reportAttributeAccessIssue]
     return inner
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from PIL import Image
 
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
+from leechcodec.entropy.token_coder import TokenCoder
 
 WORKER = """
 import hashlib, json, sys, time
@@ -59,10 +61,11 @@ print(json.dumps([first, *best, hashlib.sha256(data).hexdigest()]))
 
 def record(path: Path, image: Image.Image, quality: float) -> int:
     """Write the parameters and codes of every pass of the prior to a file. Returns the number of tokens."""
-    quantizer, passes = load_model(None).networks.quantizer, {}
+    quantizer = load_model(None).networks.quantizer
+    passes: dict[str, Any] = {}
     code_tokens = quantizer.code_tokens
 
-    def recording(coder, params: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def recording(coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         number = len(passes) // 2
         passes[f"params_{number}"], passes[f"codes_{number}"] = params, codes
         return code_tokens(coder, params, codes)
@@ -85,7 +88,7 @@ def measure(checkout: Path, case: Path, repeats: int) -> tuple[float, float, flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("image", type=Path)
     parser.add_argument("--quality", type=float, nargs="+", default=[10.0, 55.0, 90.0])
     parser.add_argument("--repeats", type=int, default=12)

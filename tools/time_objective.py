@@ -49,7 +49,7 @@ def passes(model: CodecModel, settings: TrainingConfig, batch: Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--config", type=Path, default=Path("configs/leech-vbr.toml"))
     parser.add_argument("--model")

@@ -67,8 +67,9 @@ def compress(
     image = apply_orientation(image)
     loaded = load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
-    options = {"verify": verify, "progress": progress, "measured": measured}
-    return _compress(loaded, prepared, quality=quality, effort=effort, **options)
+    return _compress(
+        loaded, prepared, quality=quality, effort=effort, verify=verify, progress=progress, measured=measured
+    )
 
 
 def _compress(

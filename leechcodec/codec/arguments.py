@@ -3,6 +3,7 @@
 import numbers
 import os
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -10,11 +11,11 @@ from leechcodec.errors import ConfigError
 
 
 def _real(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, numbers.Real)
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, numbers.Integral)
 
 
 def _tokens(value: object) -> bool:
@@ -26,11 +27,16 @@ def _tokens(value: object) -> bool:
 def _indices(value: object) -> bool:
     if isinstance(value, np.ndarray):
         return True
-    return isinstance(value, Sequence) and all(isinstance(stage, np.ndarray) for stage in value)
+    if not isinstance(value, Sequence):
+        return False
+    return all(isinstance(stage, np.ndarray) for stage in cast("Sequence[object]", value))
 
 
 def _pair(value: object) -> bool:
-    return isinstance(value, Sequence) and len(value) == 2 and all(map(_whole, value))
+    if not isinstance(value, Sequence):
+        return False
+    items = cast("Sequence[object]", value)
+    return len(items) == 2 and all(map(_whole, items))
 
 
 _OPTIONAL: dict[str, tuple[Callable[[object], bool], str]] = {

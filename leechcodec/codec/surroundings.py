@@ -7,14 +7,14 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_LOCK = threading.Lock()
+_lock = threading.Lock()
 _IMPORTED_IN = os.getpid()
 _inside = 0
 """Calls at work in all threads: torch's default dtype is one for all of them."""
@@ -35,7 +35,7 @@ def sheltered(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextlib.contextmanager
-def shelter() -> Iterator[None]:
+def shelter() -> Generator[None]:
     """The context of :func:`sheltered`. It may be nested, and entered by many threads."""
     _after_fork()
     with _float32(), _cpu(), torch.autocast("cpu", enabled=False):
@@ -43,16 +43,16 @@ def shelter() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def own_random_numbers() -> Iterator[None]:
+def own_random_numbers() -> Generator[None]:
     """Random numbers drawn inside are no step of the caller's."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
         yield
 
 
 @contextlib.contextmanager
-def _float32() -> Iterator[None]:
+def _float32() -> Generator[None]:
     global _inside, _before
-    with _LOCK:
+    with _lock:
         if not _inside:
             _before = torch.get_default_dtype()
             if _before != torch.float32:
@@ -61,13 +61,13 @@ def _float32() -> Iterator[None]:
     try:
         yield
     finally:
-        with _LOCK:
+        with _lock:
             _inside -= 1
             if not _inside and _before != torch.float32:
                 torch.set_default_dtype(_before)
 
 
-def _cpu() -> contextlib.AbstractContextManager:
+def _cpu() -> contextlib.AbstractContextManager[object]:
     """torch.device("cpu") as a context where another device is the default: it slows every call a little."""
     elsewhere = torch.empty(0).device.type != "cpu"
     return torch.device("cpu") if elsewhere else contextlib.nullcontext()
@@ -83,8 +83,8 @@ def _after_fork() -> None:
 
 def _renew() -> None:
     """In a forked child nobody holds the lock, and nobody is inside but those that forked."""
-    global _LOCK
-    _LOCK = threading.Lock()
+    global _lock
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -6,6 +6,8 @@ from typing import Any
 
 from leechcodec.formats import jpeg, png, xmp
 
+Info = Mapping[str | tuple[int, int], Any]
+"""Of Pillow's ``Image.info``."""
 LEAST = 16
 """Bytes behind a picture from which on they are something."""
 GAIN_MAPS = (b"hdr-gain-map", b"HDRGainMap", b"urn:iso:std:iso:ts:21496:-1")
@@ -18,7 +20,7 @@ _TECHNICAL = re.compile(
 _DEPTH = ("depth_images", "depth")
 
 
-def lost(kind: str | None, data: bytes | None, info: Mapping[str, Any], text: Mapping[str, Any]) -> list[str]:
+def lost(kind: str | None, data: bytes | None, info: Info, text: Mapping[str, Any]) -> list[str]:
     """Names of what is not kept. kind: Pillow's format. data: the file where it is to be had. info: the image's.
     text: of a PNG, keywords and values."""
     found = list(_texts(kind, data, info, text))
@@ -34,7 +36,7 @@ def lost(kind: str | None, data: bytes | None, info: Mapping[str, Any], text: Ma
     return list(dict.fromkeys(found))
 
 
-def _texts(kind: str | None, data: bytes | None, info: Mapping[str, Any], text: Mapping[str, Any]) -> Iterator[str]:
+def _texts(kind: str | None, data: bytes | None, info: Info, text: Mapping[str, Any]) -> Iterator[str]:
     if kind in ("JPEG", "MPO"):
         layout = jpeg.layout(data) if data is not None else None
         photoshop = info.get("photoshop")
@@ -55,10 +57,11 @@ def _texts(kind: str | None, data: bytes | None, info: Mapping[str, Any], text: 
         yield "the comment"
 
 
-def _behind_jpeg(data: bytes, info: Mapping[str, Any]) -> Iterator[str]:
+def _behind_jpeg(data: bytes, info: Info) -> Iterator[str]:
     layout = jpeg.layout(data)
     last, views = layout.end, 0
-    packet = info.get("xmp") if isinstance(info.get("xmp"), bytes) else b""
+    packet = info.get("xmp")
+    packet = packet if isinstance(packet, bytes) else b""
     for kind, offset, size in layout.others:
         last = max(last, min(offset + size, len(data)))
         if kind in jpeg.PREVIEWS:

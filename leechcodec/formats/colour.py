@@ -9,6 +9,7 @@ import struct
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -102,7 +103,8 @@ def _opened(profile: bytes):
 def _srgb():
     from PIL import ImageCms
 
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    made = ImageCms.createProfile("sRGB")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return ImageCms.ImageCmsProfile(made)  # pyright: ignore[reportUnknownArgumentType]
 
 
 # --- profiles of numbers --------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ def of_gamma_and_chromaticities(gamma: float | None, xy: Sequence[float] | None)
     if gamma is not None and not 0.05 <= gamma <= 10:
         raise ValueError(f"a gamma of {gamma:g}")
     curve = _SRGB_CURVE if gamma is None else _gamma_curve(1 / gamma)
-    return _profile(SRGB_XY if srgb_xy else xy, curve, "from gAMA and cHRM")
+    return _profile(SRGB_XY if xy is None or srgb_xy else xy, curve, "from gAMA and cHRM")
 
 
 def of_cicp(primaries: int, transfer: int) -> bytes | None:
@@ -185,19 +187,19 @@ def _columns(xy: Sequence[float]) -> np.ndarray:
     matrix = xyz[1:].T
     if abs(np.linalg.det(matrix)) < 1e-6:
         raise ValueError("chromaticities that span no colours")
-    matrix = matrix * np.linalg.solve(matrix, xyz[0])
+    matrix = matrix * cast("np.ndarray", np.linalg.solve(matrix, xyz[0]))  # numpy's overloads leave it unknown
     scale = (_BRADFORD @ _D50) / (_BRADFORD @ xyz[0])
-    columns = np.linalg.solve(_BRADFORD, np.diag(scale) @ _BRADFORD) @ matrix
+    columns = cast("np.ndarray", np.linalg.solve(_BRADFORD, np.diag(scale) @ _BRADFORD)) @ matrix
     if not np.isfinite(columns).all() or np.abs(columns).max() > 100:
         raise ValueError("chromaticities that make no colour space")
     return columns
 
 
-def _numbers(values: Sequence[float]) -> bytes:
+def _numbers(values: Sequence[float] | np.ndarray) -> bytes:
     return b"".join(struct.pack(">i", round(float(value) * 65536)) for value in values)
 
 
-def _xyz(values: Sequence[float]) -> bytes:
+def _xyz(values: np.ndarray) -> bytes:
     return b"XYZ \0\0\0\0" + _numbers(values)
 
 

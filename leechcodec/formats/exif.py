@@ -49,7 +49,7 @@ class Directories:
         if not self.order or len(data) < self.start + 8:
             self.damaged = True
             return
-        (first,) = self._unpack("I", 4)
+        (first,) = self.unpack("I", 4)
         for entry in self._directory(first):
             self.entries.setdefault(entry.tag, entry)
         self.all += self.entries.values()
@@ -68,17 +68,18 @@ class Directories:
         entry = self.entries.get(tag)
         if entry is None or entry.place is None or entry.type not in INTEGERS or entry.count < 1:
             return None
-        return self._unpack(INTEGERS[entry.type], entry.place)[0]
+        return self.unpack(INTEGERS[entry.type], entry.place)[0]
 
     def ratio(self, tag: int) -> float | None:
         """A fraction of the first directory, or None."""
         entry = self.entries.get(tag)
         if entry is None or entry.place is None or entry.type != RATIONAL or entry.count < 1:
             return None
-        above, below = self._unpack("II", entry.place)
+        above, below = self.unpack("II", entry.place)
         return above / below if below else None
 
-    def _unpack(self, form: str, place: int) -> tuple:
+    def unpack(self, form: str, place: int) -> tuple[int, ...]:
+        """Whole numbers of a form of struct's, place bytes from the TIFF header."""
         return struct.unpack_from(self.order + form, self.data, self.start + place)
 
     def _directory(self, place: int) -> Iterator[Entry]:
@@ -86,14 +87,14 @@ class Directories:
         if not 8 <= place <= room - 2:
             self.damaged = True
             return
-        (count,) = self._unpack("H", place)
+        (count,) = self.unpack("H", place)
         if place + 2 + 12 * count > room:
             self.damaged = True
         for number in range(min(count, (room - place - 2) // 12)):
             at = place + 2 + 12 * number
-            tag, kind, values = self._unpack("HHI", at)
+            tag, kind, values = self.unpack("HHI", at)
             size = SIZES.get(kind, 0) * values
-            where = at + 8 if size <= 4 else self._unpack("I", at + 8)[0]
+            where = at + 8 if size <= 4 else self.unpack("I", at + 8)[0]
             if kind not in SIZES or where + size > room:
                 self.damaged, where = True, None
             elif tag in (X_RESOLUTION, Y_RESOLUTION) and kind != RATIONAL:
@@ -110,9 +111,9 @@ def orientation(data: bytes) -> int | None:
 def upright(data: bytes) -> bytes:
     """The same bytes with the orientation 1, where there is one to be read."""
     found = Directories(data)
-    if found.integer(ORIENTATION) in (None, 1):
+    entry = found.entries.get(ORIENTATION)
+    if entry is None or entry.place is None or found.integer(ORIENTATION) in (None, 1):
         return data
-    entry = found.entries[ORIENTATION]
     changed = bytearray(data)
     struct.pack_into(found.order + INTEGERS[entry.type], changed, found.start + entry.place, 1)
     return bytes(changed)
@@ -150,12 +151,12 @@ def with_resolution(data: bytes, dots: tuple[float, float]) -> bytes:
 def _with_entries(found: Directories, fractions: Mapping[int, tuple[int, int]], shorts: Mapping[int, int]) -> bytes:
     """The data with a first directory at its end that holds the old one's entries and these besides."""
     order, start = found.order, found.start
-    (old,) = found._unpack("I", 4)
-    (count,) = found._unpack("H", old)
+    (old,) = found.unpack("I", 4)
+    (count,) = found.unpack("H", old)
     raw = found.data[start + old + 2 : start + old + 2 + 12 * count]
     kept = [raw[i : i + 12] for i in range(0, len(raw), 12)]
     kept = [entry for entry in kept if struct.unpack_from(order + "H", entry)[0] not in {*fractions, *shorts}]
-    following = found._unpack("I", old + 2 + 12 * count)[0] if len(found.data) >= start + old + 6 + 12 * count else 0
+    following = found.unpack("I", old + 2 + 12 * count)[0] if len(found.data) >= start + old + 6 + 12 * count else 0
     body = bytearray(found.data if count else found.data[: start + 8])
     body += b"\0" * ((len(body) - start) % 2)
     place = len(body) - start

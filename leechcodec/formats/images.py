@@ -7,10 +7,10 @@ import stat
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from leechcodec.errors import ImageError, LqError, TooLargeError
 from leechcodec.formats import beside, exif, metadata, plugins, png, xmp
@@ -102,11 +102,12 @@ def _opened(
     source: str | Path | IO[bytes], head: bytes, max_pixels: int, formats: Sequence[str] | None
 ) -> tuple[Image.Image, list[str]]:
     """The image, loaded, and remarks about it."""
+    known = None
     if formats is not None:
         Image.init()
-        formats = [name for name in formats if name in Image.OPEN]
+        known = [name for name in formats if name in Image.OPEN]
     try:
-        return _loaded(source, max_pixels, formats)
+        return _loaded(source, max_pixels, known)
     except (TooLargeError, Image.DecompressionBombError, MemoryError):
         raise
     except Exception as error:
@@ -116,7 +117,7 @@ def _opened(
         if mended.broken:
             raise ImageError(f"a damaged PNG: {mended.broken}") from None
         try:
-            image, remarks = _loaded(io.BytesIO(mended.data), max_pixels, formats)
+            image, remarks = _loaded(io.BytesIO(mended.data), max_pixels, known)
         except Exception:
             raise error from None
         if mended.profile:
@@ -132,7 +133,7 @@ def _rewound(source: IO[bytes]) -> bytes:
 
 
 def _loaded(
-    source: str | Path | IO[bytes], max_pixels: int, formats: Sequence[str] | None
+    source: str | Path | IO[bytes], max_pixels: int, formats: list[str] | None
 ) -> tuple[Image.Image, list[str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -192,8 +193,9 @@ def _file_of(image: Image.Image) -> bytes | None:
     if image.format not in _SCANNED or (data := getattr(image, _FILE, None)) is not None:
         return getattr(image, _FILE, None)
     try:
-        if image.filename and os.path.isfile(image.filename):
-            return Path(os.fsdecode(image.filename)).read_bytes()
+        filename = cast("ImageFile.ImageFile", image).filename  # an AttributeError where it is none
+        if filename and os.path.isfile(filename):
+            return Path(os.fsdecode(filename)).read_bytes()
         stream = getattr(image, "fp", None)
         if isinstance(stream, io.BytesIO):
             data = stream.getvalue()
@@ -209,7 +211,8 @@ def _file_of(image: Image.Image) -> bytes | None:
 def _whole(descriptor: int) -> bytes:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError("not a file")
-    parts, place = [], 0
+    parts: list[bytes] = []
+    place = 0
     while part := os.pread(descriptor, 1 << 24, place):
         parts.append(part)
         place += len(part)
@@ -253,7 +256,7 @@ def _texts(image: Image.Image) -> dict[str, Any]:
     return named if not isinstance(text, dict) else {**named, **text}
 
 
-def _info(info: dict, kept: dict[str, bytes | None]) -> dict:
+def _info(info: beside.Info, kept: dict[str, bytes | None]) -> dict[str | tuple[int, int], Any]:
     """info with the metadata as they are to be kept, and nothing that says the same in another way."""
     result = {name: value for name, value in info.items() if not str(name).lower().startswith("raw profile type ")}
     for name, value in kept.items():
@@ -287,7 +290,7 @@ def _turned(image: Image.Image) -> Image.Image:
         info["exif"] = exif.upright(data)
     if isinstance(packet, bytes):
         info["xmp"] = xmp.upright(packet)
-    method = _TRANSPOSITIONS.get(value)
+    method = None if value is None else _TRANSPOSITIONS.get(value)
     if method is None and info == image.info:
         return image
     result = image.copy() if method is None else image.transpose(method)

@@ -24,7 +24,7 @@ class Layout:
     comment: bool = False
     iptc: bool = False
     extended: int = 0
-    others: list[tuple[int, int, int]] = field(default_factory=list)
+    others: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
 
 
 def layout(data: bytes) -> Layout:
@@ -74,7 +74,7 @@ def _pictures(index: bytes, place: int) -> list[tuple[int, int, int]]:
     entry = directories.entries.get(0xB002)
     if entry is None or entry.place is None:
         return []
-    found = []
+    found: list[tuple[int, int, int]] = []
     for number in range(1, entry.count // 16):
         attributes, size, offset = struct.unpack_from(directories.order + "III", index, entry.place + 16 * number)
         found.append((attributes & 0xFFFFFF, place + offset, size))

@@ -6,14 +6,14 @@ a resolution. What is broken is named and kept byte for byte, or left out.
 
 import binascii
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from PIL import Image
 
 from leechcodec.errors import ImageError
 from leechcodec.formats import colour, exif, png
-from leechcodec.formats.beside import nclx
+from leechcodec.formats.beside import Info, nclx
 
 NAMES = ("icc_profile", "exif", "xmp")
 """Pillow's, in ``Image.info``."""
@@ -67,15 +67,17 @@ def as_bytes(value: object, name: str) -> bytes | None:
     and for EXIF or a profile that is text."""
     if value is None:
         return None
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        (value,) = value
+    if isinstance(value, (tuple, list)):
+        items = cast("Sequence[object]", value)
+        value = items[0] if len(items) == 1 else items
     if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value) or None
+        return bytes(cast("bytes | bytearray | memoryview[int]", value)) or None
     if isinstance(value, str) and (name == "xmp" or not value):
         return value.encode("utf-8", "surrogateescape") or None
-    if callable(getattr(value, "tobytes", None)):
+    write: Any = getattr(value, "tobytes", None)
+    if callable(write):
         try:
-            return bytes(value.tobytes()) or None
+            return bytes(cast("bytes", write())) or None
         except Exception as error:
             raise ImageError(f"{name} cannot be written as bytes ({error})") from None
     raise ImageError(f"{name} must be bytes, not {type(value).__name__}")
@@ -128,7 +130,7 @@ def _from_tiff(found: dict[str, bytes | None], image: Image.Image) -> None:
         found["exif"] = None
 
 
-def _add_resolution(found: dict[str, bytes | None], info: Mapping[str, Any]) -> None:
+def _add_resolution(found: dict[str, bytes | None], info: Info) -> None:
     """A resolution that is not a screen's, in EXIF, where only the format itself has it."""
     try:
         dots = tuple(float(value) for value in info["dpi"])
@@ -138,8 +140,8 @@ def _add_resolution(found: dict[str, bytes | None], info: Mapping[str, Any]) -> 
         return
     if any(all(abs(value - usual) < 0.6 for value in dots) for usual in _SCREENS):
         return
-    rounded = tuple(round(value) if abs(value - round(value)) < 0.02 else value for value in dots)
-    found["exif"] = exif.with_resolution(found["exif"] or b"", rounded)
+    across, down = (round(value) if abs(value - round(value)) < 0.02 else value for value in dots)
+    found["exif"] = exif.with_resolution(found["exif"] or b"", (across, down))
 
 
 def _colour_space(image: Image.Image, data: bytes | None, profile: bytes | None, remarks: list[str]) -> bytes | None:

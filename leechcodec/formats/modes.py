@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageChops, PngImagePlugin
@@ -22,7 +23,7 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.mode not in ALPHA_MODES and "transparency" not in image.info:
         return image, None
     colours, alpha = _parts(image)
-    return colours, alpha if alpha is not None and alpha.getextrema()[0] < 255 else None
+    return colours, alpha if alpha is not None and cast("float", alpha.getextrema()[0]) < 255 else None
 
 
 def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

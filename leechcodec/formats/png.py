@@ -70,7 +70,8 @@ class Mended:
 
 def mended(data: bytes) -> Mended:
     """A PNG that Pillow refuses, without the chunks that are not needed and cannot be read."""
-    kept, lost, profile, broken = [SIGNATURE], [], None, None
+    kept, profile, broken = [SIGNATURE], None, None
+    lost: list[str] = []
     for chunk in chunks(data):
         name = chunk.kind.decode("latin-1")
         if chunk.kind in CRITICAL:
@@ -78,7 +79,7 @@ def mended(data: bytes) -> Mended:
             broken = broken or (None if chunk.sound else f"the checksum of its chunk {name} is wrong")
         elif not chunk.sound:
             lost.append(name)
-        elif chunk.kind == b"iCCP" and _unpacked_size(chunk.data, 0) > UNPACKED:
+        elif chunk.kind == b"iCCP" and _unpacked_size(chunk.data, False) > UNPACKED:
             profile = _unpack(chunk.data, MAX_PROFILE)
         elif chunk.kind in COMPRESSED and _unpacked_size(chunk.data, chunk.kind == b"iTXt") > UNPACKED:
             lost.append(name)

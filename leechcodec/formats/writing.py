@@ -19,17 +19,19 @@ OPAQUE = {"JPEG", "MPO", "BMP", "PPM", "PDF", "EPS", "PCX"}
 """Formats without transparency: it is laid on white."""
 QUALITY = {"JPEG": 95, "MPO": 95, "WEBP": 95, "AVIF": 95, "HEIF": 95}
 """Of pictures written in a lossy format: a second loss that is hardly seen."""
-HOLDS = dict.fromkeys(("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL", "TIFF"), frozenset(TITLES))
+HOLDS: dict[str, frozenset[str]] = dict.fromkeys(
+    ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JXL", "TIFF"), frozenset(TITLES)
+)
 """Which metadata a format holds; of others none is known to be written."""
 LONGEST = {"JPEG": 65_500, "MPO": 65_500, "PDF": 65_500, "WEBP": 16_383, "GIF": 65_535}
 """Pixels of a side that a format can hold."""
 DOTS = ("PNG", "JPEG", "MPO", "BMP")
 """Formats that have a resolution beside EXIF."""
-_STRUCTURAL = frozenset(
-    (0x00FE, 0x00FF, 0x0111, 0x0112, 0x0115, 0x0116, 0x0117, 0x011C, 0x0140, 0x0152, 0x0153, 0x015B)
+_STRUCTURAL = (
+    frozenset((0x00FE, 0x00FF, 0x0111, 0x0112, 0x0115, 0x0116, 0x0117, 0x011C, 0x0140, 0x0152, 0x0153, 0x015B))
+    | frozenset((*range(0x0100, 0x0107), *range(0x0142, 0x014B), *range(0x0200, 0x0215)))
+    | {0x013D, 0x02BC, 0x83BB, 0x8649, 0x8773}
 )
-_STRUCTURAL |= frozenset(range(0x0100, 0x0107)) | frozenset(range(0x0142, 0x014B)) | frozenset(range(0x0200, 0x0215))
-_STRUCTURAL |= {0x013D, 0x02BC, 0x83BB, 0x8649, 0x8773}
 """Tags that say how a TIFF is laid out: another file's do not fit."""
 _XMP_TAG = 700
 

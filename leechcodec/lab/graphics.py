@@ -190,7 +190,8 @@ def drawings(rng: np.random.Generator) -> Iterator[Named]:
     for number, point in enumerate(points):
         for other in np.argsort(np.square(points - point).sum(1))[1:5]:
             draw.line([*point.tolist(), *points[other].tolist()], INKS[number % len(INKS)], 3)
-        disc(draw, *point.tolist(), 14, "#1b1b1b")
+        across, down = point.tolist()
+        disc(draw, across, down, 14, "#1b1b1b")
     yield "web", smaller(image)
 
 
@@ -217,7 +218,8 @@ def flat(rng: np.random.Generator) -> Iterator[Named]:
     image, draw = canvas("#ffde00", 4)
     for number in range(14):
         colour = ("#ff0000", "#0000ff", "#00a550", "#ff00ff", "#00ffff", "#000000", "#ffffff")[number % 7]
-        disc(draw, *(rng.random(2) * (4 * WIDTH, 4 * HEIGHT)).tolist(), int(rng.integers(80, 420)), colour)
+        across, down = (rng.random(2) * (4 * WIDTH, 4 * HEIGHT)).tolist()
+        disc(draw, across, down, int(rng.integers(80, 420)), colour)
     yield "shapes", smaller(image)
     image, draw = canvas("#0000ff")
     for number, x in enumerate(range(0, WIDTH, 20)):

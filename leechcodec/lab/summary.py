@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from leechcodec.lab.limits import lined_up
 from leechcodec.lab.results import ImageRow, Results
@@ -26,10 +27,10 @@ class Summary:
 
 def summary(results: Results) -> Summary:
     """The row of a results file."""
-    rates, values = results.results["bpp"], results.results["psnr-rgb"]
+    rates, values = cast("list[float]", results.results["bpp"]), results.results["psnr-rgb"]
     process = results.process and (results.process.encode_s, results.process.decode_s)
-    speeds = (per_megapixel(results.images, name) for name in ("encode_s", "decode_s"))
-    return Summary(results.name, (rates[0], rates[-1]), (values[0], values[-1]), *speeds, process)
+    encode, decode = (per_megapixel(results.images, name) for name in ("encode_s", "decode_s"))
+    return Summary(results.name, (rates[0], rates[-1]), (values[0], values[-1]), encode, decode, process)
 
 
 def per_megapixel(rows: Sequence[ImageRow], field: str) -> float:

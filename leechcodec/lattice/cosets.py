@@ -125,4 +125,5 @@ def _combine(x, y, z, wanted, scores):
 def scratch(dtype: type) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What :func:`fill_cosets` works on, all zero: residues, tree, table, scores."""
     shapes = (24, RESIDUES, LANES), (TREES, 32, ROW), (2, 3, CLASSES, ROW), (2, CLASSES, LANES)
-    return tuple(np.zeros(shape, dtype=dtype) for shape in shapes)
+    residues, tree, table, scores = (np.zeros(shape, dtype=dtype) for shape in shapes)
+    return residues, tree, table, scores

@@ -38,7 +38,7 @@ def row(name: str, picture: Image.Image, quality: float, model: str | None) -> s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photographs", type=Path, nargs="*")
     parser.add_argument("--quality", type=float, nargs="+", default=[20.0])
     parser.add_argument("--model", default=None)

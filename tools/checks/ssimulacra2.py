@@ -23,7 +23,7 @@ FILES = ((Jpeg, 5), (Jpeg, 30), (Jpeg, 90), (WebP, 0), (WebP, 40), (WebP, 92), (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--tool", default="ssimulacra2", help="libjxl's command")
     parser.add_argument("--crop", type=int, help="side of the square taken from the upper left corner")

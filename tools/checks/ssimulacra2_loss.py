@@ -11,6 +11,7 @@ import argparse
 import statistics
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def tensor(pixels: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--crop", type=int, help="side of the square taken from the upper left corner")
     parser.add_argument("--part", type=int, default=128)
@@ -60,7 +61,7 @@ def main() -> None:
         ):
             peer = PEERS[key]()
             decoded = peer.decode(peer.encode(image, peer.setting(int(quality))))
-            expected = of_the_package(np.asarray(image), np.asarray(decoded))
+            expected = cast("float", of_the_package(np.asarray(image), np.asarray(decoded)))  # None of small ones
             y = tensor(np.asarray(decoded))
             found, distance = ssimulacra2(x, y).item(), ssimulacra2_distance(x, y).item()
             in_parts = ssimulacra2_distance(parts(x, args.part), parts(y, args.part)).mean().item()
