@@ -71,7 +71,7 @@ $(OLDEST)/.installed: pyproject.toml constraints.txt tools/oldest.py
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(PYTHON) -m tools.oldest --except torch > $(OLDEST)/oldest.txt
-	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/oldest.txt --editable . hypothesis pytest
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/oldest.txt --editable . constriction hypothesis pytest
 	touch $@
 
 # About an hour and a half on one core.
