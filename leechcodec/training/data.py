@@ -42,6 +42,12 @@ def _read_source(source: Path) -> Iterator[tuple[str, bytes]]:
         raise ConfigError(f"{source}: neither a folder nor a .tar file of images")
 
 
+def check_scales(scales: object) -> None:
+    """Raises ConfigError for what are not the lowest and the highest scale of a photograph."""
+    if not isinstance(scales, tuple) or len(scales) != 2 or not 0 < scales[0] <= scales[1] <= 1:
+        raise ConfigError(f"scales must be two numbers above 0 and up to 1, the lower one first, got {scales}")
+
+
 def is_validation(name: str, share: float) -> bool:
     """Whether an image belongs to the validation split: by a hash of its name, the same on every machine."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") < share * 2**32

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
+from leechcodec.training.data import check_scales
 from leechcodec.training.precision import check_precision
 
 _WEIGHTS = (
@@ -117,8 +118,7 @@ class TrainingConfig:
         for name in ("large_share", "large_from", "decay_to", "graphics"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
-        if not isinstance(self.scales, tuple) or len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1] <= 1:
-            raise ConfigError(f"scales must be two numbers above 0 and up to 1, the lower one first, got {self.scales}")
+        check_scales(self.scales)
         check_precision(self.precision)
         if self.optimizer not in ("muon", "dion"):
             raise ConfigError(f"optimizer must be 'muon' or 'dion', got {self.optimizer!r}")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from leechcodec.config import STRIDES
 from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel
+from leechcodec.training.data import check_scales
 from leechcodec.training.graphics import draw_graphic
 
 ALIGNMENT = STRIDES[0]
@@ -51,8 +52,7 @@ class MapSettings:
         for name in ("graphics", "low"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
-        if not isinstance(self.scales, tuple) or len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1] <= 1:
-            raise ConfigError(f"scales must be two numbers above 0 and up to 1, the lower one first, got {self.scales}")
+        check_scales(self.scales)
 
 
 @dataclass(frozen=True)
