@@ -45,13 +45,13 @@ class Prepared:
     pixels: uint8 (1, 3, H, W), sides padded to multiples of 64 by repeating the last row and column.
     size: (height, width) of the image in pixels.
     side_data: what travels beside the tokens.
-    alpha: the transparency among it, as it was, or None.
+    source: the image itself, which a check of the file compares with.
     """
 
     pixels: Tensor
     size: tuple[int, int]
     side_data: SideData
-    alpha: Image.Image | None
+    source: Image.Image
 
     def steps(self, loaded: LoadedModel, quality: float, effort: int) -> int:
         """How many steps analysis and packing count together."""
@@ -73,7 +73,7 @@ def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:
     Raises ImageError for an empty image or a mode without colours, TooLargeError.
     """
     colours, side_data = separate(image, metadata=metadata)
-    return Prepared(padded_pixels(colours), (image.height, image.width), side_data, split(image)[1])
+    return Prepared(padded_pixels(colours), (image.height, image.width), side_data, image)
 
 
 def padded_pixels(image: Image.Image) -> Tensor:
@@ -150,9 +150,9 @@ def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens, prepared: Prepa
     same = (
         all(np.array_equal(a, b) for a, b in zip(tokens.codes, read.codes, strict=True)) and found == prepared.side_data
     )
-    if same and prepared.alpha is not None:
+    if same and (alpha := split(prepared.source)[1]) is not None:
         decoded = found.add_to(Image.new("RGB", (tokens.width, tokens.height)))
-        same = np.array_equal(np.asarray(decoded.getchannel("A")), np.asarray(prepared.alpha))
+        same = np.array_equal(np.asarray(decoded.getchannel("A")), np.asarray(alpha))
     if not same:
         raise CorruptError(
             "the encoded file does not decode to its own tokens, transparency and metadata: please report this"

@@ -100,7 +100,8 @@ class Prior(nn.Module):
                     codes = code_pass(stage, mask, view.params(name, h, around))
                     if codes is None:
                         return
-                    known = codes if known is None else known + codes
+                    if self.config.gates:
+                        known = codes if known is None else known + codes
                     h = view.add_tokens(name, h, codes, self.code_shift)
                 stage += 1
 

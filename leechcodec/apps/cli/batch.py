@@ -18,35 +18,8 @@ from leechcodec.errors import LqError
 from leechcodec.formats.files import files_below
 from leechcodec.formats.machine import available_cores
 
-PHOTOGRAPHS = frozenset(
-    f".{suffix}"
-    for suffix in (
-        [
-            "png",
-            "apng",
-            "jpg",
-            "jpeg",
-            "jpe",
-            "jfif",
-            "mpo",
-            "webp",
-            "avif",
-            "heic",
-            "heif",
-            "hif",
-            "jxl",
-            "jp2",
-            "tif",
-            "tiff",
-            "bmp",
-            "ppm",
-            "pgm",
-            "pnm",
-            "gif",
-            "tga",
-        ]
-    )
-)
+_SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp avif heic heif hif jxl jp2 tif tiff bmp ppm pgm pnm gif tga"
+PHOTOGRAPHS = frozenset(f".{suffix}" for suffix in _SUFFIXES.split(" "))
 """What encode takes from a folder; a file that is named is always tried."""
 Done = TypeVar("Done")
 
