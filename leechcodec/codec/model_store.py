@@ -129,9 +129,14 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
     ModelError where a folder is missing, incomplete, damaged, or not exact.
     """
     check_arguments(model=model)
-    folder = Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
+    folder = model_folder(model)
     with _LOADING, shelter(), own_random_numbers(), torch.inference_mode(False):  # the same tensors, whoever asks first
         return _load(folder.resolve())
+
+
+def model_folder(model: str | Path | None = None) -> Path:
+    """Where a model lies, or would: a folder itself, or that of an installed model's name."""
+    return Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
 
 
 def model_for_file(token_model: bytes, model: str | Path | None = None, synthesis: bytes | None = None) -> LoadedModel:

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from leechcodec.codec.model_store import load_model, save_model
+from leechcodec.codec.model_store import LoadedModel, load_model, model_folder, save_model
 from leechcodec.errors import ConfigError
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
+from leechcodec.training.grow import load_grown
 from leechcodec.training.loop import TrainingError, log_row
 from leechcodec.training.settings import read_tables
 from leechcodec.training.state import load_checkpoint, save_checkpoint
@@ -44,6 +45,10 @@ class PriorConfig:
 
     base: str = "leech-vbr"
     """The model whose prior is trained: a name or a folder."""
+    passes: tuple[int, ...] | None = None
+    """In how many passes the new prior codes each stage (config.py), never fewer than the base's. None: the base's."""
+    gates: bool | None = None
+    """Whether the new prior may repeat tokens. None: as the base."""
     token_maps: MapSettings = field(default_factory=MapSettings)
     steps: int = 3000
     batch: int = 4
@@ -103,7 +108,7 @@ def train_prior(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(config.base)
-    model = copy.deepcopy(loaded.networks)  # the loaded one is everyone's
+    model = _to_train(config, loaded)
     training, held_out = load_images(data, validation_share=config.validation_share, threads=threads or 1)
     maps = kept_maps(out / "maps.safetensors", config.token_maps, model, loaded.token_model, training)
     pictures = [whole(image) for image in held_out[::3] if holds_a_map(image)]
@@ -133,6 +138,17 @@ def train_prior(
     if watched:
         log_row(out, {"step": run.step, "validation": _bits_per_pixel(model, watched)})
     save_model(out / "model", model)
+
+
+def _to_train(config: PriorConfig, base: LoadedModel) -> CodecModel:
+    """The base's networks, with more passes and gates where the config wants them: the same function at first."""
+    wanted = {"passes": config.passes, "gates": config.gates}
+    shape = replace(base.config, **{key: value for key, value in wanted.items() if value is not None})
+    if shape == base.config:
+        return copy.deepcopy(base.networks)  # the loaded one is everyone's
+    model = CodecModel(shape)
+    load_grown(model_folder(config.base), shape, model)
+    return model.eval().requires_grad_(False)
 
 
 class _Run:

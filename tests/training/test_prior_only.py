@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,20 @@ def test_files_get_smaller_and_the_tokens_stay(tmp_path, tiny_folder, photograph
         old, new = (sum(bits(m.networks, tokens).sum().item() for tokens in maps) for m in (before, after))
     assert new < 0.9 * old
     assert before.token_model != after.token_model and before.synthesis == after.synthesis
+
+
+def test_a_prior_with_more_passes_and_gates_starts_from_the_one_it_follows(tmp_path, tiny_folder, photographs):
+    passes = (3, 5, 2, 2, 2)
+    wanted = f"passes = {list(passes)}\ngates = true\n"
+    config = replace(load_prior_config(settings_file(tmp_path, tiny_folder, wanted)), lr=1e-9)
+    train_prior(config, [photographs], tmp_path, steps=1)
+    before, after = load_model(tiny_folder), load_model(tmp_path / "model")
+    assert after.config == replace(before.config, passes=passes, gates=True)
+    images = [torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) for path in sorted(photographs.iterdir())]
+    with torch.no_grad():
+        for tokens in make_maps(before.networks, images, MapSettings(maps=3, width=256, height=192)):
+            old, new = (bits(model.networks, tokens) for model in (before, after))
+            assert torch.allclose(old, new, rtol=0.02), (old, new)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, tiny_folder, photographs, monkeypatch):
