@@ -34,6 +34,10 @@ the released model decodes them, was 7.8, 8.5, 9.2 and 11.6 at q = 10, 35, 60 an
 PER_LPIPS = 330.0
 """What LPIPS weighs against 255² · MSE: their ratio on Kodak was 300 to 400 at every quality for the weights at -0.944
 (docs/experiments.md), and is 475 (q = 1) to 291 (q = 85) for those at -1.011."""
+USUAL_LOSS = 0.5
+"""Of a crop of a photograph at any quality, about: squared error and rate with the weight of its quality."""
+LEAST_LOSS = 0.01
+"""Below it a picture weighs no more: of a flat one every bit would count thousandfold."""
 DISCRIMINATOR_LR = 3e-4
 """Peak rate of AdamW, with betas of 0.5 and 0.99, for the discriminator: as for the second decoder (perceptual.py)."""
 
@@ -152,8 +156,9 @@ class Objective:
         if settings.contest:
             change = self._contest(bare, x, quality, out, lmbda, drawn, rate_weight)
             losses = losses + settings.contest * change / pixels
-        loss = (weight * losses).mean()
-        codec_loss = (weight * (lmbda * squared + rate)).mean().detach()
+        own = (weight * (lmbda * squared + rate)).detach()
+        share = (USUAL_LOSS / own.clamp(min=LEAST_LOSS)) ** settings.picture_exponent
+        loss, codec_loss = (share * weight * losses).mean(), own.mean()
         loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
         if settings.z_loss:
             terms["z_loss"] = torch.cat(out.log_partitions).square().mean()

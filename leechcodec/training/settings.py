@@ -22,12 +22,13 @@ _SHARES = "similarity, ssimulacra2, mae and lpips"
 class TrainingConfig:
     """How a model is trained.
 
-    Loss of an image: weight · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels), δ the
-    expected change of runner_up_loss.py, weight = (lmbda / lmbda_mid)^-α; of a batch their mean, plus entropy_weight ·
-    the quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
-    vf_weight · the loss of alignment.py. D = (1 - similarity - ssimulacra2 - mae - lpips) · 255² · MSE + similarity ·
-    1300 · (1 - MS-SSIM) + ssimulacra2 · 8 · SSIMULACRA2's distance + mae · 3000 · MAE + lpips · 330 · LPIPS -
-    adversarial · 330 · discriminator(x̂), errors of values 0..1.
+    Loss of an image: weight · share · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels),
+    δ the expected change of runner_up_loss.py, weight = (lmbda / lmbda_mid)^-α and share = (0.5 / (weight · (lmbda ·
+    255² · MSE + bpp)))^β without gradient; of a batch their mean, plus entropy_weight · the quantizer's entropy
+    penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus vf_weight · the loss of
+    alignment.py. D = (1 - similarity - ssimulacra2 - mae - lpips) · 255² · MSE + similarity · 1300 · (1 - MS-SSIM) +
+    ssimulacra2 · 8 · SSIMULACRA2's distance + mae · 3000 · MAE + lpips · 330 · LPIPS - adversarial · 330 ·
+    discriminator(x̂), errors of values 0..1.
     """
 
     steps: int = 10_000
@@ -67,6 +68,9 @@ class TrainingConfig:
     """... from which it rises linearly to 1: tokens must learn to be useful before they learn to be cheap."""
     loss_exponent: float = 0.5
     """α: how much the high rates' larger losses are weighed down."""
+    picture_exponent: float = 0.0
+    """β: how much a picture's own loss is weighed down. Smooth pictures have a tenth of a usual loss, text has ten
+    times as much; with 1 all count alike, as they do in a mean of decibels."""
     entropy_weight: float = 0.0
     """Of the quantizer's own entropy penalty in nats: BSQ and LFQ (0.1 in their recipes), LGQ (0.005); others have
     none."""
@@ -115,7 +119,7 @@ class TrainingConfig:
             raise ConfigError(f"exclude must be a list of file names, got {self.exclude!r}")
         if self.large_crop < 0 or self.large_crop % 64 or self.large_batch < 1:
             raise ConfigError("training needs a large_crop that is a multiple of 64, or 0, and large_batch >= 1")
-        for name in ("large_share", "large_from", "decay_to", "graphics"):
+        for name in ("large_share", "large_from", "decay_to", "graphics", "picture_exponent"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
         check_scales(self.scales)

@@ -60,7 +60,9 @@ def plain(model, batch, settings, step):
         squared_weight = (1 - settings.similarity) * lmbda * 255**2 / 4
         change = runner_up_loss(model, x, batch[1], out, squared_weight, drawn, settings.rate_weight(step))
         losses = losses + settings.contest * change / 64**2
-    loss = (weight * losses).mean() + settings.entropy_weight * out.entropy_loss + out.codebook_loss
+    own = (weight * (lmbda * 255**2 * mse + settings.rate_weight(step) * bpp)).detach()
+    share = (0.5 / own.clamp(min=0.01)) ** settings.picture_exponent
+    loss = (share * weight * losses).mean() + settings.entropy_weight * out.entropy_loss + out.codebook_loss
     return loss, out, lmbda, weight
 
 
@@ -85,6 +87,14 @@ def test_similarity_commitment_and_contests(model, batch):
     for step in (5, 2000):  # with the rate at a twentieth of its weight, and at its own
         expected = plain(model, batch, settings, step)[0]
         assert outcome_of(model, batch, step, **options).loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_pictures_count_alike(model, batch):
+    settings = TrainingConfig(precision="float32", rate_tokens=16, picture_exponent=1.0)
+    found = outcome_of(model, batch, picture_exponent=1.0)
+    assert found.loss.item() == pytest.approx(plain(model, batch, settings, 5)[0].item(), rel=1e-5)
+    assert found.loss.item() == pytest.approx(0.5)  # of each, with squared error and rate alone
+    assert found.codec_loss == outcome_of(model, batch).codec_loss  # what is logged stays
 
 
 def test_a_share_for_ssimulacra2_beside_one_for_ms_ssim(model, batch):
