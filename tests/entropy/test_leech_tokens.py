@@ -216,6 +216,7 @@ def test_streams_without_the_compiler_are_the_same(tmp_path: Path):
 # --- lengths ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_code_length_is_the_cross_entropy_over_the_whole_codebook():
     """Tokens drawn from the prior itself, against log-sum-exp over 196,560 rows."""
     rng = np.random.default_rng(7)

@@ -49,6 +49,7 @@ def mounted(tmp_path, tiny_folder):
     return run
 
 
+@pytest.mark.slow
 def test_10_a_full_disk_keeps_what_was_there(mounted):
     told = mounted(
         'echo old > "$1/a.lq"; head -c 300k /dev/zero > "$1/filler" 2>/dev/null; lq encode "$1/a.png" -f; '
@@ -58,6 +59,7 @@ def test_10_a_full_disk_keeps_what_was_there(mounted):
     assert "a.lq: No space" in told and "\nold\n" in told and "a.png\nfiller\n" in told and ".leechcodec" not in told
 
 
+@pytest.mark.slow
 def test_10_a_read_only_disk(mounted):
     told = mounted(
         'mount -o remount,ro "$1"; lq encode "$1/a.png"; lq encode "$1/a.png" -o "$1.lq"; '
@@ -66,6 +68,7 @@ def test_10_a_read_only_disk(mounted):
     assert told.count("exit 0") == 1 and "a.lq: Read-only file system" in told and "b.png: Read-only" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(65_535, 1), (1, 65_535)])
 def test_10_the_longest_sides(size, run, tmp_path):
     path = tmp_path / "x.png"

@@ -31,6 +31,7 @@ def test_svg_and_png(curves, tmp_path):
     assert Image.open(tmp_path / "rd.png").width > 1500
 
 
+@pytest.mark.slow
 def test_names_at_the_ends_of_curves(curves, tmp_path):
     many = [replace(curves[0], key=str(number), name=f"CODEC {number}") for number in range(12)]
     plot.draw(many, tmp_path / "rd.svg", labels=True)

@@ -44,6 +44,7 @@ def test_maps_of_another_quantizers_tokens(picture, tmp_path):
     assert Image.open(tmp_path / "maps.png").width > 1000
 
 
+@pytest.mark.slow
 def test_tokens_and_compare_commands(picture, tiny_folder, tmp_path):
     pytest.importorskip("matplotlib")
     picture.save(tmp_path / "a.png")

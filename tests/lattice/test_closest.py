@@ -171,6 +171,7 @@ def test_refuses_bad_arguments():
         rate_aware_point(np.zeros((3, 24)), 1.0, scores, index)
 
 
+@pytest.mark.slow
 def test_correct_without_numba():
     """NUMBA_DISABLE_JIT=1 runs the same statements as Python, both semirings included."""
     program = (
