@@ -63,7 +63,8 @@ def train(
     processes = start_processes(device)
     settings = replace(settings, precision=processes.of_first(choose_precision(settings.precision, device)))
     torch.manual_seed(settings.seed)
-    model = CodecModel(config).to(device).to(memory_format=torch.channels_last)
+    model = CodecModel(config).to(device)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore (torch's types know no memory format here)
     objective = Objective(
         config, settings, model.quantizer.dim, lpips_weights=lpips_weights, vf_weights=vf_weights, device=device
     )
@@ -144,8 +145,9 @@ def _is_usable(gradients: Gradients, run: Run, settings: TrainingConfig) -> bool
     """Whether a step is to be taken: all is finite, and squared error and rate are no spike."""
     if not gradients.finite:
         return False
-    learning = run.mean_loss is None or run.step < settings.warmup
-    return learning or gradients.codec_loss < settings.spike_factor * run.mean_loss
+    if run.mean_loss is None or run.step < settings.warmup:
+        return True
+    return gradients.codec_loss < settings.spike_factor * run.mean_loss
 
 
 def _say_skipped(gradients: Gradients, run: Run) -> None:
@@ -168,7 +170,7 @@ def _log(run: Run, gradients: Gradients, rate: float, batch: Tensor) -> None:
         "lr": round(rate, 6),
         "crop": batch.shape[2],
     }
-    run.log(row | {name: round(value.item(), 4) for name, value in outcome.terms.items()})
+    run.log(row | {name: round(float(value), 4) for name, value in outcome.terms.items()})
     run.progress.set_postfix(loss=f"{row['mean_loss']:.3f}", bpp=row["bpp"], psnr=row["psnr"])
 
 

@@ -153,7 +153,8 @@ def train_perceptual(
     torch.manual_seed(config.seed)
     lpips = Lpips(lpips_weights).net.to(device)
     base = copy.deepcopy(load_model(config.base).networks).to(device)  # the loaded one is everyone's
-    networks = PerceptualNetworks(base).to(device).to(memory_format=torch.channels_last)
+    networks = PerceptualNetworks(base).to(device)
+    networks.to(memory_format=torch.channels_last)  # pyright: ignore (torch's types know no memory format here)
     synthesis = networks.synthesis.requires_grad_(False)
     names = trained_names(synthesis, config.first_scale)
     trained = [synthesis.get_parameter(name).requires_grad_() for name in names]
@@ -175,7 +176,7 @@ def train_perceptual(
 
 
 def _optimizers(
-    config: PerceptualConfig, trained: list[nn.Parameter], discriminator: Discriminator
+    config: PerceptualConfig, trained: list[Tensor], discriminator: Discriminator
 ) -> dict[str, torch.optim.Optimizer]:
     judge = discriminator.parameters()
     return {
@@ -187,7 +188,7 @@ def _optimizers(
 def _train(
     config: PerceptualConfig,
     run: Run,
-    trained: list[nn.Parameter],
+    trained: list[Tensor],
     discriminator: Discriminator,
     lpips: nn.Module,
     pictures: _Pictures,

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ def load_prior_config(path: Path) -> PriorConfig | None:
         return None
     if unknown := sorted(set(tables) - {"prior"}):
         raise ConfigError(f"{path}: [{unknown[0]}] beside [prior]: the base model fixes all else")
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in tables["prior"].items()}
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in tables["prior"].items()}
     own, of_maps = ({field.name for field in fields(kind)} for kind in (PriorConfig, MapSettings))
     own.discard("token_maps")
     if unknown := sorted(set(values) - own - of_maps):
@@ -153,7 +154,7 @@ def _take_step(config: PriorConfig, model: CodecModel, maps: Sequence[TokenMap],
     run.advance()
     run.average()
     if run.log_is_due:
-        run.log({"seconds": round(run.seconds, 1), "bpp": round(run.mean_loss, 5)})
+        run.log({"seconds": round(run.seconds, 1), "bpp": round(run.mean_loss or 0.0, 5)})
 
 
 def _to_train(config: PriorConfig, base: LoadedModel) -> CodecModel:
