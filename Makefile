@@ -3,13 +3,17 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OLDEST = $(VENV)-oldest
 
-.PHONY: test test-fast test-oldest lint demo figure docs fuzz clean
+.PHONY: test test-fast test-oldest coverage lint demo figure docs fuzz clean
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
 
+# Two processes of one thread each: more threads would only wait for each other.
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow and not browser and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser and not gpu"
+
+coverage: $(VENV)/.installed
+	$(BIN)/python -m pytest --cov=leechcodec --cov-report=term
 
 # The core with the oldest versions that pyproject.toml allows. torch alone is the newest: its old files are made for CUDA.
 test-oldest: $(OLDEST)/.installed

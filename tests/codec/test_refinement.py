@@ -10,7 +10,7 @@ from leechcodec.codec.refinement import _Box, _tiles, refine, steps_in_all
 from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.testing.tiny import tiny_model
-from tests.families import SMALL
+from tests.families import SMALL_SOME_SLOW
 from tests.places import SAMPLE
 
 
@@ -32,7 +32,7 @@ def loss(model, x, quality, codes, size=None):
     return (model.config.lmbda(quality) * distortion * height * width + sum(b.sum() for b in bits)).item()
 
 
-@pytest.mark.parametrize("quantizer", SMALL)
+@pytest.mark.parametrize("quantizer", SMALL_SOME_SLOW)
 def test_it_only_improves(quantizer, exactly):
     model = tiny_model(quantizer)
     x = torch.rand(1, 3, 128, 64) * 2 - 1

@@ -65,7 +65,7 @@ def damaged(kind, order="<"):
 KINDS = ("points outside", "huge count", "unknown type", "directory outside", "cut", "cut within", "loop", "text")
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("order", ["<", pytest.param(">", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("form", [jpeg, exif_png])
 @pytest.mark.parametrize("kind", KINDS)
 def test_3a_3b_3h_orientation_whatever_else_is_broken(kind, form, order, encoded, run):

@@ -162,6 +162,7 @@ def test_delta_min_is_that_of_all_pairs(name):
     assert quantizer.delta_min == pytest.approx(smallest_distance(vectors), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_delta_min_is_in_the_papers_order():
     """Λ24-SQ before signs, and at 2^12 vectors in 12 dimensions Fibonacci's before random ones."""
     assert make_quantizer("leech").delta_min > 2 * make_quantizer("bsq-18").delta_min
