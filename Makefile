@@ -26,6 +26,7 @@ lint: $(VENV)/.installed
 	$(BIN)/codespell leechcodec tools tests docs configs *.md
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m tools.checks.prose
+	$(BIN)/python -m tools.checks.functions
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m tools.demo data/sample.png -o build/demo
