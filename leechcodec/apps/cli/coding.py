@@ -154,7 +154,7 @@ def decode(sources, output, recursive, model, threads, jobs, form, partly, strip
     from leechcodec.formats.files import is_stream
     from leechcodec.formats.images import image_format
 
-    if named and batch.is_single(sources) and not (form or prefix):
+    if named and output and batch.is_single(sources) and not (form or prefix):
         suffix = Path(output).suffix or (suffix if is_stream(output) else "")
     image_format(suffix)  # refused before the work
     work = partial(decode_file, suffix=suffix, model=model, partly=partly, strip=strip, force=show["force"])
