@@ -108,6 +108,7 @@ NAMES = ("new\nline", "-dash", "sp ace", "[a-z]*", "q?", "ünï", ".hidden", "a.
 NAMES += ("q'uo\"ted", "a:-", os.fsdecode(b"\xff\xfe"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not have")
 @pytest.mark.parametrize("name", NAMES)
 def test_10_odd_names_on_every_verb(name, run, tmp_path):
@@ -128,6 +129,7 @@ def test_10_odd_names_on_every_verb(name, run, tmp_path):
         assert rows[0]["image"].endswith(f"{name}.2.png")
 
 
+@pytest.mark.slow
 def test_10_eval_on_a_folder_of_everything(tmp_path):
     folder = tmp_path / "all"
     folder.mkdir()

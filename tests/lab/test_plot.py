@@ -21,6 +21,7 @@ def curves():
     return [measured(results("leech", gain=1.0)), measured(results("webp")), published]
 
 
+@pytest.mark.slow
 def test_svg_and_png(curves, tmp_path):
     plot.draw(curves, tmp_path / "rd.svg", title="Made up")
     text = (tmp_path / "rd.svg").read_text()

@@ -71,6 +71,7 @@ def test_cells_have_the_known_radius_and_second_moment():
     assert errors.mean() / 24 / 8 == pytest.approx(SECOND_MOMENT, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_near_the_origin_it_is_the_shell_or_the_origin():
     z = np.random.default_rng(6).standard_normal((200, 24))
     z *= 5.5 / np.linalg.norm(z, axis=1, keepdims=True)

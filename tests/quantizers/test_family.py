@@ -155,6 +155,7 @@ def smallest_distance(book: torch.Tensor) -> float:
     return torch.pdist(vectors).min().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*LISTED, "bw16", "d4x2", "fsq-4x3x3x5", "lfq-8", "fibonacci-3-8", "rpq-12-8"])
 def test_delta_min_is_that_of_all_pairs(name):
     quantizer = quantizer_of(name)
