@@ -8,9 +8,9 @@ OLDEST = $(VENV)-oldest
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
 
-# Two processes of one thread each: more threads would only wait for each other.
+# Two processes of one thread each, a file of tests in one of them: what its tests share is made once.
 test-fast: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not gpu"
 
 coverage: $(VENV)/.installed
 	$(BIN)/python -m pytest --cov=leechcodec --cov-report=term

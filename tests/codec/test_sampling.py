@@ -123,6 +123,7 @@ def test_drawn_signs_are_as_frequent_as_their_odds():
 # --- images ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantizer", SMALL)
 def test_drawn_tokens_are_valid_files(tmp_path, quantizer):
     save_model(tmp_path / quantizer, tiny_model(quantizer))
