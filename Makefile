@@ -3,13 +3,17 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OLDEST = $(VENV)-oldest
 
-.PHONY: test test-fast test-oldest lint demo figure docs fuzz clean
+.PHONY: test test-fast test-oldest coverage lint demo figure docs fuzz clean
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest
 
+# Two processes of one thread each, a file of tests in one of them: what its tests share is made once.
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow and not browser and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not gpu"
+
+coverage: $(VENV)/.installed
+	$(BIN)/python -m pytest --cov=leechcodec --cov-report=term
 
 # The core with the oldest versions that pyproject.toml allows. torch alone is the newest: its old files are made for CUDA.
 test-oldest: $(OLDEST)/.installed
@@ -22,6 +26,7 @@ lint: $(VENV)/.installed
 	$(BIN)/codespell leechcodec tools tests docs configs *.md
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m tools.checks.prose
+	$(BIN)/python -m tools.checks.functions
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m tools.demo data/sample.png -o build/demo

@@ -11,6 +11,7 @@ left out. With --bits also what drawn pictures cost at several settings, which t
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,14 @@ HEAD = (128, 112, 384, 368)
 """Left, upper, right, lower of the part that the second row shows."""
 HOLE = (352, 160, 512, 320)
 AROUND_THE_HOLE = (304, 112, 560, 368)
-COSTED = ({}, {"temperature": 0.7}, {"temperature": 0.5}, {"top_p": 0.9}, {"top_p": 0.8}, {"temperature": 1.2})
+COSTED: tuple[dict[str, Any], ...] = (
+    {},
+    {"temperature": 0.7},
+    {"temperature": 0.5},
+    {"top_p": 0.9},
+    {"top_p": 0.8},
+    {"temperature": 1.2},
+)
 
 
 def print_stages(photograph: Image.Image, start: leechcodec.Tokens) -> None:

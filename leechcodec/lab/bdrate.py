@@ -83,15 +83,15 @@ def bd_rate(anchor: Curve, curve: Curve, metric: str) -> Delta:
     low, high = max(anchor_qualities[0], qualities[0]), min(anchor_qualities[-1], qualities[-1])
     shorter = min(anchor_qualities[-1] - anchor_qualities[0], qualities[-1] - qualities[0])
     share = max(0.0, high - low) / shorter
-    bounds = sorted((_unit(low, metric), _unit(high, metric)))
+    least, most = sorted((_unit(low, metric), _unit(high, metric)))
     if share < MIN_OVERLAP:
         if share == 0:
             return none("no quality in common")
-        return none(f"{share:.0%} of the shorter range in common, {MIN_OVERLAP:.0%} is needed", *bounds)
+        return none(f"{share:.0%} of the shorter range in common, {MIN_OVERLAP:.0%} is needed", least, most)
     rate = require("bjontegaard").bd_rate(
         anchor_rates, anchor_qualities, rates, qualities, "akima", require_matching_points=False, min_overlap=0
     )
-    return Delta(curve.key, curve.name, curve.published, float(rate), *bounds)
+    return Delta(curve.key, curve.name, curve.published, float(rate), least, most)
 
 
 def rising(rates: Sequence[float], qualities: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -121,7 +121,7 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
 
     groups = [(name, deltas({image for image in images if group_of(image) == name})) for name in names]
     rates = {name: group[0].rate for name, group in groups if group}
-    groups.sort(key=lambda group: math.inf if rates.get(group[0]) is None else -rates[group[0]])
+    groups.sort(key=lambda group: math.inf if (rate := rates.get(group[0])) is None else -rate)
     return [*groups, ("all", deltas(None))]
 
 

@@ -65,7 +65,8 @@ def measured(results: Results, images: Collection[str] | None = None) -> Curve:
         columns = means([row for row in results.images if row.image in images])[1]
     metrics = {metric: tuple(columns[facts.column]) for metric, facts in MEASURES.items()}
     metrics[MS_SSIM] = tuple(map(_decibels, metrics[MS_SSIM]))
-    return Curve(results.codec, results.name, False, tuple(columns["bpp"]), metrics)
+    bpp = tuple(rate for rate in columns["bpp"] if rate is not None)  # all of them
+    return Curve(results.codec, results.name, False, bpp, metrics)
 
 
 def published(path: Path, names: Sequence[str] = ()) -> list[Curve]:

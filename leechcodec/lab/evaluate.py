@@ -6,7 +6,7 @@ parent: which rows are wanted ─▶ cache ─▶ the missing ones to worker pro
 """
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -95,18 +95,7 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
     }
     queue = [(name, key, task) for name, plan in plans.items() for key, task in plan.missing]
     cached = sum(len(plan.rows) for plan in plans.values())
-    failed = []
-    with closing(_run([task for _, _, task in queue], config.jobs)) as stream:
-        for done, (index, measured) in enumerate(stream, 1):
-            (codec, kind), key, task = queue[index]
-            if measured.row is None:
-                reason = f"{task.setting.label}: {measured.failure}"
-                failed.append((codec, _named(kind, task.image.name), reason))
-                plans[codec, kind].losses[task.image.name] = reason
-            else:
-                plans[codec, kind].add(Entry(key, metrics, measured.sha256, measured.row))
-            if progress:
-                progress(codec, done, len(queue))
+    failed = _measure(plans, queue, metrics, config.jobs, progress)
     written = {}
     for peer in peers:
         found = {kind: plans[peer.key, kind].results(config.jobs, bad) for kind, (_, bad) in sets.items()}
@@ -129,11 +118,35 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
     return Outcome(written, several, skipped, unreadable, failed, len(queue) - len(failed), cached)
 
 
+def _measure(
+    plans: Mapping[tuple[str, str], Plan],
+    queue: Sequence[tuple[tuple[str, str], str, Task]],
+    metrics: str,
+    jobs: int,
+    progress: Progress | None,
+) -> list[tuple[str, str, str]]:
+    """Do the tasks of the queue, each with its plan's name and its key, and give the plans their rows. Returns
+    Outcome.failed."""
+    failed = []
+    with closing(_run([task for _, _, task in queue], jobs)) as stream:
+        for done, (index, measured) in enumerate(stream, 1):
+            (codec, kind), key, task = queue[index]
+            if measured.row is None or measured.sha256 is None:
+                reason = f"{task.setting.label}: {measured.failure}"
+                failed.append((codec, _named(kind, task.image.name), reason))
+                plans[codec, kind].losses[task.image.name] = reason
+            else:
+                plans[codec, kind].add(Entry(key, metrics, measured.sha256, measured.row))
+            if progress:
+                progress(codec, done, len(queue))
+    return failed
+
+
 def _named(kind: str, name: str) -> str:
     return f"{kind}/{name}" if kind else name
 
 
-def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, Measured]]:
+def _run(tasks: Sequence[Task], jobs: int) -> Generator[tuple[int, Measured], None, None]:
     """(index, measurement) of every task, as they come in; in this process where one job is enough."""
     if jobs == 1 or len(tasks) < 2:
         for index, task in enumerate(tasks):

@@ -36,8 +36,9 @@ def _read_source(source: Path) -> Iterator[tuple[str, bytes]]:
     elif source.suffix == ".tar" and source.is_file():
         with tarfile.open(source) as archive:
             for member in archive:
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    yield Path(member.name).name, archive.extractfile(member).read()
+                wanted = member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
+                if wanted and (file := archive.extractfile(member)):
+                    yield Path(member.name).name, file.read()
     else:
         raise ConfigError(f"{source}: neither a folder nor a .tar file of images")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 Colour = tuple[int, int, int]
 LETTERS = "abcdefghijklmnopqrstuvwxyz" * 3 + "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:-()%&"
-PRIMARIES = [tuple(255 * (number >> bit & 1) for bit in range(3)) for number in range(8)]
+PRIMARIES: list[Colour] = [(255 * (n & 1), 255 * (n >> 1 & 1), 255 * (n >> 2)) for n in range(8)]
 
 
 def draw_graphic(size: int, seed: int) -> Tensor:
@@ -32,8 +32,10 @@ def _colour(rng: np.random.Generator) -> Colour:
     if kind < 0.5:
         return PRIMARIES[rng.integers(8)]
     if kind < 0.7:
-        return (int(rng.integers(256)),) * 3
-    return tuple(int(value) for value in rng.integers(0, 256, 3))
+        grey = int(rng.integers(256))
+        return grey, grey, grey
+    red, green, blue = map(int, rng.integers(0, 256, 3))
+    return red, green, blue
 
 
 def _contrast(colour: Colour, rng: np.random.Generator) -> Colour:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from leechcodec.codec.model_store import load_model
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
+from leechcodec.networks.model import CodecModel
 
 
-def load_grown(path: Path, config: ModelConfig, model: nn.Module) -> None:
+def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
     """Load a checkpoint's averaged weights, or a released model, into one that differs in its stages and dial alone.
 
     path: a checkpoint file, or a model's folder. config: of the model to fill. Raises ModelError where the path is

@@ -102,7 +102,7 @@ def _torchvision() -> Iterator[None]:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError, OSError, AttributeError):
         stand_in = ModuleType("torchvision")
-        stand_in.models = SimpleNamespace(alexnet=_alexnet)
+        vars(stand_in)["models"] = SimpleNamespace(alexnet=_alexnet)
         sys.modules["torchvision"] = stand_in
         try:
             yield

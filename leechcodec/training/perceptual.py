@@ -8,15 +8,12 @@ these losses.
 """
 
 import copy
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError
@@ -24,10 +21,10 @@ from leechcodec.networks.model import CodecModel
 from leechcodec.networks.transforms import SynthesisTransform, knot_weights
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
-from leechcodec.training.loop import TrainingError, check_device, log_row
 from leechcodec.training.precision import check_precision, choose_precision
+from leechcodec.training.processes import check_device
+from leechcodec.training.run import Budget, Run
 from leechcodec.training.settings import read_tables
-from leechcodec.training.state import load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,27 @@ def trained_names(synthesis: SynthesisTransform, first_scale: int) -> list[str]:
     return [name for name, _ in synthesis.named_parameters() if name.startswith(tuple(prefixes))]
 
 
+class _Pictures:
+    """Crops, and what the decoder in training makes of the frozen model's codes of them."""
+
+    def __init__(
+        self, config: PerceptualConfig, base: CodecModel, synthesis: SynthesisTransform, crops: Cropper
+    ) -> None:
+        self.config, self.base, self.synthesis, self.crops = config, base, synthesis, crops
+
+    def __call__(self) -> tuple[Tensor, Tensor]:
+        """x and x̂, (B, 3, crop, crop) in -1..1. Qualities fall over the batch."""
+        config = self.config
+        batch = self.crops(config.batch, config.crop)
+        x = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        draws = torch.rand(len(x), generator=self.crops.generator).sort(descending=True).values
+        quality = (config.quality_min + (config.quality_max - config.quality_min) * draws).to(x.device)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            codes = self.base.encode_batch(x, quality)
+            weights = knot_weights(quality, self.base.config.quality_knots)
+            return x, self.synthesis(x.shape[2], x.shape[3], weights, self.base.given_codes(codes)).float()
+
+
 def train_perceptual(
     config: PerceptualConfig,
     data: Sequence[Path],
@@ -132,76 +150,80 @@ def train_perceptual(
         torch.set_num_threads(threads)
     check_device(device)
     config = replace(config, precision=choose_precision(config.precision, device))
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     lpips = Lpips(lpips_weights).net.to(device)
     base = copy.deepcopy(load_model(config.base).networks).to(device)  # the loaded one is everyone's
-    networks = PerceptualNetworks(base).to(device).to(memory_format=torch.channels_last)
-    synthesis, discriminator = networks.synthesis.requires_grad_(False), networks.discriminator
+    networks = PerceptualNetworks(base).to(device)
+    networks.to(memory_format=torch.channels_last)  # pyright: ignore (torch's types know no memory format here)
+    synthesis = networks.synthesis.requires_grad_(False)
     names = trained_names(synthesis, config.first_scale)
     trained = [synthesis.get_parameter(name).requires_grad_() for name in names]
-    optimizers = {
-        "adam": torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0),
-        "discriminator": torch.optim.AdamW(discriminator.parameters(), lr=config.discriminator_lr, betas=(0.5, 0.99)),
-    }
-    ema = {name: p.detach().clone() for name, p in networks.named_parameters()}
     generator = torch.Generator().manual_seed(config.seed)
-    path, step, seconds = out / "checkpoint.safetensors", 0, 0.0
+    run = Run(
+        out, base.config, networks, _optimizers(config, trained, networks.discriminator), generator,
+        Budget(config.steps),
+        ema=config.ema, checkpoint_minutes=config.checkpoint_minutes,
+    )  # fmt: skip
     if resume:
-        step, seconds, _ = load_checkpoint(path, base.config, networks, ema, optimizers, generator)
+        run.load()
     training, _ = load_images(data, validation_share=config.validation_share, threads=threads or 1)
-    crops = Cropper([image.to(device) for image in training], generator)
+    pictures = _Pictures(config, base, synthesis, Cropper([image.to(device) for image in training], generator))
+    _train(config, run, trained, networks.discriminator, lpips, pictures)
+    blended = {
+        name: base.synthesis.get_parameter(name).lerp(run.averages[f"synthesis.{name}"], config.blend) for name in names
+    }
+    save_decoder(Path(out) / "model", config.base, blended)
 
-    def pictures(batch: Tensor) -> tuple[Tensor, Tensor]:
-        x = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        draws = torch.rand(len(x), generator=generator).sort(descending=True).values
-        quality = (config.quality_min + (config.quality_max - config.quality_min) * draws).to(device)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            codes = base.encode_batch(x, quality)
-            weights = knot_weights(quality, base.config.quality_knots)
-            return x, synthesis(x.shape[2], x.shape[3], weights, base.given_codes(codes)).float()
 
-    last_save = time.monotonic()
-    started = last_save - seconds
-    progress = tqdm(total=config.steps, initial=step, disable=not sys.stderr.isatty(), unit="step")
-    while step < config.steps:
-        factor = config.rate_factor(step)
-        optimizers["adam"].param_groups[0]["lr"] = config.lr * factor
-        optimizers["discriminator"].param_groups[0]["lr"] = config.discriminator_lr * factor
-        x, x_hat = pictures(crops(config.batch, config.crop))
+def _optimizers(
+    config: PerceptualConfig, trained: list[Tensor], discriminator: Discriminator
+) -> dict[str, torch.optim.Optimizer]:
+    judge = discriminator.parameters()
+    return {
+        "adam": torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0),
+        "discriminator": torch.optim.AdamW(judge, lr=config.discriminator_lr, betas=(0.5, 0.99)),
+    }
 
-        discriminator.requires_grad_(True)
-        judged = hinge_loss(discriminator, x, x_hat)
-        if not torch.isfinite(judged):
-            raise TrainingError(f"diverged at step {step + 1}: {path} is from before")
-        judged.backward()
-        optimizers["discriminator"].step()
-        discriminator.requires_grad_(False)
 
-        mae, similarity = (x - x_hat).abs().mean(), lpips(x_hat, x).mean()
-        loss = config.mae * mae + config.lpips * similarity
-        if step >= config.adversarial_start:
-            loss = loss - config.adversarial * discriminator(x_hat).mean()
-        loss.backward()
-        if not torch.isfinite(nn.utils.clip_grad_norm_(trained, 1.0)):
-            raise TrainingError(f"diverged at step {step + 1}: {path} is from before")
-        optimizers["adam"].step()
-        for optimizer in optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
-        step += 1
-        with torch.no_grad():
-            share = 1 - min(config.ema, (step + 1) / (step + 10))
-            for name, parameter in networks.named_parameters():
-                ema[name].lerp_(parameter, share)
-        progress.update()
-        if step % 50 == 0:
-            row = {"step": step, "seconds": round(time.monotonic() - started, 1), "mae": round(mae.item(), 4)}
-            log_row(out, row | {"lpips": round(similarity.item(), 4), "judged": round(judged.item(), 3)})
-        if step == config.steps or time.monotonic() - last_save > 60 * config.checkpoint_minutes:
-            elapsed = time.monotonic() - started
-            save_checkpoint(path, base.config, networks, ema, optimizers, generator, step, elapsed, None)
-            last_save = time.monotonic()
-    progress.close()
-    blended = {name: base.synthesis.get_parameter(name).lerp(ema[f"synthesis.{name}"], config.blend) for name in names}
-    save_decoder(out / "model", config.base, blended)
+def _train(
+    config: PerceptualConfig,
+    run: Run,
+    trained: list[Tensor],
+    discriminator: Discriminator,
+    lpips: nn.Module,
+    pictures: _Pictures,
+) -> None:
+    """Steps of discriminator and decoder in turn until the run is done."""
+    rates = {"adam": config.lr, "discriminator": config.discriminator_lr}
+    with run:
+        while run.done < 1:
+            for name, optimizer in run.optimizers.items():
+                optimizer.zero_grad(set_to_none=True)
+                optimizer.param_groups[0]["lr"] = rates[name] * config.rate_factor(run.step)
+            x, x_hat = pictures()
+            judged = _teach(discriminator, run.optimizers["discriminator"], x, x_hat)
+            mae, similarity = (x - x_hat).abs().mean(), lpips(x_hat, x).mean()
+            loss = config.mae * mae + config.lpips * similarity
+            if run.step >= config.adversarial_start:
+                loss = loss - config.adversarial * discriminator(x_hat).mean()
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(trained, 1.0)
+            if not torch.isfinite(judged) or not torch.isfinite(norm):
+                raise run.diverged()
+            run.optimizers["adam"].step()
+            run.advance()
+            run.average()
+            if run.log_is_due:
+                row = {"seconds": round(run.seconds, 1), "mae": round(mae.item(), 4)}
+                run.log(row | {"lpips": round(similarity.item(), 4), "judged": round(judged.item(), 3)})
+            run.save_if_due()
+
+
+def _teach(discriminator: Discriminator, optimizer: torch.optim.Optimizer, x: Tensor, x_hat: Tensor) -> Tensor:
+    """A step of the discriminator, which is left frozen. Returns its loss."""
+    discriminator.requires_grad_(True)
+    judged = hinge_loss(discriminator, x, x_hat)
+    judged.backward()
+    optimizer.step()
+    discriminator.requires_grad_(False)
+    return judged.detach()

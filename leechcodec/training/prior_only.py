@@ -8,14 +8,13 @@ costs a tenth of the bits (docs/experiments.md).
 """
 
 import copy
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from leechcodec.codec.model_store import LoadedModel, load_model, model_folder, save_model
 from leechcodec.errors import ConfigError
@@ -23,9 +22,8 @@ from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.grow import load_grown
-from leechcodec.training.loop import TrainingError, log_row
+from leechcodec.training.run import Budget, Run
 from leechcodec.training.settings import read_tables
-from leechcodec.training.state import load_checkpoint, save_checkpoint
 from leechcodec.training.token_maps import MapSettings, TokenMap, holds_a_map, kept_maps, token_map
 from leechcodec.training.validation import QUALITIES, whole
 
@@ -76,7 +74,7 @@ def load_prior_config(path: Path) -> PriorConfig | None:
         return None
     if unknown := sorted(set(tables) - {"prior"}):
         raise ConfigError(f"{path}: [{unknown[0]}] beside [prior]: the base model fixes all else")
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in tables["prior"].items()}
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in tables["prior"].items()}
     own, of_maps = ({field.name for field in fields(kind)} for kind in (PriorConfig, MapSettings))
     own.discard("token_maps")
     if unknown := sorted(set(values) - own - of_maps):
@@ -105,39 +103,58 @@ def train_prior(
         torch.set_num_threads(threads)
     if steps:
         config = replace(config, steps=steps)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     loaded = load_model(config.base)
     model = _to_train(config, loaded)
     training, held_out = load_images(data, validation_share=config.validation_share, threads=threads or 1)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
     maps = kept_maps(out / "maps.safetensors", config.token_maps, model, loaded.token_model, training)
     pictures = [whole(image) for image in held_out[::3] if holds_a_map(image)]
     watched = [token_map(model, picture, quality) for picture in pictures for quality in QUALITIES]
-    run = _Run(config, model, maps, out)
+    run = _run_of(config, model, out, minutes)
     if resume:
         run.load()
     if watched:
-        log_row(out, {"step": run.step, "validation": _bits_per_pixel(model, watched)})
-    last_save = time.monotonic()
-    started = last_save - run.seconds
-    progress = tqdm(total=None if minutes else config.steps, initial=run.step, unit="step", disable=None)
-    done = 0.0
-    while done < 1:
-        run.seconds = time.monotonic() - started
-        done = run.seconds / (60 * minutes) if minutes else run.step / config.steps
-        if done < 1:
-            run.take_step(done)
-            progress.update()
-        if done >= 1 or time.monotonic() - last_save > 60 * config.checkpoint_minutes:
-            run.save()
-            last_save = time.monotonic()
-    progress.close()
-    with torch.no_grad():
-        for name, parameter in model.prior.named_parameters():
-            parameter.copy_(run.ema[name])
-    if watched:
-        log_row(out, {"step": run.step, "validation": _bits_per_pixel(model, watched)})
-    save_model(out / "model", model)
+        run.log({"validation": _bits_per_pixel(model, watched)})
+    with run:
+        while run.done < 1:
+            _take_step(config, model, maps, run)
+            run.save_if_due()
+    with run.averaged():
+        if watched:
+            run.log({"validation": _bits_per_pixel(model, watched)})
+        save_model(out / "model", model)
+
+
+def _run_of(config: PriorConfig, model: CodecModel, out: Path, minutes: float | None) -> Run:
+    """A run of the prior alone, with one AdamW."""
+    seed = config.token_maps.seed
+    torch.manual_seed(seed)
+    prior = model.prior.requires_grad_(True)
+    optimizer = torch.optim.AdamW(prior.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
+    return Run(
+        out, model.config, prior, {"adam": optimizer}, torch.Generator().manual_seed(seed),
+        Budget(config.steps, minutes), ema=config.ema, checkpoint_minutes=config.checkpoint_minutes,
+    )  # fmt: skip
+
+
+def _take_step(config: PriorConfig, model: CodecModel, maps: Sequence[TokenMap], run: Run) -> None:
+    """A batch of maps, and an update. Raises TrainingError where the loss is not finite."""
+    optimizer = run.optimizers["adam"]
+    optimizer.param_groups[0]["lr"] = config.lr * min((run.step + 1) / 30, 1 - run.done)
+    optimizer.zero_grad(set_to_none=True)
+    for number in torch.randint(len(maps), (config.batch,), generator=run.generator).tolist():
+        bpp = bits(model, maps[number], config.rate_tokens).sum()
+        value = bpp.item()
+        (bpp * (HALF_RATE / max(value, LEAST_RATE)) ** config.exponent / config.batch).backward()
+        run.mean_loss = value if run.mean_loss is None else 0.99 * run.mean_loss + 0.01 * value
+    if not torch.isfinite(nn.utils.clip_grad_norm_(model.prior.parameters(), 0.25)):
+        raise run.diverged()
+    optimizer.step()
+    run.advance()
+    run.average()
+    if run.log_is_due:
+        run.log({"seconds": round(run.seconds, 1), "bpp": round(run.mean_loss or 0.0, 5)})
 
 
 def _to_train(config: PriorConfig, base: LoadedModel) -> CodecModel:
@@ -149,48 +166,6 @@ def _to_train(config: PriorConfig, base: LoadedModel) -> CodecModel:
     model = CodecModel(shape)
     load_grown(model_folder(config.base), shape, model)
     return model.eval().requires_grad_(False)
-
-
-class _Run:
-    """What a run needs to go on: weights, their averages, the optimizer, the place in the data."""
-
-    def __init__(self, config: PriorConfig, model: CodecModel, maps: Sequence[TokenMap], out: Path) -> None:
-        self.config, self.model, self.maps, self.out = config, model, maps, out
-        self.prior = model.prior.requires_grad_(True)
-        self.ema = {name: p.detach().clone() for name, p in self.prior.named_parameters()}
-        self.optimizer = torch.optim.AdamW(self.prior.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
-        self.generator = torch.Generator().manual_seed(config.token_maps.seed)
-        torch.manual_seed(config.token_maps.seed)
-        self.path = out / "checkpoint.safetensors"
-        self.step, self.seconds = 0, 0.0
-        self.mean: float | None = None
-
-    def load(self) -> None:
-        state = (self.prior, self.ema, {"adam": self.optimizer}, self.generator)
-        self.step, self.seconds, self.mean = load_checkpoint(self.path, self.model.config, *state)
-
-    def save(self) -> None:
-        state = (self.prior, self.ema, {"adam": self.optimizer}, self.generator)
-        save_checkpoint(self.path, self.model.config, *state, self.step, self.seconds, self.mean)
-
-    def take_step(self, done: float) -> None:
-        """done: share of the run that is done, 0..1. Raises TrainingError where the loss is not finite."""
-        config = self.config
-        self.optimizer.param_groups[0]["lr"] = config.lr * min((self.step + 1) / 30, 1 - done)
-        self.optimizer.zero_grad(set_to_none=True)
-        for number in torch.randint(len(self.maps), (config.batch,), generator=self.generator).tolist():
-            bpp = bits(self.model, self.maps[number], config.rate_tokens).sum()
-            value = bpp.item()
-            (bpp * (HALF_RATE / max(value, LEAST_RATE)) ** config.exponent / config.batch).backward()
-            self.mean = value if self.mean is None else 0.99 * self.mean + 0.01 * value
-        if not torch.isfinite(nn.utils.clip_grad_norm_(self.prior.parameters(), 0.25)):
-            raise TrainingError(f"diverged at step {self.step + 1}: {self.path} is from before")
-        self.optimizer.step()
-        self.step += 1
-        share = 1 - min(config.ema, (self.step + 1) / (self.step + 10))
-        torch._foreach_lerp_(list(self.ema.values()), [p.detach() for p in self.prior.parameters()], share)
-        if self.step % 50 == 0:
-            log_row(self.out, {"step": self.step, "seconds": round(self.seconds, 1), "bpp": round(self.mean, 5)})
 
 
 def bits(model: CodecModel, tokens: TokenMap, rate_tokens: int | None = None) -> Tensor:

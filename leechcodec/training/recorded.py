@@ -124,7 +124,7 @@ class RecordedPasses:
             reached = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
             for parameter in reached:
                 parameter.grad = torch.zeros_like(parameter)
-            self.gradients = [parameter.grad for parameter in reached]
+            self.gradients = [parameter.grad for parameter in reached if parameter.grad is not None]
 
     def _passes(self, inputs: Inputs, drawn: Draw | None) -> BatchLoss:
         if self.gradients:

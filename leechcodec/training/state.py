@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
+from leechcodec.networks.model import CodecModel
 
 HALVED = ("momentum", "basis")
 """An optimizer's state that is kept in bf16."""
@@ -122,7 +123,7 @@ def _parameters(model: nn.Module, trained: nn.Module) -> dict[str, nn.Parameter]
     return dict(model.named_parameters()) | dict(trained.named_parameters(prefix="objective"))
 
 
-def load_weights(path: Path, config: ModelConfig, model: nn.Module) -> dict[str, str]:
+def load_weights(path: Path, config: ModelConfig, model: CodecModel) -> dict[str, str]:
     """Load a checkpoint's averaged weights alone into a model. Returns the checkpoint's metadata."""
     metadata, tensors = _read(path, config)
     with torch.no_grad():

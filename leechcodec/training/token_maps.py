@@ -69,7 +69,8 @@ class TokenMap:
 def token_map(model: CodecModel, picture: Tensor, quality: float) -> TokenMap:
     """picture: uint8 (3, H, W), sides multiples of 64."""
     codes = [code.to(torch.int8).contiguous() for code in model.encode(picture[None], quality)]
-    return TokenMap(quality, *picture.shape[1:], codes)
+    _, height, width = picture.shape
+    return TokenMap(quality, height, width, codes)
 
 
 def make_maps(model: CodecModel, images: Sequence[Tensor], settings: MapSettings) -> list[TokenMap]:

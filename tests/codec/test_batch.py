@@ -89,6 +89,7 @@ def test_threads_to_compute_with_are_as_before(tiny_folder):
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_many_threads_load_one_model_and_code_equal_bytes(tiny_folder, loads):
     image, gate = gradient(90, 70), threading.Barrier(12)
 

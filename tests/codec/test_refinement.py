@@ -10,7 +10,7 @@ from leechcodec.codec.refinement import _Box, _tiles, refine, steps_in_all
 from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.testing.tiny import tiny_model
-from tests.families import SMALL
+from tests.families import SMALL_SOME_SLOW
 from tests.places import SAMPLE
 
 
@@ -32,7 +32,7 @@ def loss(model, x, quality, codes, size=None):
     return (model.config.lmbda(quality) * distortion * height * width + sum(b.sum() for b in bits)).item()
 
 
-@pytest.mark.parametrize("quantizer", SMALL)
+@pytest.mark.parametrize("quantizer", SMALL_SOME_SLOW)
 def test_it_only_improves(quantizer, exactly):
     model = tiny_model(quantizer)
     x = torch.rand(1, 3, 128, 64) * 2 - 1
@@ -49,6 +49,7 @@ def test_it_only_improves(quantizer, exactly):
     assert refine(model, x, 70.0, codes, effort=1) is codes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])
 def test_it_improves_more_with_more_steps(quantizer, exactly):
     model = tiny_model(quantizer)
@@ -103,6 +104,7 @@ def test_tiles_cover_an_image_once(height, width):
     assert len(tiles) <= 2.5 * -(-height * width // refinement.TILE_AREA)
 
 
+@pytest.mark.slow
 def test_an_image_of_several_tiles(exactly, monkeypatch):
     monkeypatch.setattr(refinement, "TILE_AREA", 64 * 128)
     model = tiny_model("leech-ball")
@@ -163,6 +165,7 @@ def photograph(width, height):
     return image.crop((256, 128, 256 + width, 128 + height))
 
 
+@pytest.mark.slow
 def test_a_photograph_gets_better(exactly):
     """By the loss that is minimised. At q = 10 the encoder's first answer is the best that is found on this one."""
     model = load_model().networks
@@ -176,6 +179,7 @@ def test_a_photograph_gets_better(exactly):
         assert after < share * before, quality
 
 
+@pytest.mark.slow
 def test_a_file_gets_better():
     image, sizes = photograph(127, 129), []
     for effort in (1, 4):

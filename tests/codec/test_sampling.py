@@ -96,6 +96,7 @@ def test_logarithms_without_a_libm():
 # --- tokens ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("origin", [False, True])
 def test_drawn_tokens_cost_the_entropy(origin):
     """Entropy by brute force over the whole codebook."""
@@ -122,6 +123,7 @@ def test_drawn_signs_are_as_frequent_as_their_odds():
 # --- images ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantizer", SMALL)
 def test_drawn_tokens_are_valid_files(tmp_path, quantizer):
     save_model(tmp_path / quantizer, tiny_model(quantizer))
@@ -139,6 +141,7 @@ def test_a_seed_gives_the_same_tokens(tiny_folder):
     assert equal(sample(seed=1, top_p=TINY, model=tiny_folder), sample(seed=2, top_p=TINY, model=tiny_folder))
 
 
+@pytest.mark.slow
 def test_sharper_draws_cost_fewer_bits(tiny_folder):
     bits = [
         sum(api.ideal_bits(sample(quality=80, model=tiny_folder, **options), model=tiny_folder))

@@ -28,7 +28,7 @@ from leechcodec.codec.token_files import (
 from leechcodec.errors import ConfigError, LqError, TokensError, TooLargeError, UnknownModelError
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.testing.tiny import tiny_model
-from tests.families import SMALL
+from tests.families import SMALL_SOME_SLOW
 from tests.lab.lab_files import picture
 
 SIZE = (100, 70)
@@ -69,7 +69,7 @@ def read(data, form, model):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL_SOME_SLOW)
 def test_every_quantizer_in_every_format(models, name, form):
     model = models(name)
     tokens = api.tokenize(picture(*SIZE), quality=80, model=model)

@@ -146,6 +146,7 @@ def test_several_calls_share_one_stream():
 # --- the specification -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_leech_streams_are_those_of_the_specification():
     for seed, scale in ((1, 30), (2, 300), (3, 4000)):
         params, tokens = random_case(seed, 60, scale)
@@ -197,6 +198,7 @@ def test_tokens_of_one_class_alone_agree_too():
         assert encoded(code_leech_tokens, params[rows], tokens[rows]) == plain.to_bytes()
 
 
+@pytest.mark.slow
 def test_streams_without_the_compiler_are_the_same(tmp_path: Path):
     params, tokens = random_case(6, 4)
     np.savez(tmp_path / "case.npz", params=params, tokens=tokens)
@@ -216,6 +218,7 @@ def test_streams_without_the_compiler_are_the_same(tmp_path: Path):
 # --- lengths ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_code_length_is_the_cross_entropy_over_the_whole_codebook():
     """Tokens drawn from the prior itself, against log-sum-exp over 196,560 rows."""
     rng = np.random.default_rng(7)

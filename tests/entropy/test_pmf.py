@@ -93,6 +93,7 @@ def test_the_masses_within_a_class_equal_the_reference_to_the_bit(params: np.nda
         assert np.array_equal(leech_masses.flip_masses(e, word * everywhere), np.stack(reference.flip(word), axis=1))
 
 
+@pytest.mark.slow
 def test_the_class_masses_are_those_of_the_whole_codebook(params: np.ndarray):
     """Against brute force over 196,560 rows, in logarithms (clamped params included)."""
     e = leech_masses.coordinate_masses(params[::9])

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leechcodec.entropy import point_coding, point_masses, point_symbols
@@ -44,6 +44,7 @@ def encoded(tables: ScoreTables, index: np.ndarray, points: np.ndarray) -> bytes
     return encoder.to_bytes()
 
 
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.sampled_from([16, 32, 96]), st.integers(0, 40), st.sampled_from([0.0, 30.0, 5000.0]))
 def test_round_trip(seed, width, count, spread):
     tables, index, points, _ = model(seed, width, count, spread)
@@ -214,6 +215,7 @@ def test_the_order_of_operations_of_the_later_symbols_is_the_documented_one(seed
             assert point_masses.value_masses(tables.masses, *arguments)[0].tolist() == expected
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_processor():
     """Compiled for the plainest x86-64 or for this processor: the same masses to the bit, so the same stream."""
     program = (

@@ -65,6 +65,7 @@ def nowhere(tmp_path, **more):
     }
 
 
+@pytest.mark.slow
 @posix
 def test_4a_without_a_place_for_a_cache(module, tmp_path):
     (module / "__pycache__").write_bytes(b"")  # stands for a folder that cannot be written
@@ -79,12 +80,14 @@ def test_4a_without_a_place_for_a_cache(module, tmp_path):
     assert "not kept" in python(USE, module, **nowhere(tmp_path, TMPDIR=there))
 
 
+@pytest.mark.slow
 @posix
 def test_4a_with_a_cache_nothing_is_said(module, tmp_path):
     assert python(USE, module, NUMBA_CACHE_DIR=tmp_path / "cache", NUMBA_DISABLE_JIT=None) == "42 None 0"
     assert python(USE, module, NUMBA_CACHE_DIR=tmp_path / "cache", NUMBA_DISABLE_JIT=None) == "42 None 1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["empty", "forty", "zeros", "index empty", "index half", "index text"])
 def test_4b_a_damaged_cache_is_made_again(damage, module, tmp_path):
     settings = {"NUMBA_CACHE_DIR": tmp_path / "cache", "NUMBA_DISABLE_JIT": None}
@@ -209,6 +212,7 @@ def test_4f_random_numbers(fresh, expected, tiny_folder):
     assert torch.equal(torch.rand(1), wanted) and np.array_equal(np.random.get_state()[1], state)
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("used_by", ["codec", "torch"])
 @pytest.mark.parametrize("how", ["fork", "pool"])

@@ -49,6 +49,7 @@ def mounted(tmp_path, tiny_folder):
     return run
 
 
+@pytest.mark.slow
 def test_10_a_full_disk_keeps_what_was_there(mounted):
     told = mounted(
         'echo old > "$1/a.lq"; head -c 300k /dev/zero > "$1/filler" 2>/dev/null; lq encode "$1/a.png" -f; '
@@ -58,6 +59,7 @@ def test_10_a_full_disk_keeps_what_was_there(mounted):
     assert "a.lq: No space" in told and "\nold\n" in told and "a.png\nfiller\n" in told and ".leechcodec" not in told
 
 
+@pytest.mark.slow
 def test_10_a_read_only_disk(mounted):
     told = mounted(
         'mount -o remount,ro "$1"; lq encode "$1/a.png"; lq encode "$1/a.png" -o "$1.lq"; '
@@ -66,6 +68,7 @@ def test_10_a_read_only_disk(mounted):
     assert told.count("exit 0") == 1 and "a.lq: Read-only file system" in told and "b.png: Read-only" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(65_535, 1), (1, 65_535)])
 def test_10_the_longest_sides(size, run, tmp_path):
     path = tmp_path / "x.png"
@@ -105,6 +108,7 @@ NAMES = ("new\nline", "-dash", "sp ace", "[a-z]*", "q?", "ünï", ".hidden", "a.
 NAMES += ("q'uo\"ted", "a:-", os.fsdecode(b"\xff\xfe"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="names that Windows does not have")
 @pytest.mark.parametrize("name", NAMES)
 def test_10_odd_names_on_every_verb(name, run, tmp_path):
@@ -125,6 +129,7 @@ def test_10_odd_names_on_every_verb(name, run, tmp_path):
         assert rows[0]["image"].endswith(f"{name}.2.png")
 
 
+@pytest.mark.slow
 def test_10_eval_on_a_folder_of_everything(tmp_path):
     folder = tmp_path / "all"
     folder.mkdir()

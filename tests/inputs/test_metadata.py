@@ -65,8 +65,8 @@ def damaged(kind, order="<"):
 KINDS = ("points outside", "huge count", "unknown type", "directory outside", "cut", "cut within", "loop", "text")
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("form", [jpeg, exif_png])
+@pytest.mark.parametrize("order", ["<", pytest.param(">", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("form", [jpeg, pytest.param(exif_png, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_3a_3b_3h_orientation_whatever_else_is_broken(kind, form, order, encoded, run):
     data = damaged(kind, order)
@@ -175,6 +175,7 @@ def test_3i_the_api_warns_alike(form, tiny_folder):
         api.compress(image, model=tiny_folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_3j_exif_of_80_kb_is_left_out_where_it_does_not_fit(suffix, orientation, encoded, run):

@@ -76,6 +76,7 @@ def test_5a_5c_descriptors(tmp_path):
     assert descriptor_of(tmp_path / "file") is None and descriptor_of("/nowhere/fd/3") is None
 
 
+@pytest.mark.slow
 @posix
 def test_5b_5c_4h_through_a_shell(photo, tmp_path, tiny_folder):
     (tmp_path / "stdout.lq").symlink_to("/proc/self/fd/1")
@@ -93,6 +94,7 @@ def test_5b_5c_4h_through_a_shell(photo, tmp_path, tiny_folder):
     assert done.returncode == 1 and done.stderr == b"leechcodec: standard output: closed\n"
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_5e_every_error_names_its_file(run, photo, tmp_path, tiny_folder):

@@ -26,6 +26,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_eval(tmp_path):
     (tmp_path / "photos").mkdir()
     picture(40, 30).save(tmp_path / "photos" / "a.png")
@@ -45,6 +46,7 @@ def test_eval(tmp_path):
     assert "no codec" in run(*none, code=1).stderr
 
 
+@pytest.mark.slow
 def test_plot(folder):
     pytest.importorskip("matplotlib")
     out = folder / "rd.svg"

@@ -8,6 +8,8 @@ from leechcodec.lab import datasets, graphics
 from leechcodec.lab.metrics import SSIMULACRA2_SMALLEST
 from tests.lab.lab_files import picture
 
+pytestmark = pytest.mark.slow
+
 
 def pixels(folder):
     return {str(path.relative_to(folder)): np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))}
@@ -28,7 +30,7 @@ def test_every_kind_is_there_and_large_enough_to_be_measured(made):
     assert len(found) == sum(counts.values()) and min(counts.values()) >= 3
     for name, image in found.items():
         assert image.shape == (448, 640, 3) and min(image.shape[:2]) >= SSIMULACRA2_SMALLEST, name
-        assert len(np.unique(image.reshape(-1, 3), axis=0)) > 1, name
+        assert (image != image[0, 0]).any(), name
     assert len({image.tobytes() for image in found.values()}) == len(found)
 
 

@@ -51,6 +51,7 @@ def test_two_opposite_codewords_reach_the_bound_by_caps():
         assert limits.cap_bound(dim, 1) == pytest.approx(1 - mean_coordinate(dim) ** 2)
 
 
+@pytest.mark.slow
 @given(dim=st.integers(2, 32), bits=st.floats(1.5, 18), share=st.floats(1e-7, 1))
 def test_cells_of_unequal_measure_do_no_better(dim, bits, share):
     def energy(p: float) -> float:
@@ -62,6 +63,7 @@ def test_cells_of_unequal_measure_do_no_better(dim, bits, share):
     assert energy(share) <= energy(at) + slope * (share - at) + 1e-6 * energy(share)
 
 
+@pytest.mark.slow
 @given(dim=st.integers(2, 8), count=st.integers(2, 64), seed=st.integers(0, 99))
 def test_no_code_is_below_the_bound_by_caps(dim, count, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -53,6 +53,7 @@ def reference_ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     return product.mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amplitude", [4, 40])
 def test_ms_ssim_and_ssim_against_a_second_implementation(amplitude):
     image = picture(190, 176)
@@ -87,6 +88,7 @@ def degraded(image: Image.Image) -> dict[str, tuple[Image.Image, float]]:
     }
 
 
+@pytest.mark.slow
 def test_ssimulacra2_against_libjxl():
     """The package's Gaussian ends otherwise at the borders, and so do low scores: 3.2 below at most here."""
     pytest.importorskip("ssimulacra2")

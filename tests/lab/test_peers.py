@@ -80,6 +80,7 @@ def test_unknown_names_and_settings():
         adapter("leech").setting(0)
 
 
+@pytest.mark.slow
 def test_this_codec_and_a_second_model(tiny_folder):
     image = picture(70, 64)
     options = PeerOptions(model=str(tiny_folder), bsq_model=str(tiny_folder))

@@ -21,6 +21,7 @@ def curves():
     return [measured(results("leech", gain=1.0)), measured(results("webp")), published]
 
 
+@pytest.mark.slow
 def test_svg_and_png(curves, tmp_path):
     plot.draw(curves, tmp_path / "rd.svg", title="Made up")
     text = (tmp_path / "rd.svg").read_text()
@@ -31,6 +32,7 @@ def test_svg_and_png(curves, tmp_path):
     assert Image.open(tmp_path / "rd.png").width > 1500
 
 
+@pytest.mark.slow
 def test_names_at_the_ends_of_curves(curves, tmp_path):
     many = [replace(curves[0], key=str(number), name=f"CODEC {number}") for number in range(12)]
     plot.draw(many, tmp_path / "rd.svg", labels=True)

@@ -12,6 +12,7 @@ from leechcodec.testing.tiny import tiny_model
 from tests.lab.lab_files import picture
 
 
+@pytest.mark.slow
 def test_every_listed_quantizer_has_its_row():
     found = {row.name: row for row in quantizer_table.rows(samples=1000)}
     assert list(found) == list(quantizer_table.NAMES)

@@ -10,6 +10,8 @@ from leechcodec.apps.cli.laboratory import COMMANDS
 from leechcodec.lab import rate_limits
 from leechcodec.lab.sources import SOURCES, Gaussian
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rows():

@@ -144,6 +144,7 @@ def test_range_and_speed(page):
     assert "A process is" not in section  # none was timed
 
 
+@pytest.mark.slow
 def test_kinds_of_images_have_rates_and_pictures_of_their_own(made, tmp_path):
     pytest.importorskip("bjontegaard")
     results = copy(made, tmp_path)

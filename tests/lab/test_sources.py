@@ -19,6 +19,7 @@ def test_thresholds_against_samples(source):
         assert first == pytest.approx(np.where(y > t, y, 0).mean(), abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 @given(st.floats(0.02, 5), st.floats(0.01, 0.5))
 def test_the_bound_falls_and_is_convex(source, bits, step):

@@ -35,6 +35,7 @@ def test_bits_of_the_tokens_add_up_to_those_of_the_file(picture, tiny_folder):
     assert bits_per_pixel(maps).sum() * 64 == pytest.approx(total, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_maps_of_another_quantizers_tokens(picture, tmp_path):
     pytest.importorskip("matplotlib")
     save_model(tmp_path / "model", tiny_model("vq-6-6"))
@@ -44,6 +45,7 @@ def test_maps_of_another_quantizers_tokens(picture, tmp_path):
     assert Image.open(tmp_path / "maps.png").width > 1000
 
 
+@pytest.mark.slow
 def test_tokens_and_compare_commands(picture, tiny_folder, tmp_path):
     pytest.importorskip("matplotlib")
     picture.save(tmp_path / "a.png")

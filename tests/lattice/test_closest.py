@@ -71,6 +71,7 @@ def test_cells_have_the_known_radius_and_second_moment():
     assert errors.mean() / 24 / 8 == pytest.approx(SECOND_MOMENT, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_near_the_origin_it_is_the_shell_or_the_origin():
     z = np.random.default_rng(6).standard_normal((200, 24))
     z *= 5.5 / np.linalg.norm(z, axis=1, keepdims=True)
@@ -171,6 +172,7 @@ def test_refuses_bad_arguments():
         rate_aware_point(np.zeros((3, 24)), 1.0, scores, index)
 
 
+@pytest.mark.slow
 def test_correct_without_numba():
     """NUMBA_DISABLE_JIT=1 runs the same statements as Python, both semirings included."""
     program = (

@@ -10,6 +10,7 @@ def test_whole_codebook_round_trips():
     assert np.array_equal(leech.vector_to_index(leech.codebook()), np.arange(leech.SIZE))
 
 
+@pytest.mark.slow
 def test_codewords_are_distinct_and_of_norm_32():
     book = leech.codebook().astype(np.int32)
     assert (np.square(book).sum(axis=1) == 32).all()

@@ -46,6 +46,7 @@ def test_every_parameter_gets_a_gradient():
     assert all(name.startswith((f"{last}.embed", f"{last}.conv", "prior.up.3")) for name in silent), silent
 
 
+@pytest.mark.slow
 def test_sampled_rate_is_unbiased():
     model = tiny_model()
     x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([100.0, 90.0])

@@ -155,6 +155,7 @@ def smallest_distance(book: torch.Tensor) -> float:
     return torch.pdist(vectors).min().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*LISTED, "bw16", "d4x2", "fsq-4x3x3x5", "lfq-8", "fibonacci-3-8", "rpq-12-8"])
 def test_delta_min_is_that_of_all_pairs(name):
     quantizer = quantizer_of(name)
@@ -162,6 +163,7 @@ def test_delta_min_is_that_of_all_pairs(name):
     assert quantizer.delta_min == pytest.approx(smallest_distance(vectors), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_delta_min_is_in_the_papers_order():
     """Λ24-SQ before signs, and at 2^12 vectors in 12 dimensions Fibonacci's before random ones."""
     assert make_quantizer("leech").delta_min > 2 * make_quantizer("bsq-18").delta_min

@@ -21,6 +21,7 @@ def error(quantizer, z) -> float:
         return (quantizer.quantize(z)[1] / GRID - z).square().mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNED)
 def test_learning_brings_the_codewords_to_the_data(name):
     quantizer = quantizer_of(name).train()

@@ -82,6 +82,7 @@ def test_margins_and_extremes():
     assert 1.4 < alignment_loss(-same, features) <= 1.5 + 1e-6  # opposed: the first term alone, at its largest
 
 
+@pytest.mark.slow
 def test_gradient_steps_align_latents_with_features(weights):
     """A linear map and free latents find what the network sees in pictures."""
     torch.manual_seed(0)

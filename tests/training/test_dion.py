@@ -104,6 +104,7 @@ def test_size_and_weight_decay_are_muons(shape):
     assert moved[1].norm() == pytest.approx(moved[0].norm().item(), rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank, steps", [(1.0, 200), (0.25, 800)])
 def test_converges_on_a_quadratic(rank, steps):
     torch.manual_seed(0)

@@ -14,7 +14,8 @@ from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.testing.tiny import LAYOUT
 from leechcodec.training.data import Cropper, is_validation, load_images
-from leechcodec.training.loop import TrainingError, stratified_quality, train
+from leechcodec.training.loop import stratified_quality, train
+from leechcodec.training.run import TrainingError
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.state import load_weights
 from tests.lab.lab_files import lpips_weights
@@ -183,7 +184,7 @@ def test_rate_schedule():
 def test_a_budget_in_minutes(tmp_path, photographs, monkeypatch):
     """The run ends by the clock, whatever the config's steps, and its rates fall by it."""
     seconds = itertools.count()
-    monkeypatch.setattr("leechcodec.training.loop.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("leechcodec.training.run.time.monotonic", lambda: float(next(seconds)))
     path = settings_file(tmp_path, 1)
     path.write_text(path.read_text().replace("decay = 0.0", "decay = 1.0"))
     train(path, [photographs], tmp_path / "run", threads=1, minutes=0.2)

@@ -10,6 +10,7 @@ from leechcodec.codec.model_store import load_model
 from leechcodec.errors import ConfigError
 from leechcodec.training import prior_only
 from leechcodec.training.prior_only import bits, load_prior_config, train_prior
+from leechcodec.training.run import Run, TrainingError
 from leechcodec.training.token_maps import MapSettings, make_maps
 
 pytestmark = pytest.mark.slow
@@ -66,15 +67,15 @@ def test_a_prior_with_more_passes_and_gates_starts_from_the_one_it_follows(tmp_p
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, tiny_folder, photographs, monkeypatch):
     config = load_prior_config(settings_file(tmp_path, tiny_folder, "checkpoint_minutes = 0\n"))
     train_prior(config, [photographs], tmp_path / "whole", threads=1, steps=4)
-    take_step = prior_only._Run.take_step
+    average = Run.average
 
-    def interrupted(run, done):
-        if run.step == 2:
+    def interrupted(run):
+        if run.step == 3:
             raise KeyboardInterrupt
-        take_step(run, done)
+        average(run)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(prior_only._Run, "take_step", interrupted)
+        patch.setattr(Run, "average", interrupted)
         train_prior(config, [photographs], tmp_path / "parts", threads=1, steps=4)
     made = (tmp_path / "parts" / "maps.safetensors").stat().st_mtime_ns
     train_prior(config, [photographs], tmp_path / "parts", threads=1, steps=4, resume=True)
@@ -123,5 +124,5 @@ def test_pictures_without_an_inside_are_refused(tiny_folder):
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, tiny_folder, photographs, monkeypatch):
     monkeypatch.setattr(prior_only, "bits", lambda model, tokens, n: model.prior.constant.sum() * float("nan"))
-    with pytest.raises(prior_only.TrainingError, match="diverged at step 1"):
+    with pytest.raises(TrainingError, match="diverged at step 1"):
         train_prior(load_prior_config(settings_file(tmp_path, tiny_folder)), [photographs], tmp_path, threads=1)

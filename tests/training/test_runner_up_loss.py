@@ -25,6 +25,7 @@ def test_only_the_encoder_learns_from_it(quantizer):
     assert not any(name.startswith("prior") or "head" in name for name in touched)
 
 
+@pytest.mark.slow
 def test_following_it_improves_the_codes():
     """z moved against the gradient, quantized again: the loss falls, and rises the other way."""
     model = tiny_model()

@@ -41,16 +41,17 @@ def work(job: dict) -> None:
     if job["whole"]:
         tiling.TILE_POSITIONS = 1 << 40
     api.decompress(api.compress(Image.new("RGB", (64, 64)), quality=QUALITY))  # compiles what is compiled
-    data = None if job["encode"] else Path(job["lq"]).read_bytes()
     Image.MAX_IMAGE_PIXELS = None
-    image = Image.open(job["png"]).convert("RGB") if job["encode"] else None
-    started = time.perf_counter()
     if job["encode"]:
+        image = Image.open(job["png"]).convert("RGB")
+        started = time.perf_counter()
         Path(job["lq"]).write_bytes(api.compress(image, quality=QUALITY))
+        seconds = time.perf_counter() - started
     else:
+        data = Path(job["lq"]).read_bytes()
+        started = time.perf_counter()
         image = api.decompress(data)
-    seconds = time.perf_counter() - started
-    if not job["encode"]:
+        seconds = time.perf_counter() - started
         image.save(job["out"], compress_level=1)
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO, cast
 
 from PIL import Image
 
@@ -96,7 +97,8 @@ def move(port: int, picture: str, qualities: list[float], hasty: bool) -> tuple[
 
 def crowd(port: int, data: bytes, count: int) -> dict[str, int]:
     """So many uploads at the same moment: answered, refused politely, lost."""
-    counts, lock, ready = dict.fromkeys(("answered", "refused", "lost"), 0), threading.Lock(), threading.Barrier(count)
+    counts: dict[str, int] = dict.fromkeys(("answered", "refused", "lost"), 0)
+    lock, ready = threading.Lock(), threading.Barrier(count)
 
     def one() -> None:
         ready.wait()
@@ -142,7 +144,7 @@ def main() -> None:
             command += [f"--{name}", str(getattr(args, name))]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        address = re.search(r":(\d+)/", server.stdout.readline())
+        address = re.search(r":(\d+)/", cast(IO[str], server.stdout).readline())
         if not address:
             sys.exit("the server did not start")
         port, data, rng = int(address[1]), photograph(args.megapixels), random.Random(1)

@@ -154,49 +154,42 @@ def decode(sources, output, recursive, model, threads, jobs, form, partly, strip
     from leechcodec.formats.files import is_stream
     from leechcodec.formats.images import image_format
 
-    if named and batch.is_single(sources) and not (form or prefix):
+    if named and output and batch.is_single(sources) and not (form or prefix):
         suffix = Path(output).suffix or (suffix if is_stream(output) else "")
     image_format(suffix)  # refused before the work
     work = partial(decode_file, suffix=suffix, model=model, partly=partly, strip=strip, force=show["force"])
     _run(work, sources, output, suffix, frozenset({".lq"}), recursive, model, threads, jobs, **show)
 
 
+class _Report:
+    """Tells what the user asked to be told of each file that is done, and remembers whether one was damaged."""
+
+    def __init__(self, *, quiet: bool, verbose: bool, as_json: bool) -> None:
+        self.quiet, self.verbose, self.as_json = quiet, verbose, as_json
+        self.damaged = False
+
+    def __call__(self, job: Job, done: Done) -> None:
+        for remark in () if self.quiet else done.remarks:
+            note(remark if not job.batch else f"{job.source}: {remark}")
+        if done.missing:
+            self.damaged = True
+            note(f"{job.source}: missing: {'; '.join(done.missing)}")
+        if self.as_json:
+            facts = asdict(done)
+            click.echo(json.dumps({key: value for key, value in facts.items() if value not in ((), None)}))
+        elif self.verbose:
+            click.echo(done.line(), err=True)
+
+
 def _run(
-    work,
-    sources,
-    output,
-    suffix,
-    taken,
-    recursive,
-    model,
-    threads,
-    jobs,
-    *,
-    force,
-    skip_existing,
-    keep_extension,
-    verbose,
-    quiet,
-    as_json,
-) -> None:
+    work, sources, output, suffix, taken, recursive, model, threads, jobs,
+    *, force, skip_existing, keep_extension, verbose, quiet, as_json,
+) -> None:  # fmt: skip
     """One file with a bar of its own, or many through the pool; then what the user asked to be told."""
     output, _ = split_format(output)
     if force and skip_existing:
         raise click.UsageError("--skip-existing or -f, not both")
-    damaged = False
-
-    def finished(job: Job, done: Done) -> None:
-        nonlocal damaged
-        for remark in () if quiet else done.remarks:
-            note(remark if not job.batch else f"{job.source}: {remark}")
-        if done.missing:
-            damaged = True
-            note(f"{job.source}: missing: {'; '.join(done.missing)}")
-        if as_json:
-            facts = asdict(done)
-            click.echo(json.dumps({key: value for key, value in facts.items() if value not in ((), None)}))
-        elif verbose:
-            click.echo(done.line(), err=True)
+    finished = _Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def there(target: Path | None) -> bool:
         found = skip_existing and target is not None and os.path.lexists(target) and not is_stream(target)
@@ -237,7 +230,7 @@ def _run(
         tell_cache()
     if failed:
         sys.exit(1)
-    if damaged:
+    if finished.damaged:
         sys.exit(DAMAGED)
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import click
 from click.shell_completion import get_completion_class
@@ -154,14 +156,22 @@ def bench(image: str | None, model: str | None, threads: int | None, effort: int
         )
 
 
-def _best(work) -> tuple[float, object]:
+T = TypeVar("T")
+
+
+def _best(work: Callable[[], T]) -> tuple[float, T]:
     """The least seconds of some runs, and the last result."""
-    times = []
-    for _ in range(BENCH_RUNS):
-        started = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - started)
-    return min(times), result
+    seconds, result = _timed(work)
+    for _ in range(BENCH_RUNS - 1):
+        again, result = _timed(work)
+        seconds = min(seconds, again)
+    return seconds, result
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
 
 
 def _spectrum_of_a_photograph(width: int, height: int):

@@ -347,7 +347,7 @@ def compare(original, others, lpips_weights, as_json) -> None:
 
 
 COMMANDS = {
-    command.name: command
+    str(command.name): command
     for command in (evaluate, plot, bdrate, summary, report, limits, quantizers, tokens, compare, data)
 }
 

@@ -21,7 +21,7 @@ def release(run, output, force) -> None:
     if not force and (output / "weights.safetensors").exists():
         raise ModelError(f"{output}: there is a model already; --force writes over it")
     made = write(run, output)
-    trained = "" if made.step is None else f"step {made.step}, {made.seconds / 3600:.2f} h, "
+    trained = "" if made.step is None or made.seconds is None else f"step {made.step}, {made.seconds / 3600:.2f} h, "
     click.echo(
         f"{output}: {trained}{made.size / 2**20:.1f} MiB, token model {made.model.token_model.hex()}, "
         f"synthesis {made.model.synthesis.hex()}"

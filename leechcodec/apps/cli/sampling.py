@@ -97,7 +97,7 @@ def sample(
     if source is not None and (size is not None or quality is not None):
         raise click.UsageError("a file given by --from has its own size and quality")
     output, prefix = split_format(output)
-    suffix = (prefix or Path(output).suffix or (".png" if output == "-" else "")).lower()
+    suffix = (prefix or Path(output or "").suffix or (".png" if output == "-" else "")).lower()
     if suffix == ".lq" and number > 1:
         raise click.UsageError("an .lq file holds one picture, not -n pictures")
     from leechcodec.formats.images import contact_sheet, encode_image, image_format

@@ -51,21 +51,9 @@ FORMATS = ("safetensors", "npz", "npy")
 @click.option("--ray", "by_ray", is_flag=True, help="Shards: by Ray Data, on this machine.")
 @click.option("--ray-address", metavar="ADDRESS", help="Shards: by Ray Data, on the cluster at ADDRESS.")
 def tokenize(
-    source,
-    output,
-    quality,
-    effort,
-    form,
-    model,
-    threads,
-    force,
-    verbose,
-    recursive,
-    shard_size,
-    jobs,
-    by_ray,
+    source, output, quality, effort, form, model, threads, force, verbose, recursive, shard_size, jobs, by_ray,
     ray_address,
-) -> None:
+) -> None:  # fmt: skip
     """Turn images into tokens: integers for a language model.
 
     INPUT is an image, an .lq file, - for standard input, or a folder. Tokens are numbers in the codebook, stages coarse
@@ -89,20 +77,10 @@ def tokenize(
         if force:
             raise click.UsageError("shards are gone on with, never overwritten: delete them, or name others")
         _shards(
-            Path(source),
-            Path(output),
-            quality=DEFAULT_QUALITY if quality is None else quality,
-            effort=effort,
-            form=form or "safetensors",
-            model=model,
-            threads=threads or 1,
-            verbose=verbose,
-            recursive=recursive,
-            shard_size=shard_size,
-            jobs=jobs,
-            by_ray=by_ray or bool(ray_address),
-            ray_address=ray_address,
-        )
+            Path(source), Path(output), quality=DEFAULT_QUALITY if quality is None else quality, effort=effort,
+            form=form or "safetensors", model=model, threads=threads or 1, verbose=verbose, recursive=recursive,
+            shard_size=shard_size, jobs=jobs, by_ray=by_ray or bool(ray_address), ray_address=ray_address,
+        )  # fmt: skip
         return
     if given := next((name for name, value in sharding.items() if value), None):
         raise click.UsageError(f"{given} is for a folder, and {source} is none")
@@ -119,11 +97,15 @@ def tokenize(
             data = token_files.serialize_tokens(tokens, form, model=model)
     write(target, data, force)
     if verbose:
-        count = sum(codes.shape[0] * codes.shape[1] for codes in tokens.codes)
-        size = f"{tokens.width} x {tokens.height}, quality {tokens.quality:g}"
-        stages = f"{count:,} tokens in {len(tokens.codes)} stages"
-        click.echo(f"{source} -> {target or 'standard output'}: {size}, {stages}, {readable_size(len(data))}", err=True)
+        where = f"{source} -> {target or 'standard output'}"
+        click.echo(f"{where}: {_described(tokens)}, {readable_size(len(data))}", err=True)
         tell_cache()
+
+
+def _described(tokens: "Tokens") -> str:
+    count = sum(codes.shape[0] * codes.shape[1] for codes in tokens.codes)
+    size = f"{tokens.width} x {tokens.height}, quality {tokens.quality:g}"
+    return f"{size}, {count:,} tokens in {len(tokens.codes)} stages"
 
 
 def _format_of(suffix: str) -> str:
@@ -219,7 +201,7 @@ def detokenize(source, output, size, quality, model, threads, force) -> None:
         raise click.UsageError("--size and -q go together")
     output, prefix = split_format(output)
     named = output not in (None, "-") and not Path(output).is_dir()
-    suffix = (prefix or (Path(output).suffix if named else "") or ".png").lower()
+    suffix = (prefix or (Path(output).suffix if named and output else "") or ".png").lower()
     from leechcodec.formats.images import encode_image, image_format
 
     if suffix != ".lq":

@@ -18,6 +18,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -188,10 +189,11 @@ def create_app(settings: Settings | None = None) -> Starlette:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return JSONResponse({"error": "internal error; the server's terminal says more"}, 500)
 
+    handlers: dict[Any, Any] = {LqError: foreseen, HTTPException: by_http, ClientDisconnect: gone}
     return Starlette(
         routes=service.routes(),
         middleware=[Middleware(Guard, settings=settings)],
-        exception_handlers={LqError: foreseen, HTTPException: by_http, ClientDisconnect: gone, Exception: unforeseen},
+        exception_handlers=handlers | {Exception: unforeseen},
         lifespan=service.lifespan,
     )
 

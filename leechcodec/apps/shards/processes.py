@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import cast
 
 from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
 from leechcodec.errors import WorkerError
@@ -58,7 +59,7 @@ def run_processes(settings: Settings, jobs: int, tasks: Sequence[Task], worker: 
         while todo or busy:
             while todo and len(busy) < jobs:
                 give(*start(), ready=False)
-            for connection in wait(list(busy)):
+            for connection in cast(list[Connection], wait(list(busy))):
                 done = busy.pop(connection)
                 try:
                     outcome = connection.recv()

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def _networks_digest(loaded: LoadedModel) -> str:
     return digest.hexdigest()
 
 
-def _attempts(execute: Executor, tasks: Sequence[Task]) -> Iterator[Outcome]:
+def _attempts(execute: Executor, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
     """One outcome for every task; those that fail transiently, or get none, are tried again after the others."""
     for _ in range(ATTEMPTS):
         waiting = {task.number: task for task in tasks}

@@ -21,8 +21,8 @@ RATES = (0.1, 0.15, 0.234, 0.2747, 0.4, 0.6)
 
 def psnr_at(results: Results, bpp: float) -> float:
     """dB at a rate, NaN outside the measured range."""
-    rates, values = np.log(results.results["bpp"]), results.results["psnr-rgb"]
-    return float(np.interp(math.log(bpp), rates, values, left=math.nan, right=math.nan))
+    rates, values = (np.array(results.results[name], float) for name in ("bpp", "psnr-rgb"))
+    return float(np.interp(math.log(bpp), np.log(rates), values, left=math.nan, right=math.nan))
 
 
 def decibels(value: float) -> str:
@@ -53,7 +53,7 @@ def main() -> None:
         worst = min((image for image in ours.images if image.setting == setting), key=lambda image: image.psnr)
         lpips = "–" if point["lpips"] is None else f"{point['lpips']:.3f}"
         score = "–" if point["ssimulacra2"] is None else f"{point['ssimulacra2']:.1f}"
-        peers = [decibels(psnr_at(results, point["bpp"])) for results in found.values()]
+        peers = [decibels(psnr_at(results, point["bpp"] or math.nan)) for results in found.values()]
         print(row(setting, f"{point['bpp']:.4f}", f"**{point['psnr-rgb']:.2f} dB**", f"{point['ms-ssim-rgb']:.4f}",
                   score, lpips, *peers, f"{worst.psnr:.2f} dB ({Path(worst.image).stem})",
                   f"{point['encoding_time']:.2f} s", f"{point['decoding_time']:.2f} s"))  # fmt: skip

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leechcodec.formats.packages import require
 from leechcodec.lab import bdrate, curves
@@ -45,8 +46,9 @@ class Run:
         return curves.Curve(self.variant, self.variant, False, self.bpp, metrics)
 
 
-def read_run(values: dict) -> Run:
-    return Run(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+def read_run(values: dict[str, Any]) -> Run:
+    read: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Run(**read)
 
 
 def collected(path: Path) -> list[Run]:
@@ -176,7 +178,8 @@ def mean_curves(runs: Sequence[Run]) -> list[curves.Curve]:
     for name, group in grouped(runs).items():
         each = [run.curve() for run in group]
         metrics = {metric: mean([curve.metrics[metric] for curve in each]) for metric in curves.METRICS}
-        found.append(curves.Curve(name, name, False, mean([curve.bpp for curve in each]), metrics))
+        bpp = tuple(map(statistics.mean, zip(*(curve.bpp for curve in each))))
+        found.append(curves.Curve(name, name, False, bpp, metrics))
     return found
 
 

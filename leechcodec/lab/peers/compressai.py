@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +119,7 @@ class CompressAi(Peer):
         given = self.options.compressai_weights
         return Path(given) if given is not None else Path(torch.hub.get_dir()) / "checkpoints"
 
-    def _network(self, quality: int) -> nn.Module:
+    def _network(self, quality: int) -> Any:
         return network(self.architecture, quality, self._folder())
 
 

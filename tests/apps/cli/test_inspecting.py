@@ -52,6 +52,7 @@ def test_no_models(tmp_path, monkeypatch):
     assert "no models" in run("models", code=1).stderr
 
 
+@pytest.mark.slow
 def test_bench(tmp_path, tiny_folder):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     rows = json.loads(run("bench", tmp_path / "a.png", "--model", tiny_folder, "--json").stdout)

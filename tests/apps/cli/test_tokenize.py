@@ -96,6 +96,7 @@ def test_what_is_wrong_is_one_line(run, photo, tmp_path):
     refused("needs their number", "tokenize", tmp_path, "-o", tmp_path / "tokens.tar")
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_shards(run, photo, tmp_path):
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)

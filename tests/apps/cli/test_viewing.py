@@ -97,6 +97,7 @@ def test_a_terminal_has_enough_columns_for_kitty():
     assert viewing._room(1000, "kitty") == (viewing.KITTY_LIMIT, viewing.KITTY_LIMIT)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals")
 @pytest.mark.parametrize(
     "answer, piped, mark",

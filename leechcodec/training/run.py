@@ -1,0 +1,194 @@
+"""A training run: what every loop keeps beside its networks and its loss.
+
+    averaged weights ─┐
+    step, clock ──────┼─▶ log.jsonl, checkpoint.safetensors, progress bar ─▶ the same run again, after a pause
+    random state ─────┘
+
+A loop is then
+
+    with run:
+        while run.done < 1:
+            ...                   # gradients
+            run.advance()         # a step more, and the clock read
+            ...                   # update
+            run.average()
+            run.save_if_due()
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from leechcodec.config import ModelConfig
+from leechcodec.errors import LqError
+from leechcodec.training.processes import Processes
+from leechcodec.training.state import load_checkpoint, save_checkpoint
+
+LOG_EVERY = 50
+"""Steps between two rows of the log."""
+
+
+class TrainingError(LqError):
+    """A run that cannot go on: diverged, or a checkpoint that does not fit."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run goes on."""
+
+    steps: int
+    minutes: float | None = None
+    """In place of the steps: of training in all, pauses left out."""
+
+    def share(self, step: int, seconds: float) -> float:
+        """Of the run that is done, 0..1."""
+        return step / self.steps if self.minutes is None else min(1.0, seconds / (60 * self.minutes))
+
+
+class Run:
+    """A run in a folder.
+
+    out: the folder; it is made.
+    config: of the model, kept in the checkpoint.
+    model: what is trained and averaged.
+    optimizers: by the names that their state has in the checkpoint.
+    generator: of all draws from the data; its state is part of the checkpoint.
+    ema: the averaged weights' decay per step, less in the first steps.
+    checkpoint_minutes: between two checkpoints.
+    trained: networks beside the model, kept in the checkpoint and not averaged.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        config: ModelConfig,
+        model: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        generator: torch.Generator,
+        budget: Budget,
+        *,
+        ema: float,
+        checkpoint_minutes: float,
+        trained: nn.Module | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.out, self.config, self.model, self.trained = Path(out), config, model, trained
+        self.optimizers, self.generator, self.budget = dict(optimizers), generator, budget
+        self.decay, self.checkpoint_minutes = ema, checkpoint_minutes
+        self.processes = processes or Processes()
+        self.path = self.out / "checkpoint.safetensors"
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.averages: dict[str, Tensor] = {}
+        """The averaged weights, by parameter."""
+        self.restart_averages()
+        self.step, self.done = 0, 0.0
+        """Steps done, and the share of the run that is, 0..1."""
+        self.mean_loss: float | None = None
+        """Running mean of the loss, which the loop keeps up."""
+        self._seconds = 0.0  # trained before `_started`
+        self._started: float | None = None
+        self._saved = 0.0
+
+    def restart_averages(self) -> None:
+        """Set the averaged weights to the model's."""
+        self.averages = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+
+    def load(self) -> None:
+        """Go on from the folder's checkpoint. Raises ModelError where it is missing, damaged or of another model."""
+        self.step, self._seconds, self.mean_loss = load_checkpoint(
+            self.path, self.config, self.model, self.averages, self.optimizers, self.generator, self.trained
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint; the one before is kept beside it."""
+        save_checkpoint(
+            self.path, self.config, self.model, self.averages, self.optimizers, self.generator,
+            self.step, self.seconds, self.mean_loss, self.trained,
+        )  # fmt: skip
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Start the clock and the progress bar."""
+        self._saved = self._started = time.monotonic()
+        total = self.budget.steps if self.budget.minutes is None else None
+        hidden = not (self.processes.main and sys.stderr.isatty())
+        self.progress = tqdm(total=total, initial=self.step, disable=hidden, unit="step")
+        self._read_clock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds, self._started = self.seconds, None
+        self.progress.close()
+
+    @property
+    def seconds(self) -> float:
+        """Trained in all, up to now."""
+        return self._seconds + (0.0 if self._started is None else time.monotonic() - self._started)
+
+    def advance(self) -> None:
+        """Count a step, and see how much of the run is done: of minutes the largest share that any process sees, so
+        that all end together."""
+        self.step += 1
+        self._read_clock()
+        self.progress.update()
+
+    def _read_clock(self) -> None:
+        if self.budget.minutes is None:
+            self.done = self.budget.share(self.step, 0.0)
+        else:
+            self.done = self.processes.largest(self.budget.share(self.step, self.seconds))
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the averages towards the model's weights, for a step that is counted already."""
+        decay = min(self.decay, (self.step + 1) / (self.step + 10))
+        parameters = dict(self.model.named_parameters())
+        torch._foreach_lerp_(list(self.averages.values()), [parameters[name] for name in self.averages], 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with its averaged weights, for the length of a with block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            kept = self.averages[name].clone()
+            self.averages[name].copy_(parameter)
+            parameter.copy_(kept)
+
+    @property
+    def log_is_due(self) -> bool:
+        """Whether this step's figures are to be logged, by this process."""
+        return self.processes.main and self.step % LOG_EVERY == 0
+
+    def log(self, row: dict) -> None:
+        """Append a row to log.jsonl, and print it where no progress bar runs. The step comes first in it."""
+        line = json.dumps({"step": self.step} | row)
+        with open(self.out / "log.jsonl", "a") as file:
+            file.write(line + "\n")
+        if not sys.stderr.isatty() or "validation" in row:
+            print(line, flush=True)
+
+    def diverged(self) -> TrainingError:
+        """The error to raise where the step that comes next is not finite."""
+        return TrainingError(f"diverged at step {self.step + 1}: {self.path} is from before")
+
+    def save_if_due(self) -> None:
+        """Write the checkpoint at the end of the run, and each checkpoint_minutes."""
+        if self.processes.main and (self.done == 1 or time.monotonic() - self._saved > 60 * self.checkpoint_minutes):
+            self.save()
