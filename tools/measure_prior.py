@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
-from leechcodec.networks.integer_prior import IntegerParams, IntegerView, integer_weights
+from leechcodec.networks.integer_prior import IntegerParams, IntegerView
+from leechcodec.networks.integer_prior_weights import IntegerWeights, integer_weights
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.prior import FloatView
 from leechcodec.networks.transforms import QualityTable, knot_weights
@@ -128,7 +129,7 @@ def main() -> None:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-    integers = {name: torch.from_numpy(value).double() for name, value in integer_weights(model.prior).items()}
+    integers = IntegerWeights(integer_weights(model.prior))
     images = large_enough(held_out)[:24]
     for quality in QUALITIES:
         totals = torch.zeros(3, dtype=torch.float64)

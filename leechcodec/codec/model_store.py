@@ -3,8 +3,8 @@
 A folder may also hold a second decoder alone: its config.json names the base model, its weights replace some of the
 base's synthesis transform. It has the base's tokens, so either decodes the other's files.
 
-The transforms are stored as float16, the prior as its canonical integers (int16 where they fit, int32 otherwise), a
-codebook that the quantizer's name does not fix as int8.
+The transforms are stored as float16, the prior as its canonical integers (weights int16, shifts int8, all others int32),
+a codebook that the quantizer's name does not fix as int8.
 Two ids of eight bytes name a model in a file: the token model (all that fixes the tokens: the prior's integers, the
 codebook and the stage layout) and the synthesis transform.
 """
@@ -32,7 +32,7 @@ from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.codec.surroundings import own_random_numbers, shelter
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError, UnknownModelError
-from leechcodec.networks.integer_prior import check_exact, fraction_bits, integer_weights
+from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, float_weights, integer_weights
 from leechcodec.networks.model import CodecModel
 
 DEFAULT_MODEL = "leech-vbr"
@@ -51,8 +51,8 @@ class LoadedModel:
     networks: CodecModel
     decoder: CodecModel
     """What makes the picture: the networks themselves, unless this is a second decoder for their tokens."""
-    prior: dict[str, torch.Tensor]
-    """Canonical integers of the prior as float64 tensors."""
+    prior: IntegerWeights
+    """Canonical integers of the prior."""
     token_model: bytes
     synthesis: bytes
 
@@ -100,9 +100,7 @@ def save_model(folder: Path, model: CodecModel) -> None:
             tensors[name] = half.contiguous().numpy()
     integers = integer_weights(model.prior)
     check_exact(integers)
-    for name, value in integers.items():
-        narrow = np.abs(value).max(initial=0) < 2**15
-        tensors[f"prior.{name}"] = value.astype(np.int16 if narrow else np.int32)
+    tensors |= {f"prior.{name}": value for name, value in integers.items()}
     tensors |= {f"quantizer.{name}": value for name, value in model.quantizer.frozen().items()}
     (folder / "config.json").write_text(model.config.to_json() + "\n")
     save_file(tensors, folder / "weights.safetensors")
@@ -175,19 +173,18 @@ def _load(folder: Path) -> LoadedModel:
         return _load_decoder(folder, cast("dict[str, Any]", values), tensors)
     config = ModelConfig.load(folder / "config.json")
     networks = CodecModel(config)
-    integers = {n.removeprefix("prior."): t.astype(np.int32) for n, t in tensors.items() if n.startswith("prior.")}
+    integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
+    check_exact(integers)
     codebook = {n.removeprefix("quantizer."): t for n, t in tensors.items() if n.startswith("quantizer.")}
     networks.quantizer.load_frozen(codebook)
-    state = {n: torch.from_numpy(t.astype(np.float32)) for n, t in tensors.items() if not n.startswith("quantizer.")}
+    halves = {n: t for n, t in tensors.items() if not n.startswith(("prior.", "quantizer."))}
+    state = {n: torch.from_numpy(t.astype(np.float32)) for n, t in halves.items()}
     state |= {f"quantizer.{name}": value for name, value in networks.quantizer.state_dict().items()}
-    state |= {
-        f"prior.{name}": torch.from_numpy(value) * 2.0 ** -fraction_bits(name) for name, value in integers.items()
-    }
+    state |= {f"prior.{name}": torch.from_numpy(value) for name, value in float_weights(integers).items()}
     try:
         networks.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ModelError(f"{folder}: weights do not fit the config ({str(error).splitlines()[0]})") from error
-    check_exact(integers)
     networks.eval().requires_grad_(False)
     synthesis = {n: t for n, t in tensors.items() if n.startswith("synthesis.")}
     return LoadedModel(
@@ -195,7 +192,7 @@ def _load(folder: Path) -> LoadedModel:
         config=config,
         networks=networks,
         decoder=networks,
-        prior={name: torch.from_numpy(value).double() for name, value in integers.items()},
+        prior=IntegerWeights(integers),
         token_model=token_model_id(config, integers | {f"quantizer.{name}": t for name, t in codebook.items()}),
         synthesis=synthesis_id(config, synthesis),
     )

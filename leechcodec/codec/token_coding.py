@@ -144,7 +144,7 @@ def run_prior(
         passed = np.zeros((h * w, dim), dtype=np.int8)
         for first in range(0, len(positions), TOKENS_AT_ONCE):
             rows = positions[first : first + TOKENS_AT_ONCE]
-            table = params.at(torch.from_numpy(rows)).reshape(len(rows), dim, -1).numpy().astype(np.int64)
+            table = params.at(rows).reshape(len(rows), dim, -1)
             passed[rows] = code_rows(stage, rows, table)
         if stage == len(done):
             done.append(np.zeros((h * w, dim), dtype=np.int8))

@@ -72,7 +72,7 @@ class Prior(nn.Module):
             )
 
     def run(
-        self, view: "View", height: int, width: int, code_pass: CodePass, images: Sequence[int] | None = None
+        self, view: "Steps", height: int, width: int, code_pass: CodePass, images: Sequence[int] | None = None
     ) -> None:
         """Run a view over all stages, pass by pass: parameters out, codes in.
 
@@ -95,7 +95,7 @@ class Prior(nn.Module):
                 for number, part in enumerate(self.stages[stage]):
                     name, passes = f"stages.{stage}.{number}", len(self.stages[stage])
                     h = view.at_quality(f"{name}.quality", h)
-                    around = None if part.gate is None else neighbours(known, passes, number)
+                    around = None if part.gate is None else view.neighbours(known, passes, number)
                     mask = pass_mask(h.shape[-2], h.shape[-1], passes, number, h.device)
                     codes = code_pass(stage, mask, view.params(name, h, around))
                     if codes is None:
@@ -127,11 +127,35 @@ class PriorPass(nn.Module):
             nn.init.constant_(self.gate.bias, FIRST_GATE)
 
 
-class View(ABC):
-    """A number system in which the prior computes: its operations, and the four steps of a pass made of them."""
+class Steps(ABC):
+    """What the loop over stages asks for. Maps are (B, channels, h, w)."""
 
     @abstractmethod
     def constant(self, name: str, height: int, width: int) -> Tensor: ...
+
+    @abstractmethod
+    def upsample(self, name: str, h: Tensor) -> Tensor:
+        """The map of the next scale."""
+
+    @abstractmethod
+    def at_quality(self, name: str, h: Tensor) -> Tensor:
+        """The map with a pass's quality bias."""
+
+    @abstractmethod
+    def neighbours(self, codes: Tensor, passes: int, number: int) -> Any:
+        """What :meth:`params` takes as the codes around every position."""
+
+    @abstractmethod
+    def params(self, name: str, h: Tensor, around: Any = None) -> Any:
+        """A pass's parameters. around: of :meth:`neighbours`, if the pass has gates."""
+
+    @abstractmethod
+    def add_tokens(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
+        """The map with the tokens of a pass. Looks ``REACH`` positions around each."""
+
+
+class View(Steps):
+    """A number system in which the prior computes: its operations, and the steps of a pass made of them."""
 
     @abstractmethod
     def conv(self, name: str, x: Tensor) -> Tensor: ...
@@ -163,12 +187,13 @@ class View(ABC):
         return F.pixel_shuffle(x, 2)
 
     def upsample(self, name: str, h: Tensor) -> Tensor:
-        """The map of the next scale."""
         return self.shuffle(self.conv(name, h))
 
     def at_quality(self, name: str, h: Tensor) -> Tensor:
-        """The map with a pass's quality bias."""
         return self.add_quality(name, h)
+
+    def neighbours(self, codes: Tensor, passes: int, number: int) -> Tensor:
+        return neighbours(codes, passes, number)
 
     def params(self, name: str, h: Tensor, around: Tensor | None = None) -> Any:
         """A pass's parameters. around: the codes of every position's neighbours, (B, 4, dim, h, w), if it has gates."""
@@ -188,7 +213,6 @@ class View(ABC):
         return torch.cat([by_coordinate[:, :, :1] + raised[:, :, None], by_coordinate[:, :, 1:]], 2).flatten(1, 2)
 
     def add_tokens(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
-        """The map with the tokens of a pass. Looks ``REACH`` positions around each."""
         h = self.add(h, self.conv(f"{name}.embed", self.from_codes(codes, shift)))
         hidden = self.activate(self.conv(f"{name}.conv1", self.activate(h)))
         return self.add(h, self.conv(f"{name}.conv2", hidden))

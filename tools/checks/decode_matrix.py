@@ -50,7 +50,7 @@ def prepare(setting: dict) -> None:
     from leechcodec.codec.model_store import load_model
     from leechcodec.entropy import token_coder
     from leechcodec.networks import tiling
-    from leechcodec.networks.integer_prior import IntegerView
+    from leechcodec.networks.integer_prior_reference import ReferenceView
 
     if "threads" in setting:
         torch.set_num_threads(setting["threads"])
@@ -61,17 +61,7 @@ def prepare(setting: dict) -> None:
     if "tile" in setting:
         tiling.TILE_POSITIONS, token_coding.TOKENS_AT_ONCE = setting["tile"], token_coder.GROUP
     if setting.get("numpy"):
-
-        def accumulate(view: IntegerView, name: str, x: torch.Tensor) -> torch.Tensor:
-            weight, bias = view.weights[f"{name}.weight"].numpy(), view.weights.get(f"{name}.bias")
-            size = weight.shape[2]
-            padded = np.pad(x[0].numpy(), ((0, 0), (size // 2, size // 2), (size // 2, size // 2)))
-            windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
-            out = np.einsum("ocij,chwij->ohw", weight, windows, optimize=True)
-            out = out if bias is None else out + bias.numpy()[:, None, None]
-            return torch.from_numpy(np.ascontiguousarray(out))[None]
-
-        IntegerView._accumulate = accumulate
+        token_coding.IntegerView = ReferenceView
 
 
 def work(job: dict) -> None:

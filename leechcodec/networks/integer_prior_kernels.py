@@ -1,0 +1,318 @@
+"""The integer prior's kernels: products of small integers, several positions and channels at a time.
+
+      6 positions x 16 channels of sums in registers:      sums[p, o] += x[p, 2k] · w[2k, o] + x[p, 2k+1] · w[2k+1, o]
+
+Maps are int16 with channels last, so the three positions of a row that a 3 x 3 convolution sees are one run of memory.
+A product of pairs is written as LLVM's vectors. On x86 it becomes one instruction (vpmaddwd, or vpdpwssd with VNNI); on
+any other machine the same integers. A step walks down the rows and keeps four of them in the cache: nothing is padded,
+copied or cut into tiles. integer_prior_reference.py is the same in plain numpy.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from leechcodec.compiled import njit
+from leechcodec.lattice.structure import NoAlias
+
+POSITIONS = 6
+LANES = 16
+_VECTOR = 8
+_VECTORS = LANES // _VECTOR
+LIMIT = 1 << 14
+"""Activations are within ±LIMIT."""
+MAX_GATE = 64 * 64
+"""64 nats."""
+CHUNK = 96
+"""Positions whose parameters are computed at a time."""
+_OPTIONS = {"nogil": True, "error_model": "numpy", "pipeline_class": NoAlias, "no_cfunc_wrapper": True}
+_entry = njit(cache=True, **_OPTIONS)
+_inner = njit(no_cpython_wrapper=True, **_OPTIONS)
+
+
+class Layer(NamedTuple):
+    """A convolution as the kernels take it, from :func:`packed`.
+
+    weights: int16 (blocks, rows, pairs, LANES, 2), flat. start: int32 (blocks · LANES,), bias and half a unit.
+    shift: int32 (blocks · LANES,). rows: of the kernel, 1 or 3. pairs: of inputs in a row. outputs: channels.
+    """
+
+    weights: np.ndarray
+    start: np.ndarray
+    shift: np.ndarray
+    rows: int
+    pairs: int
+    outputs: int
+
+
+def packed(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> Layer:
+    """A layer: int16 (out, in, k, k), int32 (out,), int (out,), bits that its sums are shifted by."""
+    outputs, _, rows, _ = weight.shape
+    blocks = -(-outputs // LANES)
+    by_row = weight.transpose(2, 3, 1, 0).reshape(rows, -1, outputs)
+    pairs = -(-by_row.shape[1] // 2)
+    room = np.zeros((rows, 2 * pairs, blocks * LANES), dtype=np.int16)
+    room[:, : by_row.shape[1], :outputs] = by_row
+    weights = room.reshape(rows, pairs, 2, blocks, LANES).transpose(3, 0, 1, 4, 2)
+    start, shifts = np.zeros((2, blocks * LANES), dtype=np.int32)
+    start[:outputs] = bias + (1 << shift.astype(np.int64) >> 1)
+    shifts[:outputs] = shift
+    return Layer(np.ascontiguousarray(weights).ravel(), start, shifts, rows, pairs, outputs)
+
+
+@intrinsic
+def _multiply(typingctx: Any, sums, x, first, step, weights, at, pairs):
+    """sums[p, o] += sum over k of x[first + p·step + k] · w[k, o], in int32: the innermost loop, in vectors."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        def data(number: int) -> Any:
+            return context.make_array(signature.args[number])(context, builder, arguments[number]).data
+
+        short, word, long = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+        shorts, words = ir.VectorType(short, 2 * _VECTOR), ir.VectorType(word, _VECTOR)
+        wides = ir.VectorType(word, 2 * _VECTOR)
+        halves = [
+            ir.Constant(ir.VectorType(word, _VECTOR), [2 * lane + odd for lane in range(_VECTOR)]) for odd in (0, 1)
+        ]
+        all_first = ir.Constant(words, [0] * _VECTOR)
+
+        def load(pointer: Any, kind: Any, align: int) -> Any:
+            return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=align)
+
+        def pair_products(a: Any, b: Any) -> Any:
+            """a_2k · b_2k + a_2k+1 · b_2k+1 in 32 bits, in the form that LLVM knows as one instruction."""
+            wide = builder.mul(builder.sext(a, wides), builder.sext(b, wides))
+            return builder.add(
+                *(builder.shuffle_vector(wide, ir.Constant(wides, ir.Undefined), half) for half in halves)
+            )
+
+        builder.function.attributes.add(
+            "noinline"
+        )  # one copy of the long loop in each entry: it compiles in half the time
+        target, source, matrix = data(0), data(1), data(4)
+        first_, step_, at_, pairs_ = (arguments[n] for n in (2, 3, 5, 6))
+        places = [
+            builder.gep(target, [ir.Constant(long, (p * _VECTORS + v) * _VECTOR)])
+            for p in range(POSITIONS)
+            for v in range(_VECTORS)
+        ]
+        before = [load(place, words, 4) for place in places]
+        rows = [
+            builder.gep(source, [builder.add(first_, builder.mul(step_, ir.Constant(long, p)))])
+            for p in range(POSITIONS)
+        ]
+        panel = builder.gep(matrix, [at_])
+        entry, loop, done = (
+            builder.block,
+            builder.append_basic_block("pairs"),
+            builder.append_basic_block("done"),
+        )
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(long)
+        k.add_incoming(ir.Constant(long, 0), entry)
+        sums_ = [builder.phi(words) for _ in before]
+        for phi, value in zip(sums_, before, strict=True):
+            phi.add_incoming(value, entry)
+        panel_k = builder.gep(panel, [builder.mul(k, ir.Constant(long, 2 * LANES))])
+        w = [load(builder.gep(panel_k, [ir.Constant(long, 2 * _VECTOR * v)]), shorts, 2) for v in range(_VECTORS)]
+        after = []
+        for p in range(POSITIONS):
+            pair = load(builder.gep(rows[p], [builder.mul(k, ir.Constant(long, 2))]), word, 2)
+            one = builder.insert_element(ir.Constant(words, ir.Undefined), pair, ir.Constant(word, 0))
+            spread = builder.bitcast(builder.shuffle_vector(one, ir.Constant(words, ir.Undefined), all_first), shorts)
+            for v in range(_VECTORS):
+                after.append(builder.add(sums_[p * _VECTORS + v], pair_products(spread, w[v])))
+        following = builder.add(k, ir.Constant(long, 1))
+        k.add_incoming(following, loop)
+        for phi, value in zip(sums_, after, strict=True):
+            phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, pairs_), loop, done)
+        builder.position_at_end(done)
+        for place, value in zip(places, after, strict=True):
+            builder.store(value, builder.bitcast(place, words.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    arrays = types.Array(types.int16, 1, "C")
+    return types.void(
+        types.Array(types.int32, 1, "C"), arrays, types.intp, types.intp, arrays, types.intp, types.intp
+    ), generate
+
+
+@_inner
+def _apply(layer: Layer, x: np.ndarray, row: int, pitch: int, step: int, count: int, result: np.ndarray) -> None:
+    """result[p · outputs + o] <- the layer at the first positions of a row, rounded, int32.
+
+    x: int16, positions step apart. A layer of 3 rows sees those from row - 1 of a ring of four, pitch apart. Up to
+    POSITIONS - 1 positions beyond the last are read.
+    """
+    size = layer.pairs * 2 * LANES
+    sums = np.empty(POSITIONS * LANES, dtype=np.int32)
+    for block in range(len(layer.start) // LANES):
+        channel = block * LANES
+        for left in range(0, count, POSITIONS):
+            for p in range(POSITIONS):
+                for o in range(LANES):
+                    sums[p * LANES + o] = layer.start[channel + o]
+            for tap in range(layer.rows):
+                first = ((row + tap - 1) & 3) * pitch + left * step
+                _multiply(sums, x, first, step, layer.weights, (block * layer.rows + tap) * size, layer.pairs)
+            for p in range(min(POSITIONS, count - left)):
+                place = (left + p) * layer.outputs + channel
+                for o in range(min(LANES, layer.outputs - channel)):
+                    result[place + o] = sums[p * LANES + o] >> (layer.shift[channel + o] & 31)
+
+
+@_inner
+def _limited(x: int) -> np.int32:
+    return np.int32(min(max(x, -LIMIT), LIMIT))
+
+
+@_inner
+def _activated(x: int) -> np.int16:
+    return np.int16(max(x, x >> 3))
+
+
+@_entry
+def add_row(h: np.ndarray, row: np.ndarray) -> None:
+    """h <- h + row, limited. h: int16 (h, w, channels). row: int32 (channels,), within ±2^15."""
+    for y in range(h.shape[0]):
+        for x in range(h.shape[1]):
+            for c in range(h.shape[2]):
+                h[y, x, c] = _limited(np.int32(h[y, x, c]) + row[c])
+
+
+@_entry
+def project(h: np.ndarray, layer: Layer, result: np.ndarray) -> None:
+    """A 1 x 1 convolution, limited: int16 (h, w, in) -> int16 (h, w, outputs), of any strides."""
+    height, width, channels = h.shape
+    x = np.zeros(_room(width) * channels, dtype=np.int16)
+    found = np.empty(width * layer.outputs, dtype=np.int32)
+    for y in range(height):
+        for left in range(width):
+            for c in range(channels):
+                x[left * channels + c] = h[y, left, c]
+        _apply(layer, x, 0, 0, channels, width, found)
+        for left in range(width):
+            for o in range(layer.outputs):
+                result[y, left, o] = _limited(found[left * layer.outputs + o])
+
+
+@_entry
+def add_tokens(h: np.ndarray, codes: np.ndarray, scale: int, embed: Layer, conv1: Layer, conv2: Layer) -> None:
+    """Add the tokens of a pass to the map, then a residual block, in place.
+
+    h: int16 (h, w, channels). codes: int8 (h, w, dim), zeros where there is no token. scale: of their entries.
+    """
+    height, width, channels = h.shape
+    pitch = _room(width + 2) * channels
+    activated, hidden = np.zeros(4 * pitch, dtype=np.int16), np.zeros(4 * pitch, dtype=np.int16)
+    few = np.zeros(_room(width) * codes.shape[2], dtype=np.int16)
+    places = np.empty(width, dtype=np.int64)
+    found = np.empty(width * channels, dtype=np.int32)
+    for bottom in range(height + 2):  # rows bottom of the activated map, bottom - 1 of the hidden one, bottom - 2 of h
+        at = (bottom & 3) * pitch + channels
+        if bottom < height:
+            _embed(h[bottom], codes[bottom], scale, embed, few, places, found)
+            for x in range(width):
+                for c in range(channels):
+                    activated[at + x * channels + c] = _activated(h[bottom, x, c])
+        else:
+            activated[at : at + width * channels] = 0
+        row = bottom - 1
+        at = (row & 3) * pitch + channels
+        if 0 <= row < height:
+            _apply(conv1, activated, row, pitch, channels, width, found)
+            for n in range(width * channels):
+                hidden[at + n] = _activated(_limited(found[n]))
+        elif row == height:
+            hidden[at : at + width * channels] = 0
+        row = bottom - 2
+        if row >= 0:
+            _apply(conv2, hidden, row, pitch, channels, width, found)
+            for x in range(width):
+                for c in range(channels):
+                    h[row, x, c] = _limited(np.int32(h[row, x, c]) + _limited(found[x * channels + c]))
+
+
+@_inner
+def _room(width: int) -> int:
+    """Positions that a row's buffer needs: what _apply reads, whole tiles, and one for a last pair."""
+    return -(-width // POSITIONS) * POSITIONS + 3
+
+
+@_inner
+def _embed(
+    h: np.ndarray, codes: np.ndarray, scale: int, layer: Layer, few: np.ndarray, places: np.ndarray, found: np.ndarray
+) -> None:
+    """Add the embedding of a row's tokens to the map. A code of zeros adds nothing."""
+    width, dim = codes.shape
+    count = 0
+    for x in range(width):
+        if codes[x].any():
+            for i in range(dim):
+                few[count * dim + i] = codes[x, i] * scale
+            places[count] = x
+            count += 1
+    _apply(layer, few, 0, 0, dim, count, found)
+    for p in range(count):
+        x = places[p]
+        for c in range(layer.outputs):
+            h[x, c] = _limited(np.int32(h[x, c]) + _limited(found[p * layer.outputs + c]))
+
+
+@_entry
+def params_at(
+    h: np.ndarray, positions: np.ndarray, head: Layer, gate: Layer, known: np.ndarray, offsets: np.ndarray, unit: int
+) -> np.ndarray:
+    """A pass's parameters at some positions: int64 (n, head.outputs).
+
+    h: int16 (h, w, channels). positions: int64 (n,), counted in rows. gate: used where offsets has rows. known: int8
+    (h, w, dim), the codes so far. offsets: int64 (4, 2), rows down and columns right to the neighbours, or (0, 2).
+    unit: of an inner product of codes, as an activation.
+    """
+    width, channels = h.shape[1:]
+    gates, dim, inputs, outputs = len(offsets), known.shape[2], channels + 2, head.outputs
+    params = np.empty((len(positions), outputs), dtype=np.int64)
+    seen = np.zeros(_room(CHUNK) * inputs, dtype=np.int16)
+    found, opened = np.empty(CHUNK * outputs, dtype=np.int32), np.zeros(CHUNK * 4, dtype=np.int32)
+    around = np.zeros((4, dim), dtype=np.int32)
+    for begin in range(0, len(positions), CHUNK):
+        count = min(CHUNK, len(positions) - begin)
+        for p in range(count):
+            y, x = positions[begin + p] // width, positions[begin + p] % width
+            for c in range(channels):
+                seen[p * inputs + c] = _activated(h[y, x, c])
+            if gates:
+                _gather(known, y, x, offsets, around)
+                for pair in range(2):
+                    product = 0
+                    for i in range(dim):
+                        product += around[2 * pair, i] * around[2 * pair + 1, i]
+                    seen[p * inputs + channels + pair] = _limited(product * unit)
+        _apply(head, seen, 0, 0, inputs, count, found)
+        if gates:
+            _apply(gate, seen, 0, 0, inputs, count, opened)
+        for p in range(count):
+            for o in range(outputs):
+                params[begin + p, o] = found[p * outputs + o]
+            if gates:
+                _gather(known, positions[begin + p] // width, positions[begin + p] % width, offsets, around)
+                for k in range(gates):
+                    g = min(max(opened[p * 4 + k], 0), MAX_GATE)
+                    for i in range(dim):
+                        params[begin + p, i * (outputs // dim)] += g * around[k, i]
+    return params
+
+
+@_inner
+def _gather(known: np.ndarray, y: int, x: int, offsets: np.ndarray, around: np.ndarray) -> None:
+    """around <- the neighbours' codes, zeros outside the map."""
+    for k in range(len(offsets)):
+        down, right = y + offsets[k, 0], x + offsets[k, 1]
+        inside = 0 <= down < known.shape[0] and 0 <= right < known.shape[1]
+        for i in range(known.shape[2]):
+            around[k, i] = known[down, right, i] if inside else 0
