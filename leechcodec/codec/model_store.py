@@ -143,7 +143,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
     synthesis: id of the synthesis transform to take where several go with these tokens; without it, or where it is not
     installed, the model that they were made for and not a second decoder. Raises UnknownModelError where there is none.
     """
-    candidates = [model] if model is not None else installed_models()
+    candidates = [model] if model is not None else sorted(installed_models(), key=lambda name: name != DEFAULT_MODEL)
     fitting: list[LoadedModel] = []
     for candidate in candidates:
         loaded = load_model(candidate)

@@ -6,9 +6,10 @@ from leechcodec.training.prior_only import load_prior_config
 from leechcodec.training.settings import load_settings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+OF_NETWORKS = [path for path in CONFIGS if "perceptual" not in path.name]
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if "perceptual" not in path.name], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OF_NETWORKS, ids=lambda path: path.stem)
 def test_configs_of_the_repository_are_read(path):
     assert load_prior_config(path) or load_settings(path)
 
