@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from leechcodec.apps.cli import main
+from leechcodec.codec.paths import installed_models
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_standard_output_in_a_given_format(run, photo):
 def test_unknown_model(photo, tmp_path, tiny_folder, run):
     result = CliRunner().invoke(main, ["encode", str(photo), "--model", "no-such"])
     assert result.exit_code == 1
-    assert result.stderr == "leechcodec: no model 'no-such'; installed: leech-vbr, leech-vbr-perceptual\n"
+    assert result.stderr == f"leechcodec: no model 'no-such'; installed: {', '.join(installed_models())}\n"
     run("encode", photo)
     from leechcodec.codec.model_store import save_model
     from leechcodec.testing.tiny import tiny_model
