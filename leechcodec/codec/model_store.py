@@ -3,8 +3,8 @@
 A folder may also hold a second decoder alone: its config.json names the base model, its weights replace some of the
 base's synthesis transform. It has the base's tokens, so either decodes the other's files.
 
-The transforms are stored as float16, the prior as its canonical integers (weights int16, shifts int8, all others int32),
-a codebook that the quantizer's name does not fix as int8.
+The transforms are stored as float16, the prior as its canonical integers (weights int16, shifts int8, others int32), a
+codebook that the quantizer's name does not fix as int8.
 Two ids of eight bytes name a model in a file: the token model (all that fixes the tokens: the prior's integers, the
 codebook and the stage layout) and the synthesis transform.
 """

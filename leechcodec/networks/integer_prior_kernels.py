@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import config, types
 from numba.extending import intrinsic
 
 from leechcodec.compiled import njit
@@ -142,6 +142,18 @@ def _multiply(typingctx: Any, sums, x, first, step, weights, at, pairs):
     ), generate
 
 
+def _multiply_plain(sums: np.ndarray, x: np.ndarray, first: int, step: int, weights: np.ndarray, at: int, pairs: int):
+    """The same where the compiler is switched off."""
+    w = weights[at : at + pairs * 2 * LANES].reshape(pairs, LANES, 2).transpose(0, 2, 1).reshape(-1, LANES)
+    for p in range(POSITIONS):
+        seen = x[first + p * step :][: 2 * pairs].astype(np.int32)
+        sums[p * LANES : (p + 1) * LANES] += seen @ w.astype(np.int32)
+
+
+if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+    _multiply = _multiply_plain  # pyright: ignore[reportAssignmentType]
+
+
 @_inner
 def _apply(layer: Layer, x: np.ndarray, row: int, pitch: int, step: int, count: int, result: np.ndarray) -> None:
     """result[p · outputs + o] <- the layer at the first positions of a row, rounded, int32.
@@ -254,7 +266,7 @@ def _embed(
     for x in range(width):
         if codes[x].any():
             for i in range(dim):
-                few[count * dim + i] = codes[x, i] * scale
+                few[count * dim + i] = np.int64(codes[x, i]) * scale
             places[count] = x
             count += 1
     _apply(layer, few, 0, 0, dim, count, found)
