@@ -26,7 +26,8 @@ OCTAVES = SCALES // PER_OCTAVE
 MIN_WINDOW, MAX_WINDOW = 4, 14
 """Binary logarithms."""
 HIGH_RATE = 1 / (2 * 0.526)
-"""Nats per squared unit that a rate-aware choice weighs errors with at high rate; 0.526 is the lattice's mean squared error."""
+"""Nats per squared unit that a rate-aware choice weighs errors with at high rate, where 0.526 is the mean
+squared error."""
 WEIGHT = 0.6 * HIGH_RATE
 _STEP = struct.Struct("<H")
 STEP_UNIT = 1 / 1024

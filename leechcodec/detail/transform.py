@@ -2,8 +2,8 @@
 
 residual (H, W, 3) ─▶ colour ─▶ blocks ─▶ DCT-II ─▶ coefficients (3, 64, rows, columns) ─▶ ... ─▶ residual
 
-Both are orthonormal, so squared errors of coefficients are squared errors of pixels. Only pixels depend on these floats:
-tokens and probabilities see integers alone.
+Both are orthonormal, so squared errors of coefficients are squared errors of pixels. Only pixels depend on these
+floats: tokens and probabilities see integers alone.
 """
 
 import numpy as np
