@@ -12,6 +12,7 @@ from PIL import Image
 
 from leechcodec.codec import pipeline
 from leechcodec.codec.arguments import check_arguments
+from leechcodec.codec.detail_layer import with_detail
 from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.pipeline import Prepared
@@ -212,7 +213,10 @@ def decompress(
     header, chunks = read_file(data, max_pixels=max_pixels)
     loaded = model_for_file(header.token_model, model, header.synthesis)
     tokens = pipeline.unpack(loaded, header, chunks, kept=STAGES_KEPT[shrink], progress=progress)
-    image = SideData.of_chunks(chunks).add_to(pipeline.synthesise(loaded, tokens))
+    image = pipeline.synthesise(loaded, tokens)
+    if shrink == 1 and not loaded.is_second_decoder:
+        image = with_detail(image, chunks)
+    image = SideData.of_chunks(chunks).add_to(image)
     if shrink > 1:
         image = _reduced(image, shrink)
     if progress:

@@ -51,6 +51,7 @@ class ChunkKind(IntEnum):
     EXIF = OPTIONAL | 2
     XMP = OPTIONAL | 3
     GREY = OPTIONAL | 4
+    DETAIL = OPTIONAL | 5
 
 
 @dataclass(frozen=True)
