@@ -17,7 +17,10 @@ WORKER = """
 import json, sys, time
 import torch
 from PIL import Image
-from leechcodec.codec import api
+try:
+    from leechcodec.codec import api
+except ImportError:  # before 2026-11-28
+    from leechcodec import codec as api
 torch.set_num_threads(1)
 
 def seconds(function, *inputs, **options):

@@ -171,7 +171,8 @@ def _apply(layer: Layer, x: np.ndarray, row: int, pitch: int, step: int, count: 
                     sums[p * LANES + o] = layer.start[channel + o]
             for tap in range(layer.rows):
                 first = ((row + tap - 1) & 3) * pitch + left * step
-                _multiply(sums, x, first, step, layer.weights, (block * layer.rows + tap) * size, layer.pairs)
+                at = (block * layer.rows + tap) * size
+                _multiply(sums, x, first, step, layer.weights, at, layer.pairs)  # pyright: ignore[reportCallIssue]
             for p in range(min(POSITIONS, count - left)):
                 place = (left + p) * layer.outputs + channel
                 for o in range(min(LANES, layer.outputs - channel)):

@@ -3,9 +3,10 @@
     python -m tools.checks.exact KODAK_DIR --quality 5 38 60 100 [--reference]
 
 Every image is encoded with two threads and its tokens are decoded with one and with two. A file may be 1 % + 72 bytes
-larger than the prior's cross-entropy of its tokens (the exact integer probabilities). With --reference, the masses
-of all its tokens are computed again by the plain numpy reference that the tests keep (a minute an image) and
-compared bit for bit with the compiled kernels'. Exit status 1 where anything differs.
+larger than the prior's cross-entropy of its tokens (the exact integer probabilities). With --reference, the file is
+read once more by the plain integer prior. The masses of all its tokens are computed again by the plain numpy
+reference that the tests keep (a minute an image) and compared bit for bit with the compiled kernels'. Exit status 1
+where anything differs.
 """
 
 import argparse
@@ -16,11 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from leechcodec.codec import api
+from leechcodec.codec import api, token_coding
 from leechcodec.codec.model_store import load_model
-from leechcodec.codec.token_coding import code_stages
+from leechcodec.codec.token_coding import Tokens, code_stages
 from leechcodec.entropy import leech_masses
 from leechcodec.entropy.bit_counter import BitCounter
+from leechcodec.errors import CorruptError
+from leechcodec.networks.integer_prior_reference import ReferenceView
 from leechcodec.networks.layout import CHUNK_SCALES
 from leechcodec.testing.entropy_reference import Reference
 
@@ -61,6 +64,19 @@ def masses_agree(params: np.ndarray) -> bool:
     return True
 
 
+def read_by_reference(data: bytes, model: str | None, known: Tokens) -> bool:
+    """Whether the file has the same tokens where the plain integer prior reads it."""
+    kernels = token_coding.IntegerView
+    token_coding.IntegerView = ReferenceView
+    try:
+        read = api.read_tokens(data, model=model)
+    except CorruptError:
+        return False
+    finally:
+        token_coding.IntegerView = kernels
+    return read.digest() == known.digest()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -88,6 +104,7 @@ def main() -> None:
             with Recorder(loaded.networks.quantizer) as recorder:
                 code_stages(loaded, known.layout(loaded.config), coders, known.codes)
             failures += not masses_agree(np.concatenate(recorder.params))
+            failures += not read_by_reference(data, args.model, known)
         print(
             f"{path.name} q {quality:g}: {len(data)} bytes, ideal {ideal:.0f}; {failures} failures so far", flush=True
         )
