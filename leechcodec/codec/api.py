@@ -4,6 +4,7 @@ Here a model is named; pipeline.py does the work, with the model loaded.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,17 +13,17 @@ from PIL import Image
 
 from leechcodec.codec import pipeline
 from leechcodec.codec.arguments import check_arguments
-from leechcodec.codec.detail_layer import with_detail
+from leechcodec.codec.detail_layer import BASE_QUALITY, detail_chunk, step_at
 from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.pipeline import Prepared
 from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.codec.token_coding import TOKEN_KINDS, Progress, Tokens, code_stages, decode_tokens, header_layout
-from leechcodec.config import check_quality
+from leechcodec.config import MAX_QUALITY, check_quality
 from leechcodec.entropy.bit_counter import BitCounter
-from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
+from leechcodec.errors import ConfigError, CorruptError, TargetError
+from leechcodec.formats.container import FRAME_SIZE, MAX_PIXELS, read_file, salvage
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
 from leechcodec.networks.layout import CHUNK_SCALES
@@ -131,6 +132,9 @@ def compress_to(
     no larger, or the smallest that is no worse: within 2 % or 0.05 dB where the dial reaches so far. Takes some five to
     ten encodings; with an effort above 1 as many at effort 1 and two or three with it.
 
+    Above what the dial reaches the file gets a detail layer on tokens of quality 85, which takes it to any PSNR;
+    ``Found`` names its step. Not with a second decoder, nor for more than 2^24 pixels.
+
     Raises TargetError for a target that no quality reaches, ConfigError for none or several, and what
     :func:`compress` raises.
     """
@@ -141,11 +145,25 @@ def compress_to(
     loaded = load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
     trials = _Trials(loaded, prepared, effort, progress)
+    rough_psnr, rough_size = (
+        partial(measure, effort=1) if effort > 1 else None for measure in (trials.psnr, trials.size)
+    )
+    layer = None
     if psnr is not None:
-        found = least_for_psnr(trials.psnr, psnr, partial(trials.psnr, effort=1) if effort > 1 else None)
+        try:
+            found = least_for_psnr(trials.psnr, psnr, rough_psnr)
+        except TargetError:
+            layer = _Layer(trials)
+            found = layer.found(least_for_psnr(layer.psnr, psnr))
     else:
         target = float(size or 0) if bpp is None else bpp * image.width * image.height / 8
-        found = best_within_size(trials.size, target, partial(trials.size, effort=1) if effort > 1 else None)
+        found = best_within_size(trials.size, target, rough_size)
+        if found.quality == MAX_QUALITY and not found.close and not loaded.is_second_decoder:
+            layer = _Layer(trials)
+            with suppress(TargetError):  # not even the coarsest layer fits: the dial's end it is
+                found = layer.found(best_within_size(layer.size, target))
+    if layer is not None and found.detail is not None:
+        return layer.file(found.detail, verify, measured), found
     data = None if verify else trials.files.get((found.quality, effort))
     if data is None:
         data = _compress(loaded, prepared, quality=found.quality, effort=effort, verify=verify)
@@ -167,7 +185,7 @@ class _Trials:
         """Bytes of the file, which is kept."""
         effort = effort or self.effort
         data = self.files[quality, effort] = _compress(self.loaded, self.prepared, quality=quality, effort=effort)
-        self._tried(effort)
+        self.tried(effort)
         return len(data)
 
     def psnr(self, quality: float, effort: int | None = None) -> float:
@@ -175,13 +193,59 @@ class _Trials:
         effort, prepared = effort or self.effort, self.prepared
         tokens = pipeline.analyse(self.loaded, prepared.pixels, prepared.size, quality=quality, effort=effort)
         decoded = prepared.side_data.without_colours(pipeline.synthesise(self.loaded, tokens))
-        self._tried(effort)
+        self.tried(effort)
         return psnr_of(prepared.colours, np.asarray(decoded))
 
-    def _tried(self, effort: int) -> None:
-        self._count += effort == self.effort
+    def tried(self, effort: int | None = None) -> None:
+        """Count an encoding at an effort, the search's own unless told."""
+        self._count += effort in (None, self.effort)
         if self.progress:
             self.progress(self._count, MAX_TRIALS + 2)
+
+
+class _Layer:
+    """A prepared image with a detail layer: what a search measures above the dial, by the layer's step."""
+
+    def __init__(self, trials: _Trials) -> None:
+        loaded, prepared = trials.loaded, trials.prepared
+        if loaded.is_second_decoder:
+            raise ConfigError("a detail layer goes with a model's own decoder, not with a second one")
+        self.trials, self.loaded, self.prepared = trials, loaded, prepared
+        options = {"quality": BASE_QUALITY, "effort": trials.effort}
+        self.tokens = pipeline.analyse(loaded, prepared.pixels, prepared.size, **options)
+        self.decoded = pipeline.synthesise(loaded, self.tokens)
+        self._pack = partial(pipeline.pack, loaded, self.tokens, prepared.side_data)
+        self._base = len(self._pack())
+
+    def psnr(self, place: float) -> float:
+        """dB of the colours with the layer. place: 1..100, of detail_layer.step_at."""
+        self.trials.tried()
+        return self._psnr(detail_chunk(self.prepared.colours, self.decoded, step_at(place))[1])
+
+    def size(self, place: float) -> int:
+        """Bytes of the file."""
+        self.trials.tried()
+        chunk, _ = detail_chunk(self.prepared.colours, self.decoded, step_at(place))
+        return self._base + FRAME_SIZE + len(chunk.payload)
+
+    def file(self, step: float, verify: bool, measured: Measured | None) -> bytes:
+        """The file with a layer of a step. Raises CorruptError where verify finds that it decodes to something else."""
+        chunk, picture = detail_chunk(self.prepared.colours, self.decoded, step)
+        data = self._pack(detail=chunk)
+        if verify:
+            pipeline.check_file(self.loaded, data, self.tokens, self.prepared)
+            if pipeline.picture_of(self.loaded, self.tokens, read_file(data)[1]).tobytes() != picture.tobytes():
+                raise CorruptError("the detail layer does not decode to its own picture: please report this")
+        if measured:
+            measured(self._psnr(picture))
+        return data
+
+    def found(self, at: Found) -> Found:
+        """A place found by a search, as a quality and a step."""
+        return Found(BASE_QUALITY, at.value, at.close, step_at(at.quality))
+
+    def _psnr(self, picture: Image.Image) -> float:
+        return psnr_of(self.prepared.colours, np.asarray(self.prepared.side_data.without_colours(picture)))
 
 
 @sheltered
@@ -213,9 +277,7 @@ def decompress(
     header, chunks = read_file(data, max_pixels=max_pixels)
     loaded = model_for_file(header.token_model, model, header.synthesis)
     tokens = pipeline.unpack(loaded, header, chunks, kept=STAGES_KEPT[shrink], progress=progress)
-    image = pipeline.synthesise(loaded, tokens)
-    if shrink == 1 and not loaded.is_second_decoder:
-        image = with_detail(image, chunks)
+    image = pipeline.picture_of(loaded, tokens, chunks if shrink == 1 else ())
     image = SideData.of_chunks(chunks).add_to(image)
     if shrink > 1:
         image = _reduced(image, shrink)
@@ -252,8 +314,10 @@ def decompress_partial(
     layout = header_layout(loaded.config, header)
     stages = sum(layout.chunk(stage) < len(payloads) for stage in range(layout.stages))
     tokens = decode_tokens(loaded, header, payloads, stages)
-    image, missing = pipeline.synthesise(loaded, tokens), [str(problem) for problem in problems]
-    if stages < layout.stages:
+    missing = [str(problem) for problem in problems]
+    whole = stages == layout.stages
+    image = pipeline.picture_of(loaded, tokens, chunks if whole else ())
+    if not whole:
         missing.append(f"{layout.stages - stages} of {layout.stages} token stages, the finest")
     try:
         image = SideData.of_chunks(chunks).add_to(image)

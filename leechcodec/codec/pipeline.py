@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from leechcodec.codec import refinement
+from leechcodec.codec.detail_layer import with_detail
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.codec.token_coding import (
     TOKEN_KINDS,
@@ -136,11 +137,16 @@ def as_tokens(loaded: LoadedModel, codes: Sequence[Tensor], size: tuple[int, int
 
 
 def pack(
-    loaded: LoadedModel, tokens: Tokens, side_data: SideData | None = None, progress: Progress | None = None
+    loaded: LoadedModel,
+    tokens: Tokens,
+    side_data: SideData | None = None,
+    progress: Progress | None = None,
+    detail: Chunk | None = None,
 ) -> bytes:
-    """The .lq file of tokens and side data."""
+    """The .lq file of tokens, side data and a detail layer."""
     header, chunks = encode_tokens(tokens, loaded, progress)
-    return write_file(header, chunks + ([] if side_data is None else side_data.chunks()))
+    chunks += [] if side_data is None else side_data.chunks()
+    return write_file(header, chunks + ([] if detail is None else [detail]))
 
 
 def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens, prepared: Prepared) -> None:
@@ -182,6 +188,15 @@ def synthesise(loaded: LoadedModel, tokens: Tokens) -> Image.Image:
     codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
     height, width = tokens.layout(loaded.config).padded
     return as_picture(loaded.decoder.decode(codes, height, width, tokens.quality), (tokens.height, tokens.width))
+
+
+def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> Image.Image:
+    """What a file shows: its tokens, all of them, and its detail layer, which a second decoder does without.
+
+    Raises CorruptError for a bad layer.
+    """
+    decoded = synthesise(loaded, tokens)
+    return decoded if loaded.is_second_decoder else with_detail(decoded, chunks)
 
 
 def as_picture(x_hat: Tensor, size: tuple[int, int]) -> Image.Image:

@@ -1,22 +1,64 @@
-"""A file's detail layer: it brings the picture closer, and a reader that stops at the base ignores it."""
+"""A file's detail layer: it takes a picture to any PSNR, and a reader that stops at the base ignores it."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from leechcodec.codec import api
-from leechcodec.codec.detail_layer import detail_chunk
+from leechcodec.codec.detail_layer import MAX_DETAIL_PIXELS, detail_chunk, with_detail
 from leechcodec.codec.distortion import psnr
-from leechcodec.formats.container import read_file, write_file
+from leechcodec.errors import ConfigError, CorruptError, TooLargeError
+from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 
 
-def test_the_layer_reaches_50_db_and_the_base_stays(tiny_folder):
-    pixels = np.random.default_rng(0).integers(0, 256, (70, 65, 3), dtype=np.uint8)
-    base = api.compress(Image.fromarray(pixels), quality=50, model=tiny_folder)
-    decoded = api.decompress(base, model=tiny_folder)
-    header, chunks = read_file(base)
-    file = write_file(header, [*chunks, detail_chunk(pixels, decoded, 0.8)])
-    assert psnr(np.asarray(api.decompress(file, model=tiny_folder)), pixels) > 50
-    small = api.decompress(file, model=tiny_folder, shrink=2)
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (70, 65, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("target", [30.0, 42.0, 50.0])
+def test_any_psnr_is_reached_and_the_file_says_how(tiny_folder, noise, target):
+    seen = []
+    data, found = api.compress_to(
+        Image.fromarray(noise), psnr=target, verify=True, model=tiny_folder, measured=seen.append
+    )
+    reached = psnr(np.asarray(api.decompress(data, model=tiny_folder)), noise)
+    assert found.detail and found.close and target <= reached < target + 0.3
+    assert reached == pytest.approx(found.value) == pytest.approx(seen[0])
+
+
+def test_a_size_above_the_dial_is_used(tiny_folder, noise):
+    image, top = Image.fromarray(noise), len(api.compress(Image.fromarray(noise), quality=100, model=tiny_folder))
+    data, found = api.compress_to(image, size=top + 6000, model=tiny_folder)
+    assert found.detail and found.close and 0.98 * (top + 6000) <= len(data) <= top + 6000
+    data, found = api.compress_to(image, size=top + 40, model=tiny_folder)
+    assert found.detail is None and found.quality == 100
+
+
+def test_what_stops_at_the_base_ignores_it(tiny_folder, noise):
+    data, _ = api.compress_to(Image.fromarray(noise), psnr=40, model=tiny_folder)
+    header, chunks = read_file(data)
+    base = write_file(header, [chunk for chunk in chunks if chunk.kind != ChunkKind.DETAIL])
+    small = api.decompress(data, model=tiny_folder, shrink=2)
     assert np.array_equal(small, api.decompress(base, model=tiny_folder, shrink=2))
-    partial, missing = api.decompress_partial(file, model=tiny_folder)
-    assert not missing and np.array_equal(partial, decoded)
+    partial, missing = api.decompress_partial(data, model=tiny_folder)
+    assert not missing and np.array_equal(partial, api.decompress(data, model=tiny_folder))
+    partial, missing = api.decompress_partial(data[:-5], model=tiny_folder)
+    assert missing and np.array_equal(partial, api.decompress(base, model=tiny_folder))
+
+
+def test_damaged_layers_are_refused(tiny_folder, noise):
+    data, _ = api.compress_to(Image.fromarray(noise), psnr=35, model=tiny_folder)
+    header, chunks = read_file(data)
+    for payload in (b"", chunks[-1].payload[:700], chunks[-1].payload + bytes(8)):
+        forged = write_file(header, [*chunks[:-1], Chunk(ChunkKind.DETAIL, payload)])
+        with pytest.raises(CorruptError):
+            api.decompress(forged, model=tiny_folder)
+
+
+def test_limits():
+    large = Image.new("RGB", (MAX_DETAIL_PIXELS // 4096, 4097))
+    with pytest.raises(TooLargeError, match="detail layer"):
+        with_detail(large, [Chunk(ChunkKind.DETAIL, b"")])
+    with pytest.raises(ConfigError, match="step"):
+        detail_chunk(np.zeros((8, 8, 3), dtype=np.uint8), Image.new("RGB", (8, 8)), 0.0)

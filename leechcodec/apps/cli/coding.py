@@ -260,6 +260,8 @@ def encode_file(
             if not found.close:
                 reached = f"{found.value:.2f} dB" if targets["psnr"] else f"{found.value:,} bytes"
                 remarks = (f"nearest to the target: {reached} at quality {found.quality:g}",)
+            elif found.detail:
+                remarks = (f"quality {found.quality:g} and a detail layer of step {found.detail:.2f}",)
         else:
             data = api.compress(image, quality=quality, **options, progress=progress, measured=measured)
     seconds = time.perf_counter() - started
