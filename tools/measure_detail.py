@@ -65,7 +65,10 @@ def main() -> None:
     for path in args.images:
         picture = Image.open(path).convert("RGB")
         (own, base, layer), other = layered(picture), avif(picture)
-        rates.append(bjontegaard.bd_rate(*zip(*other), *zip(*own), method="akima", require_matching_points=False))
+        points = [np.array(column) for curve in (other, own) for column in zip(*curve)]
+        rates.append(
+            bjontegaard.bd_rate(*points, method="akima", require_matching_points=False, min_overlap=0)  # pyright: ignore[reportArgumentType]
+        )
         for name, curve in (("layer", own), ("AVIF", other)):
             print(f"{path.name} {name}: " + ", ".join(f"{bpp:.3f} bpp {level:.2f} dB" for bpp, level in curve))
         print(f"{path.name}: BD-rate {rates[-1]:+.1f} %; synthesis {base:.2f} s, layer {layer:.2f} s", flush=True)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from leechcodec.codec import pipeline
 from leechcodec.codec.arguments import check_arguments
-from leechcodec.codec.detail_layer import BASE_QUALITY, detail_chunk, step_at
+from leechcodec.codec.detail_layer import BASE_QUALITY, MAX_DETAIL_PIXELS, detail_chunk, step_at
 from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.pipeline import Prepared
@@ -132,41 +132,37 @@ def compress_to(
     no larger, or the smallest that is no worse: within 2 % or 0.05 dB where the dial reaches so far. Takes some five to
     ten encodings; with an effort above 1 as many at effort 1 and two or three with it.
 
-    Above what the dial reaches the file gets a detail layer on tokens of quality 85, which takes it to any PSNR;
-    ``Found`` names its step. Not with a second decoder, nor for more than 2^24 pixels.
-
+    Above the dial the file gets a detail layer on tokens of quality 85, whose step ``Found`` names; not with a second
+    decoder, nor for more than 2^24 pixels.
     Raises TargetError for a target that no quality reaches, ConfigError for none or several, and what
     :func:`compress` raises.
     """
     check_arguments(size=size, bpp=bpp, psnr=psnr, model=model, progress=progress, measured=measured)
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
-    image = apply_orientation(image)
-    loaded = load_model(model)
+    image, loaded = apply_orientation(image), load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
     trials = _Trials(loaded, prepared, effort, progress)
-    rough_psnr, rough_size = (
-        partial(measure, effort=1) if effort > 1 else None for measure in (trials.psnr, trials.size)
-    )
     layer = None
     if psnr is not None:
         try:
-            found = least_for_psnr(trials.psnr, psnr, rough_psnr)
+            found = least_for_psnr(trials.psnr, psnr, partial(trials.psnr, effort=1) if effort > 1 else None)
         except TargetError:
+            if not trials.may_have_layer:
+                raise
             layer = _Layer(trials)
             found = layer.found(least_for_psnr(layer.psnr, psnr))
     else:
         target = float(size or 0) if bpp is None else bpp * image.width * image.height / 8
-        found = best_within_size(trials.size, target, rough_size)
-        if found.quality == MAX_QUALITY and not found.close and not loaded.is_second_decoder:
+        found = best_within_size(trials.size, target, partial(trials.size, effort=1) if effort > 1 else None)
+        if found.quality == MAX_QUALITY and not found.close and trials.may_have_layer:
             layer = _Layer(trials)
             with suppress(TargetError):  # not even the coarsest layer fits: the dial's end it is
                 found = layer.found(best_within_size(layer.size, target))
     if layer is not None and found.detail is not None:
         return layer.file(found.detail, verify, measured), found
-    data = None if verify else trials.files.get((found.quality, effort))
-    if data is None:
-        data = _compress(loaded, prepared, quality=found.quality, effort=effort, verify=verify)
+    kept = None if verify else trials.files.get((found.quality, effort))
+    data = kept or _compress(loaded, prepared, quality=found.quality, effort=effort, verify=verify)
     if measured:
         decoded = pipeline.synthesise(loaded, pipeline.unpack(loaded, *read_file(data)))
         measured(psnr_of(prepared.colours, np.asarray(prepared.side_data.without_colours(decoded))))
@@ -179,6 +175,8 @@ class _Trials:
     def __init__(self, loaded: LoadedModel, prepared: Prepared, effort: int, progress: Progress | None) -> None:
         self.loaded, self.prepared, self.effort, self.progress = loaded, prepared, effort, progress
         self.files: dict[tuple[float, int], bytes] = {}
+        height, width = prepared.size
+        self.may_have_layer = not loaded.is_second_decoder and width * height <= MAX_DETAIL_PIXELS
         self._count = 0
 
     def size(self, quality: float, effort: int | None = None) -> int:
@@ -208,11 +206,10 @@ class _Layer:
 
     def __init__(self, trials: _Trials) -> None:
         loaded, prepared = trials.loaded, trials.prepared
-        if loaded.is_second_decoder:
-            raise ConfigError("a detail layer goes with a model's own decoder, not with a second one")
         self.trials, self.loaded, self.prepared = trials, loaded, prepared
-        options = {"quality": BASE_QUALITY, "effort": trials.effort}
-        self.tokens = pipeline.analyse(loaded, prepared.pixels, prepared.size, **options)
+        self.tokens = pipeline.analyse(
+            loaded, prepared.pixels, prepared.size, quality=BASE_QUALITY, effort=trials.effort
+        )
         self.decoded = pipeline.synthesise(loaded, self.tokens)
         self._pack = partial(pipeline.pack, loaded, self.tokens, prepared.side_data)
         self._base = len(self._pack())

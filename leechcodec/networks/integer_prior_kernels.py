@@ -63,6 +63,11 @@ def packed(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> Layer:
     return Layer(np.ascontiguousarray(weights).ravel(), start, shifts, rows, pairs, outputs)
 
 
+_SHORT, _WORD, _LONG = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_SHORTS, _WORDS = ir.VectorType(_SHORT, 2 * _VECTOR), ir.VectorType(_WORD, _VECTOR)
+_WIDES = ir.VectorType(_WORD, 2 * _VECTOR)
+
+
 @intrinsic
 def _multiply(typingctx: Any, sums, x, first, step, weights, at, pairs):
     """sums[p, o] += sum over k of x[first + p·step + k] · w[k, o], in int32: the innermost loop, in vectors."""
@@ -71,75 +76,71 @@ def _multiply(typingctx: Any, sums, x, first, step, weights, at, pairs):
         def data(number: int) -> Any:
             return context.make_array(signature.args[number])(context, builder, arguments[number]).data
 
-        short, word, long = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-        shorts, words = ir.VectorType(short, 2 * _VECTOR), ir.VectorType(word, _VECTOR)
-        wides = ir.VectorType(word, 2 * _VECTOR)
-        halves = [
-            ir.Constant(ir.VectorType(word, _VECTOR), [2 * lane + odd for lane in range(_VECTOR)]) for odd in (0, 1)
-        ]
-        all_first = ir.Constant(words, [0] * _VECTOR)
-
-        def load(pointer: Any, kind: Any, align: int) -> Any:
-            return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=align)
-
-        def pair_products(a: Any, b: Any) -> Any:
-            """a_2k · b_2k + a_2k+1 · b_2k+1 in 32 bits, in the form that LLVM knows as one instruction."""
-            wide = builder.mul(builder.sext(a, wides), builder.sext(b, wides))
-            return builder.add(
-                *(builder.shuffle_vector(wide, ir.Constant(wides, ir.Undefined), half) for half in halves)
-            )
-
-        builder.function.attributes.add(
-            "noinline"
-        )  # one copy of the long loop in each entry: it compiles in half the time
+        builder.function.attributes.add("noinline")  # one copy of the loop in each entry compiles in half the time
         target, source, matrix = data(0), data(1), data(4)
         first_, step_, at_, pairs_ = (arguments[n] for n in (2, 3, 5, 6))
         places = [
-            builder.gep(target, [ir.Constant(long, (p * _VECTORS + v) * _VECTOR)])
+            builder.gep(target, [ir.Constant(_LONG, (p * _VECTORS + v) * _VECTOR)])
             for p in range(POSITIONS)
             for v in range(_VECTORS)
         ]
-        before = [load(place, words, 4) for place in places]
+        before = [_load(builder, place, _WORDS, 4) for place in places]
         rows = [
-            builder.gep(source, [builder.add(first_, builder.mul(step_, ir.Constant(long, p)))])
+            builder.gep(source, [builder.add(first_, builder.mul(step_, ir.Constant(_LONG, p)))])
             for p in range(POSITIONS)
         ]
-        panel = builder.gep(matrix, [at_])
-        entry, loop, done = (
-            builder.block,
-            builder.append_basic_block("pairs"),
-            builder.append_basic_block("done"),
-        )
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        k = builder.phi(long)
-        k.add_incoming(ir.Constant(long, 0), entry)
-        sums_ = [builder.phi(words) for _ in before]
-        for phi, value in zip(sums_, before, strict=True):
-            phi.add_incoming(value, entry)
-        panel_k = builder.gep(panel, [builder.mul(k, ir.Constant(long, 2 * LANES))])
-        w = [load(builder.gep(panel_k, [ir.Constant(long, 2 * _VECTOR * v)]), shorts, 2) for v in range(_VECTORS)]
-        after = []
-        for p in range(POSITIONS):
-            pair = load(builder.gep(rows[p], [builder.mul(k, ir.Constant(long, 2))]), word, 2)
-            one = builder.insert_element(ir.Constant(words, ir.Undefined), pair, ir.Constant(word, 0))
-            spread = builder.bitcast(builder.shuffle_vector(one, ir.Constant(words, ir.Undefined), all_first), shorts)
-            for v in range(_VECTORS):
-                after.append(builder.add(sums_[p * _VECTORS + v], pair_products(spread, w[v])))
-        following = builder.add(k, ir.Constant(long, 1))
-        k.add_incoming(following, loop)
-        for phi, value in zip(sums_, after, strict=True):
-            phi.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, pairs_), loop, done)
-        builder.position_at_end(done)
+        after = _loop(builder, rows, builder.gep(matrix, [at_]), pairs_, before)
         for place, value in zip(places, after, strict=True):
-            builder.store(value, builder.bitcast(place, words.as_pointer()), align=4)
+            builder.store(value, builder.bitcast(place, _WORDS.as_pointer()), align=4)
         return context.get_dummy_value()
 
     arrays = types.Array(types.int16, 1, "C")
     return types.void(
         types.Array(types.int32, 1, "C"), arrays, types.intp, types.intp, arrays, types.intp, types.intp
     ), generate
+
+
+def _loop(builder: ir.IRBuilder, rows: list[Any], panel: Any, pairs: Any, before: list[Any]) -> list[Any]:
+    """The loop over pairs of inputs, from the sums before it to those after it."""
+    entry, loop, done = builder.block, builder.append_basic_block("pairs"), builder.append_basic_block("done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k = builder.phi(_LONG)
+    k.add_incoming(ir.Constant(_LONG, 0), entry)
+    sums = [builder.phi(_WORDS) for _ in before]
+    for phi, value in zip(sums, before, strict=True):
+        phi.add_incoming(value, entry)
+    panel_k = builder.gep(panel, [builder.mul(k, ir.Constant(_LONG, 2 * LANES))])
+    places = [builder.gep(panel_k, [ir.Constant(_LONG, 2 * _VECTOR * v)]) for v in range(_VECTORS)]
+    w, after = [_load(builder, place, _SHORTS, 2) for place in places], []
+    undefined, all_first = ir.Constant(_WORDS, ir.Undefined), ir.Constant(_WORDS, [0] * _VECTOR)
+    for p in range(POSITIONS):
+        pair = _load(builder, builder.gep(rows[p], [builder.mul(k, ir.Constant(_LONG, 2))]), _WORD, 2)
+        one: Any = builder.insert_element(undefined, pair, ir.Constant(_WORD, 0))
+        spread = builder.bitcast(builder.shuffle_vector(one, undefined, all_first), _SHORTS)
+        for v in range(_VECTORS):
+            after.append(builder.add(sums[p * _VECTORS + v], _pair_products(builder, spread, w[v])))
+    following = builder.add(k, ir.Constant(_LONG, 1))
+    k.add_incoming(following, loop)
+    for phi, value in zip(sums, after, strict=True):
+        phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", following, pairs), loop, done)
+    builder.position_at_end(done)
+    return after
+
+
+def _load(builder: ir.IRBuilder, pointer: Any, kind: Any, align: int) -> Any:
+    return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=align)
+
+
+def _pair_products(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    """a_2k · b_2k + a_2k+1 · b_2k+1 in 32 bits, in the form that LLVM knows as one instruction."""
+    wide = builder.mul(builder.sext(a, _WIDES), builder.sext(b, _WIDES))
+    halves: list[Any] = [
+        builder.shuffle_vector(wide, ir.Constant(_WIDES, ir.Undefined), ir.Constant(_WORDS, lanes))
+        for lanes in ([2 * lane + odd for lane in range(_VECTOR)] for odd in (0, 1))
+    ]
+    return builder.add(halves[0], halves[1])
 
 
 def _multiply_plain(sums: np.ndarray, x: np.ndarray, first: int, step: int, weights: np.ndarray, at: int, pairs: int):
