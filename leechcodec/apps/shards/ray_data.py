@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from typing import Any
 
 from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
 from leechcodec.errors import WorkerError
@@ -85,7 +86,8 @@ class _Actor:
         import ray
 
         task = Task(int(row["number"]), os.fsdecode(row["source"]))
-        if ray.get(self._ledger.begin.remote(task.number)) > MAX_BEGUN:
+        begun: Any = ray.get(self._ledger.begin.remote(task.number))
+        if begun > MAX_BEGUN:
             return asdict(Outcome.death(task))
         return asdict(self._worker(task))
 
