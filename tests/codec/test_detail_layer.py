@@ -16,7 +16,7 @@ def noise():
     return np.random.default_rng(0).integers(0, 256, (70, 65, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("target", [30.0, 42.0, 50.0])
+@pytest.mark.parametrize("target", [42.0, *(pytest.param(target, marks=pytest.mark.slow) for target in (30.0, 50.0))])
 def test_any_psnr_is_reached_and_the_file_says_how(tiny_folder, noise, target):
     seen = []
     data, found = api.compress_to(
@@ -27,6 +27,7 @@ def test_any_psnr_is_reached_and_the_file_says_how(tiny_folder, noise, target):
     assert reached == pytest.approx(found.value) == pytest.approx(seen[0])
 
 
+@pytest.mark.slow
 def test_a_size_above_the_dial_is_used(tiny_folder, noise):
     image, top = Image.fromarray(noise), len(api.compress(Image.fromarray(noise), quality=100, model=tiny_folder))
     data, found = api.compress_to(image, size=top + 6000, model=tiny_folder)
