@@ -20,6 +20,7 @@ from typing import IO, cast
 
 from PIL import Image, ImageFile
 
+from leechcodec.codec.dial import dial_quality
 from leechcodec.errors import LqError
 from leechcodec.formats.container import MAGIC, ChunkKind, read_file
 from leechcodec.formats.files import write_atomic
@@ -55,7 +56,7 @@ class LqImageFile(ImageFile.ImageFile):
         self._size = (header.width, header.height)
         self._mode = "RGBA" if any(chunk.kind == ChunkKind.ALPHA for chunk in chunks) else "RGB"
         self.info.update(SideData.of_chunks(chunks).metadata)
-        self.info["quality"] = header.quality / 100
+        self.info["quality"] = dial_quality(header, chunks)
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Ask for a smaller image before it is decoded, as :meth:`PIL.Image.Image.thumbnail` does: half, a quarter, an

@@ -1,10 +1,9 @@
 """The facade: photographs to bytes and back, photographs to tokens and back.
 
-Here a model is named; pipeline.py does the work, with the model loaded.
+Here a model is named; drafts.py and pipeline.py do the work, with the model loaded.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,17 +12,15 @@ from PIL import Image
 
 from leechcodec.codec import pipeline
 from leechcodec.codec.arguments import check_arguments
-from leechcodec.codec.detail_layer import BASE_QUALITY, MAX_DETAIL_PIXELS, detail_chunk, step_at
-from leechcodec.codec.distortion import psnr as psnr_of
-from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
-from leechcodec.codec.pipeline import Prepared
+from leechcodec.codec.drafts import Drawing
+from leechcodec.codec.model_store import load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.codec.token_coding import TOKEN_KINDS, Progress, Tokens, code_stages, decode_tokens, header_layout
-from leechcodec.config import MAX_QUALITY, check_quality
+from leechcodec.config import check_quality
 from leechcodec.entropy.bit_counter import BitCounter
-from leechcodec.errors import ConfigError, CorruptError, TargetError
-from leechcodec.formats.container import FRAME_SIZE, MAX_PIXELS, read_file, salvage
+from leechcodec.errors import ConfigError, CorruptError
+from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
 from leechcodec.networks.layout import CHUNK_SCALES
@@ -52,7 +49,8 @@ def compress(
     image: of any Pillow mode but floating point, at most 100,000,000 pixels. Colours become RGB of 8 bits per channel:
         16-bit grey is scaled, and what has a profile that is not RGB's becomes sRGB. Transparency is kept, losslessly.
         A photograph that lies on its side is turned as its EXIF orientation says, and loses that tag.
-    quality: the dial, 1..100, decimals allowed (hundredths are kept).
+    quality: the dial, 1..100, decimals allowed (hundredths are kept). Above 80 a detail layer lies on tokens of quality
+        80, up to 50 dB of any picture at 100; not with a second decoder, nor for more than 2^24 pixels.
     effort: 1..9, how long to refine the tokens; 1 takes the encoder's first answer. A higher one makes a better picture
         of about the same size.
     metadata: keep ICC profile, EXIF and XMP of ``image.info``.
@@ -69,14 +67,12 @@ def compress(
     image = apply_orientation(image)
     loaded = load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
-    return _compress(
-        loaded, prepared, quality=quality, effort=effort, verify=verify, progress=progress, measured=measured
-    )
+    drawing = Drawing(loaded, prepared)
+    return _compress(drawing, quality=quality, effort=effort, verify=verify, progress=progress, measured=measured)
 
 
 def _compress(
-    loaded: LoadedModel,
-    prepared: Prepared,
+    drawing: Drawing,
     *,
     quality: float,
     effort: int,
@@ -84,25 +80,20 @@ def _compress(
     progress: Progress | None = None,
     measured: Measured | None = None,
 ) -> bytes:
-    """Analyse and pack; steps are counted through both."""
-    steps, done_before = prepared.steps(loaded, quality, effort), 0
+    """Draft and pack; steps are counted through both."""
+    steps, done_before = drawing.prepared.steps(drawing.loaded, drawing.tokens_quality(quality), effort), 0
 
     def step(done: int, _: int) -> None:
         if progress:
             progress(done_before + done, steps)
 
-    if measured and effort == 1:
-        tokens, decoded = pipeline.preview(loaded, prepared.pixels, prepared.size, quality)
-    else:
-        size = prepared.size
-        tokens = pipeline.analyse(loaded, prepared.pixels, size, quality=quality, effort=effort, progress=step)
-        decoded = pipeline.synthesise(loaded, tokens) if measured else None
-    if measured and decoded:
-        measured(psnr_of(prepared.colours, np.asarray(prepared.side_data.without_colours(decoded))))
-    done_before = steps - len(tokens.codes)
-    data = pipeline.pack(loaded, tokens, prepared.side_data, step)
+    draft = drawing.draft(quality, effort, step, shown=measured is not None)
+    if measured:
+        measured(drawing.psnr(draft))
+    done_before = steps - len(draft.tokens.codes)
+    data = drawing.file(draft, step)
     if verify:
-        pipeline.check_file(loaded, data, tokens, prepared)
+        drawing.check(data, draft)
     return data
 
 
@@ -132,8 +123,6 @@ def compress_to(
     no larger, or the smallest that is no worse: within 2 % or 0.05 dB where the dial reaches so far. Takes some five to
     ten encodings; with an effort above 1 as many at effort 1 and two or three with it.
 
-    Above the dial the file gets a detail layer on tokens of quality 85, whose step ``Found`` names; not with a second
-    decoder, nor for more than 2^24 pixels.
     Raises TargetError for a target that no quality reaches, ConfigError for none or several, and what
     :func:`compress` raises.
     """
@@ -142,107 +131,43 @@ def compress_to(
         raise ConfigError("give exactly one of size, bpp and psnr")
     image, loaded = apply_orientation(image), load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
-    trials = _Trials(loaded, prepared, effort, progress)
-    layer = None
+    trials = _Trials(Drawing(loaded, prepared), effort, progress)
     if psnr is not None:
-        try:
-            found = least_for_psnr(trials.psnr, psnr, partial(trials.psnr, effort=1) if effort > 1 else None)
-        except TargetError:
-            if not trials.may_have_layer:
-                raise
-            layer = _Layer(trials)
-            found = layer.found(least_for_psnr(layer.psnr, psnr))
+        found = least_for_psnr(trials.psnr, psnr, partial(trials.psnr, effort=1) if effort > 1 else None)
     else:
         target = float(size or 0) if bpp is None else bpp * image.width * image.height / 8
         found = best_within_size(trials.size, target, partial(trials.size, effort=1) if effort > 1 else None)
-        if found.quality == MAX_QUALITY and not found.close and trials.may_have_layer:
-            layer = _Layer(trials)
-            with suppress(TargetError):  # not even the coarsest layer fits: the dial's end it is
-                found = layer.found(best_within_size(layer.size, target))
-    if layer is not None and found.detail is not None:
-        return layer.file(found.detail, verify, measured), found
-    kept = None if verify else trials.files.get((found.quality, effort))
-    data = kept or _compress(loaded, prepared, quality=found.quality, effort=effort, verify=verify)
-    if measured:
-        decoded = pipeline.synthesise(loaded, pipeline.unpack(loaded, *read_file(data)))
-        measured(psnr_of(prepared.colours, np.asarray(prepared.side_data.without_colours(decoded))))
+    kept = None if verify or measured else trials.files.get((found.quality, effort))
+    data = kept or _compress(trials.drawing, quality=found.quality, effort=effort, verify=verify, measured=measured)
     return data, found
 
 
 class _Trials:
-    """What a search for a target measures: one prepared image at several qualities."""
+    """What a search for a target measures: one drawing at several qualities."""
 
-    def __init__(self, loaded: LoadedModel, prepared: Prepared, effort: int, progress: Progress | None) -> None:
-        self.loaded, self.prepared, self.effort, self.progress = loaded, prepared, effort, progress
+    def __init__(self, drawing: Drawing, effort: int, progress: Progress | None) -> None:
+        self.drawing, self.effort, self.progress = drawing, effort, progress
         self.files: dict[tuple[float, int], bytes] = {}
-        height, width = prepared.size
-        self.may_have_layer = not loaded.is_second_decoder and width * height <= MAX_DETAIL_PIXELS
         self._count = 0
 
     def size(self, quality: float, effort: int | None = None) -> int:
         """Bytes of the file, which is kept."""
         effort = effort or self.effort
-        data = self.files[quality, effort] = _compress(self.loaded, self.prepared, quality=quality, effort=effort)
-        self.tried(effort)
+        data = self.files[quality, effort] = _compress(self.drawing, quality=quality, effort=effort)
+        self._tried(effort)
         return len(data)
 
     def psnr(self, quality: float, effort: int | None = None) -> float:
         """dB of the colours."""
-        effort, prepared = effort or self.effort, self.prepared
-        tokens = pipeline.analyse(self.loaded, prepared.pixels, prepared.size, quality=quality, effort=effort)
-        decoded = prepared.side_data.without_colours(pipeline.synthesise(self.loaded, tokens))
-        self.tried(effort)
-        return psnr_of(prepared.colours, np.asarray(decoded))
+        effort = effort or self.effort
+        found = self.drawing.psnr(self.drawing.draft(quality, effort, shown=True))
+        self._tried(effort)
+        return found
 
-    def tried(self, effort: int | None = None) -> None:
-        """Count an encoding at an effort, the search's own unless told."""
-        self._count += effort in (None, self.effort)
+    def _tried(self, effort: int) -> None:
+        self._count += effort == self.effort
         if self.progress:
             self.progress(self._count, MAX_TRIALS + 2)
-
-
-class _Layer:
-    """A prepared image with a detail layer: what a search measures above the dial, by the layer's step."""
-
-    def __init__(self, trials: _Trials) -> None:
-        loaded, prepared = trials.loaded, trials.prepared
-        self.trials, self.loaded, self.prepared = trials, loaded, prepared
-        self.tokens = pipeline.analyse(
-            loaded, prepared.pixels, prepared.size, quality=BASE_QUALITY, effort=trials.effort
-        )
-        self.decoded = pipeline.synthesise(loaded, self.tokens)
-        self._pack = partial(pipeline.pack, loaded, self.tokens, prepared.side_data)
-        self._base = len(self._pack())
-
-    def psnr(self, place: float) -> float:
-        """dB of the colours with the layer. place: 1..100, of detail_layer.step_at."""
-        self.trials.tried()
-        return self._psnr(detail_chunk(self.prepared.colours, self.decoded, step_at(place))[1])
-
-    def size(self, place: float) -> int:
-        """Bytes of the file."""
-        self.trials.tried()
-        chunk, _ = detail_chunk(self.prepared.colours, self.decoded, step_at(place))
-        return self._base + FRAME_SIZE + len(chunk.payload)
-
-    def file(self, step: float, verify: bool, measured: Measured | None) -> bytes:
-        """The file with a layer of a step. Raises CorruptError where verify finds that it decodes to something else."""
-        chunk, picture = detail_chunk(self.prepared.colours, self.decoded, step)
-        data = self._pack(detail=chunk)
-        if verify:
-            pipeline.check_file(self.loaded, data, self.tokens, self.prepared)
-            if pipeline.picture_of(self.loaded, self.tokens, read_file(data)[1]).tobytes() != picture.tobytes():
-                raise CorruptError("the detail layer does not decode to its own picture: please report this")
-        if measured:
-            measured(self._psnr(picture))
-        return data
-
-    def found(self, at: Found) -> Found:
-        """A place found by a search, as a quality and a step."""
-        return Found(BASE_QUALITY, at.value, at.close, step_at(at.quality))
-
-    def _psnr(self, picture: Image.Image) -> float:
-        return psnr_of(self.prepared.colours, np.asarray(self.prepared.side_data.without_colours(picture)))
 
 
 @sheltered
@@ -338,6 +263,7 @@ def tokenize(
     quality, effort, model: as for :func:`compress`.
     progress: called with (steps done, steps in all).
 
+    A quality above 80 is that of the tokens, which have no detail layer.
     The codes are int8 (h, w, dim) per stage, h and w being the image's sides, padded to multiples of 64, over the
     stage's stride. Raises what :func:`compress` raises.
     """
@@ -347,17 +273,6 @@ def tokenize(
     pixels = pipeline.padded_pixels(image)
     size = (image.height, image.width)
     return pipeline.analyse(load_model(model), pixels, size, quality=quality, effort=effort, progress=progress)
-
-
-@sheltered
-def preview(
-    image: Image.Image, *, quality: float = 50.0, model: str | Path | None = None
-) -> tuple[Tokens, Image.Image]:
-    """The image's tokens at effort 1 and the picture that they decode to: :func:`tokenize` and :func:`detokenize` in
-    less time, because the synthesis transform runs once."""
-    image = apply_orientation(image)
-    check_quality(quality)
-    return pipeline.preview(load_model(model), pipeline.padded_pixels(image), (image.height, image.width), quality)
 
 
 @sheltered

@@ -13,37 +13,32 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from leechcodec.detail.coding import STEP_UNIT, decode_detail, encode_detail
+from leechcodec.codec.dial import step_at
+from leechcodec.config import hundredths
+from leechcodec.detail.coding import decode_detail, encode_detail
+from leechcodec.detail.head import STEP_UNIT
 from leechcodec.detail.transform import forward, inverse
 from leechcodec.errors import ConfigError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind
 from leechcodec.formats.images import from_array
 
-BASE_QUALITY = 85.0
-"""Of the tokens below a layer that a target asks for."""
 MAX_DETAIL_PIXELS = 1 << 24
 """Of a picture with a layer: its coefficients are in memory together, some 150 bytes a pixel."""
-COARSEST, FINEST = 60.0, 0.25
-"""Steps, in levels, between which a target is looked for."""
 
 
-def step_at(place: float) -> float:
-    """The step at a place from 1 (coarsest) to 100 (finest), even in its logarithm."""
-    return COARSEST * (FINEST / COARSEST) ** ((place - 1) / 99)
+def detail_chunk(colours: np.ndarray, decoded: Image.Image, quality: float) -> tuple[Chunk, Image.Image]:
+    """The chunk at a quality of the dial above the entry, and the picture with it.
 
-
-def detail_chunk(colours: np.ndarray, decoded: Image.Image, step: float) -> tuple[Chunk, Image.Image]:
-    """The chunk for a picture and what its tokens decode to, and the picture with it.
-
-    colours: uint8 (H, W, 3). step: what an integer unit of the lattice stands for, in levels, 1/1024 to 63.
-    Raises ConfigError for another step, TooLargeError for a picture of more than 2^24 pixels.
+    colours: uint8 (H, W, 3), the picture. decoded: what its tokens decode to.
+    Raises TooLargeError for a picture of more than 2^24 pixels, ConfigError for a quality that has no layer.
     """
-    units = round(step / STEP_UNIT) if 0 < step < 64 else 0
-    if not 0 < units < 2**16:
-        raise ConfigError(f"a step of the detail layer lies within 1/1024 and 63 levels, got {step}")
     _check_pixels(decoded)
     residual = colours.astype(np.float64) - np.asarray(decoded)
-    payload, points = encode_detail(forward(residual), units)
+    step = step_at(quality, float(np.sqrt(np.square(residual).mean())))
+    if step is None:
+        raise ConfigError(f"no detail layer at quality {quality:g}")
+    units = round(step / STEP_UNIT)
+    payload, points = encode_detail(forward(residual), units, hundredths(quality))
     return Chunk(ChunkKind.DETAIL, payload), _added(decoded, points * (units * STEP_UNIT))
 
 

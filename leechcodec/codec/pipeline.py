@@ -20,6 +20,7 @@ from torch import Tensor
 
 from leechcodec.codec import refinement
 from leechcodec.codec.detail_layer import with_detail
+from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.codec.token_coding import (
     TOKEN_KINDS,
@@ -64,6 +65,10 @@ class Prepared:
         """The image's own pixels, uint8 (height, width, 3)."""
         height, width = self.size
         return self.pixels[0, :, :height, :width].permute(1, 2, 0).numpy()
+
+    def psnr(self, picture: Image.Image) -> float:
+        """dB of what a file shows, as grey as the image is, transparency left out."""
+        return psnr_of(self.colours, np.asarray(self.side_data.without_colours(picture)))
 
 
 def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:

@@ -35,8 +35,6 @@ class Found:
     """What it measures: bytes or dB."""
     close: bool
     """Whether that is within 2 % or 0.05 dB of the target."""
-    detail: float | None = None
-    """The step of the detail layer, in levels, where the dial alone does not reach the target."""
 
 
 def best_within_size(

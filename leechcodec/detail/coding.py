@@ -6,13 +6,13 @@ A file states what fits its picture: the mean magnitude of each band, the shift 
 brings, and how wide a window each octave of scales needs. So there is nothing to train, and any content is met.
 """
 
-import struct
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from leechcodec.detail.contexts import LEVELS, PASSES, levels
-from leechcodec.detail.scales import PER_OCTAVE, SCALES, scale_of, scores
+from leechcodec.detail.contexts import LEVELS, PASSES, levels, sizes
+from leechcodec.detail.head import STEP_UNIT, pack_head, unpack_head
+from leechcodec.detail.scales import PER_OCTAVE, SCALES, UNIT, scale_of, scores
 from leechcodec.detail.transform import BANDS, CHANNELS, block_grid
 from leechcodec.entropy.point_coding import code_points
 from leechcodec.entropy.point_masses import ScoreTables
@@ -29,51 +29,50 @@ HIGH_RATE = 1 / (2 * 0.526)
 """Nats per squared unit that a rate-aware choice weighs errors with at high rate, where 0.526 is the mean
 squared error."""
 WEIGHT = 0.6 * HIGH_RATE
-_STEP = struct.Struct("<H")
-STEP_UNIT = 1 / 1024
-"""Of a step, in pixel levels per integer unit of the lattice."""
-HEAD = _STEP.size + CHANNELS * BANDS + len(PASSES) * (LEVELS + OCTAVES)
+CENTRE = 32
+"""The shift that leaves a band's scale as it is."""
+VALUES = CHANNELS * BANDS + len(PASSES) * (LEVELS + OCTAVES)
+"""Bytes that a file states beside its step and quality."""
 
 
 @dataclass
 class Parameters:
-    """What a file states. step: 1..65,535, in 1/1024 levels. bands: uint8 (3, 64), scales. shifts: uint8 (12, 20), the
-    scale that a level has, where the band's is 32. windows: uint8 (12, 18), binary logarithms."""
+    """What a file states. step: 1..65,535, in 1/1024 levels. quality: of the dial, in hundredths. bands: uint8 (3, 64),
+    scales. shifts: uint8 (12, 20), the scale that a level has, where the band's is 32. windows: uint8 (12, 18), binary
+    logarithms."""
 
     step: int
+    quality: int
     bands: np.ndarray = field(default_factory=lambda: np.zeros((CHANNELS, BANDS), dtype=np.uint8))
     shifts: np.ndarray = field(default_factory=lambda: np.zeros((len(PASSES), LEVELS), dtype=np.uint8))
     windows: np.ndarray = field(default_factory=lambda: np.full((len(PASSES), OCTAVES), MIN_WINDOW, dtype=np.uint8))
 
     def to_bytes(self) -> bytes:
-        return _STEP.pack(self.step) + self.bands.tobytes() + self.shifts.tobytes() + self.windows.tobytes()
+        """The head of a chunk."""
+        return pack_head(self.step, self.quality, self.bands.tobytes() + self.shifts.tobytes() + self.windows.tobytes())
 
     @classmethod
-    def of_bytes(cls, data: bytes) -> "Parameters":
-        """Raises CorruptError for what is too short or out of range."""
-        if len(data) < HEAD:
-            raise CorruptError(f"a detail chunk of {len(data)} bytes, its head has {HEAD}")
-        values = np.frombuffer(data, dtype=np.uint8, count=HEAD - _STEP.size, offset=_STEP.size).copy()
+    def of_bytes(cls, data: bytes) -> tuple["Parameters", bytes]:
+        """Those of a chunk, and the stream after them. Raises CorruptError for what is too short or out of range."""
+        step, quality, head, stream = unpack_head(data, VALUES)
+        values = np.frombuffer(head, dtype=np.uint8).copy()
         bands, shifts, windows = np.split(values, [CHANNELS * BANDS, CHANNELS * BANDS + len(PASSES) * LEVELS])
-        (step,) = _STEP.unpack_from(data)
-        if not step or bands.max() >= SCALES or shifts.max() >= SCALES:
-            raise CorruptError("the detail chunk's step or scales are out of range")
+        if bands.max() >= SCALES or shifts.max() >= SCALES:
+            raise CorruptError("the detail chunk's scales are out of range")
         if windows.min() < MIN_WINDOW or windows.max() > MAX_WINDOW:
             raise CorruptError("a window of the detail chunk is out of range")
-        return cls(step, bands.reshape(CHANNELS, BANDS), shifts.reshape(-1, LEVELS), windows.reshape(-1, OCTAVES))
+        shapes = bands.reshape(CHANNELS, BANDS), shifts.reshape(-1, LEVELS), windows.reshape(-1, OCTAVES)
+        return cls(step, quality, *shapes), stream
 
 
-CENTRE = 32
-"""The shift that leaves a band's scale as it is."""
-
-
-def encode_detail(coefficients: np.ndarray, step: int) -> tuple[bytes, np.ndarray]:
+def encode_detail(coefficients: np.ndarray, step: int, quality: int) -> tuple[bytes, np.ndarray]:
     """The chunk of coefficients, float64 (3, 64, h, w) in pixel levels, and the points in it, int32 of that shape.
 
     step: 1..65,535 in 1/1024 levels: what an integer unit of the lattice stands for.
+    quality: of the dial in hundredths, which the chunk only states.
     """
     y = coefficients / (step * STEP_UNIT)
-    parameters, coder = Parameters(step), TokenEncoder()
+    parameters, coder = Parameters(step, quality), TokenEncoder()
     for channel in range(CHANNELS):
         for band in range(BANDS):
             parameters.bands[channel, band] = scale_of(_mean(y[channel, band]))
@@ -86,9 +85,9 @@ def decode_detail(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
     Raises CorruptError for what no encoder writes.
     """
-    parameters = Parameters.of_bytes(data)
-    coder = TokenDecoder(data[HEAD:])
-    points = code_passes(coder, parameters, block_grid(*size), None, 8 * (len(data) - HEAD))
+    parameters, stream = Parameters.of_bytes(data)
+    coder = TokenDecoder(stream)
+    points = code_passes(coder, parameters, block_grid(*size), None, 8 * len(stream))
     coder.finish()
     return points * (parameters.step * STEP_UNIT)
 
@@ -100,19 +99,18 @@ def code_passes(
 
     bits: of the stream; more tokens than they can hold are refused before they are coded.
     """
-    points = np.zeros((CHANNELS, BANDS, *grid), dtype=np.int32)
+    points = np.zeros((CHANNELS, BANDS, grid[0] * grid[1]), dtype=np.int32)
+    size = np.zeros((CHANNELS, BANDS, *grid), dtype=np.int64)
     for number, one in enumerate(PASSES):
-        mask = one.mask(*grid)
-        level, band = (
-            levels(one, points, parameters.bands),
-            np.broadcast_to(parameters.bands[..., None, None], mask.shape),
-        )
-        band = band[mask].astype(np.int64)
-        wanted = None if y is None else y[mask]
+        where, level = one.where(*grid), levels(one, size)
+        bands = np.broadcast_to(parameters.bands[where[:2]], level.shape)
+        flat_level, band = level.reshape(-1), bands.reshape(-1).astype(np.int64)
+        wanted = None if y is None else y.reshape(points.shape)[where].reshape(-1)
         if wanted is not None:
-            parameters.shifts[number] = _fitted_shifts(wanted, level, band)
-        scale = np.clip(band + parameters.shifts[number][level].astype(np.int64) - CENTRE, 0, SCALES - 1)
-        scale[(band == 0) | (parameters.shifts[number][level] == 0)] = 0
+            parameters.shifts[number] = _fitted_shifts(wanted, flat_level, band)
+        shift = parameters.shifts[number][flat_level].astype(np.int64)
+        scale = np.clip(band + shift - CENTRE, 0, SCALES - 1)
+        scale[(band == 0) | (shift == 0)] = 0
         order = np.argsort(-scale, kind="stable")
         order = order[: -(-int((scale > 0).sum()) // DIM) * DIM]
         bits -= MIN_BITS_PER_TOKEN * (len(order) // DIM)
@@ -120,8 +118,9 @@ def code_passes(
             raise CorruptError("the detail chunk is too short for its tokens")
         coded = np.zeros(len(scale), dtype=np.int32)
         coded[order] = _code_tokens(coder, parameters.windows[number], scale[order], wanted, order)
-        points[mask] = coded
-    return points
+        points[where] = coded.reshape(level.shape)
+        size.reshape(points.shape)[where] = sizes(points[where], bands)
+    return points.reshape(size.shape)
 
 
 def _code_tokens(
@@ -136,8 +135,10 @@ def _code_tokens(
         rows, chosen = octave == which, None
         if vectors is not None:
             windows[which] = _window(vectors[rows])
-            chosen = rate_aware_point(vectors[rows], WEIGHT, scores(1 << int(windows[which])) / 64, index[rows])[0]
-        found[rows] = code_points(coder, ScoreTables.of(scores(1 << int(windows[which]))), index[rows], chosen)
+        table = scores(1 << int(windows[which]))
+        if vectors is not None:
+            chosen = rate_aware_point(vectors[rows], WEIGHT, table / 64, index[rows])[0]
+        found[rows] = code_points(coder, ScoreTables.of(table), index[rows], chosen)
     return found.reshape(-1)[: len(scale)]
 
 
@@ -148,7 +149,7 @@ def _window(vectors: np.ndarray) -> int:
 
 def _fitted_shifts(y: np.ndarray, level: np.ndarray, band: np.ndarray) -> np.ndarray:
     """For every level the shift of scale that its magnitudes, in units of their band's mean, ask for."""
-    ratio = np.abs(y) / 2.0 ** ((band - 16) / PER_OCTAVE)
+    ratio = np.abs(y) / 2.0 ** ((band - UNIT) / PER_OCTAVE)
     count = np.bincount(level[band > 0], minlength=LEVELS)
     total = np.bincount(level[band > 0], ratio[band > 0], minlength=LEVELS)
     mean = np.maximum(total / np.maximum(count, 1), 1e-9)

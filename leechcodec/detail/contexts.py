@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leechcodec.detail.scales import reciprocals
-from leechcodec.detail.transform import BANDS, CHANNELS, SIDE
+from leechcodec.detail.transform import SIDE
 
 LEVELS = 20
 _EDGES = np.array([1, 3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280])
@@ -27,54 +27,46 @@ class Pass:
     channels: tuple[int, ...]
     phase: int
 
-    def mask(self, rows: int, columns: int) -> np.ndarray:
-        """Where its coefficients are: bool (3, 64, rows, columns)."""
-        mask = np.zeros((CHANNELS, BANDS, rows, columns), dtype=bool)
+    def where(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Its channels, bands and blocks, counted in rows: an index that opens a (3, 64, rows * columns) array."""
         board = np.add.outer(np.arange(rows), np.arange(columns)) % 2 == self.phase
-        for channel in self.channels:
-            mask[channel, GROUPS[self.group]] = board
-        return mask
+        channels, blocks = np.array(self.channels), np.flatnonzero(board)
+        return channels[:, None, None], GROUPS[self.group][:, None], blocks
 
 
 PASSES = tuple(Pass(group, channels, phase) for group in range(3) for channels in ((0,), (1, 2)) for phase in (0, 1))
 
 
-def levels(one: Pass, points: np.ndarray, bands: np.ndarray) -> np.ndarray:
-    """The levels of a pass's coefficients, in the order of its mask: int64 (n,), 0..19.
+def sizes(points: np.ndarray, bands: np.ndarray) -> np.ndarray:
+    """Magnitudes in 1/128 of their band's mean, int64. points: int32. bands: uint8, the scale of each one's band."""
+    return np.minimum(np.abs(points.astype(np.int64)) * reciprocals()[bands], 1 << 24)
 
-    points: int32 (3, 64, h, w), zero where not yet coded. bands: uint8 (3, 64), the scale index of each band's mean.
+
+def levels(one: Pass, size: np.ndarray) -> np.ndarray:
+    """The levels of a pass's coefficients, int64 0..19, in the shape that :meth:`Pass.where` opens.
+
+    size: int64 (3, 64, h, w) of :func:`sizes`, zero where not yet coded.
     """
-    rows, columns = points.shape[2:]
-    size = np.minimum(np.abs(points.astype(np.int64)) * reciprocals()[bands][..., None, None], 1 << 24)
     wanted, lower = GROUPS[one.group], np.concatenate([np.empty(0, dtype=np.int64), *GROUPS[: one.group]])
     near = lower[_ORDER[lower] >= _ORDER[wanted].min() - 3]
-    total = np.zeros((len(one.channels), len(wanted), rows, columns), dtype=np.int64)
-    weight = 0
-    for number, channel in enumerate(one.channels):
-        own, weight = size[channel], 0
+    weight = 6 * one.phase + 6 * (len(near) > 0) + 2 * (0 not in one.channels)
+    total = np.zeros((len(one.channels), len(wanted), *size.shape[2:]), dtype=np.int64)
+    for own, sums in zip(size[list(one.channels)], total, strict=True):
         if one.phase:
-            total[number] += 3 * _beside(own[wanted])
-            total[number] += _beside(own[wanted].sum(axis=0)) * 3 // len(wanted)
-            weight += 6
+            sums += 3 * _beside(own[wanted]) + _beside(own[wanted].sum(axis=0)) * 3 // len(wanted)
         if len(near):
-            sums = own[near].sum(axis=0)
-            total[number] += (4 * sums + 2 * _beside(sums)) // len(near)
-            weight += 6
-        if channel:
+            lows = own[near].sum(axis=0)
+            sums += (4 * lows + 2 * _beside(lows)) // len(near)
+        if 0 not in one.channels:
             luma = size[0, wanted]
-            total[number] += luma + luma.sum(axis=0) // len(wanted)
-            weight += 2
-    mean = total // max(weight, 1)
-    found = np.searchsorted(_EDGES, mean, side="right")
-    full = np.zeros(points.shape, dtype=np.int64)
-    for number, channel in enumerate(one.channels):
-        full[channel, wanted] = found[number]
-    return full[one.mask(rows, columns)]
+            sums += luma + luma.sum(axis=0) // len(wanted)
+    blocks = one.where(*size.shape[2:])[2]
+    mean = total.reshape(*total.shape[:2], -1)[..., blocks] // max(weight, 1)
+    return np.searchsorted(_EDGES, mean, side="right")
 
 
 def _beside(values: np.ndarray) -> np.ndarray:
     """The mean of the four blocks beside each, rounded down; outside the picture are zeros."""
     padded = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(1, 1), (1, 1)])
-    inner = (..., slice(1, -1))
-    total = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[inner[0], 1:-1, :-2] + padded[..., 1:-1, 2:]
+    total = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
     return total // 4

@@ -1,4 +1,4 @@
-"""A file's detail layer: it takes a picture to any PSNR, and a reader that stops at the base ignores it."""
+"""A file's detail layer: the dial goes on with it to any PSNR, and a reader that stops at the base ignores it."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from PIL import Image
 
 from leechcodec.codec import api
 from leechcodec.codec.detail_layer import MAX_DETAIL_PIXELS, detail_chunk, with_detail
+from leechcodec.codec.dial import ENTRY
 from leechcodec.codec.distortion import psnr
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
@@ -16,30 +17,43 @@ def noise():
     return np.random.default_rng(0).integers(0, 256, (70, 65, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("target", [42.0, *(pytest.param(target, marks=pytest.mark.slow) for target in (30.0, 50.0))])
-def test_any_psnr_is_reached_and_the_file_says_how(tiny_folder, noise, target):
+def test_size_and_psnr_rise_along_the_dial(tiny_folder, noise):
+    points = []
+    for quality in (ENTRY, 85, 90, 95, 100):
+        seen = []
+        data = api.compress(
+            Image.fromarray(noise), quality=quality, model=tiny_folder, measured=seen.append, verify=True
+        )
+        decoded = np.asarray(api.decompress(data, model=tiny_folder))
+        assert psnr(decoded, noise) == pytest.approx(seen[0])
+        points.append((len(data), seen[0]))
+    assert points == sorted(points) and len({size for size, _ in points}) == 5
+    assert points[-1][1] > 49.5
+
+
+@pytest.mark.parametrize("target", [42.0, *(pytest.param(target, marks=pytest.mark.slow) for target in (30.0, 49.0))])
+def test_any_psnr_is_reached(tiny_folder, noise, target):
     seen = []
     data, found = api.compress_to(
         Image.fromarray(noise), psnr=target, verify=True, model=tiny_folder, measured=seen.append
     )
     reached = psnr(np.asarray(api.decompress(data, model=tiny_folder)), noise)
-    assert found.detail and found.close and target <= reached < target + 0.3
+    assert found.quality > ENTRY and target <= reached < target + 0.3
     assert reached == pytest.approx(found.value) == pytest.approx(seen[0])
 
 
-@pytest.mark.slow
-def test_a_size_above_the_dial_is_used(tiny_folder, noise):
-    image, top = Image.fromarray(noise), len(api.compress(Image.fromarray(noise), quality=100, model=tiny_folder))
-    data, found = api.compress_to(image, size=top + 6000, model=tiny_folder)
-    assert found.detail and found.close and 0.98 * (top + 6000) <= len(data) <= top + 6000
-    data, found = api.compress_to(image, size=top + 40, model=tiny_folder)
-    assert found.detail is None and found.quality == 100
+def test_a_size_above_the_entry_is_used(tiny_folder, noise):
+    image = Image.fromarray(noise)
+    base = len(api.compress(image, quality=ENTRY, model=tiny_folder))
+    data, found = api.compress_to(image, size=base + 6000, model=tiny_folder)
+    assert found.quality > ENTRY and found.close and 0.98 * (base + 6000) <= len(data) <= base + 6000
 
 
 def test_what_stops_at_the_base_ignores_it(tiny_folder, noise):
-    data, _ = api.compress_to(Image.fromarray(noise), psnr=40, model=tiny_folder)
+    data = api.compress(Image.fromarray(noise), quality=93, model=tiny_folder)
     header, chunks = read_file(data)
     base = write_file(header, [chunk for chunk in chunks if chunk.kind != ChunkKind.DETAIL])
+    assert base == api.compress(Image.fromarray(noise), quality=ENTRY, model=tiny_folder)
     small = api.decompress(data, model=tiny_folder, shrink=2)
     assert np.array_equal(small, api.decompress(base, model=tiny_folder, shrink=2))
     partial, missing = api.decompress_partial(data, model=tiny_folder)
@@ -49,9 +63,9 @@ def test_what_stops_at_the_base_ignores_it(tiny_folder, noise):
 
 
 def test_damaged_layers_are_refused(tiny_folder, noise):
-    data, _ = api.compress_to(Image.fromarray(noise), psnr=35, model=tiny_folder)
+    data = api.compress(Image.fromarray(noise), quality=85, model=tiny_folder)
     header, chunks = read_file(data)
-    for payload in (b"", chunks[-1].payload[:700], chunks[-1].payload + bytes(8)):
+    for payload in (b"", chunks[-1].payload[:100], chunks[-1].payload[:700], chunks[-1].payload + bytes(8)):
         forged = write_file(header, [*chunks[:-1], Chunk(ChunkKind.DETAIL, payload)])
         with pytest.raises(CorruptError):
             api.decompress(forged, model=tiny_folder)
@@ -61,5 +75,5 @@ def test_limits():
     large = Image.new("RGB", (MAX_DETAIL_PIXELS // 4096, 4097))
     with pytest.raises(TooLargeError, match="detail layer"):
         with_detail(large, [Chunk(ChunkKind.DETAIL, b"")])
-    with pytest.raises(ConfigError, match="step"):
-        detail_chunk(np.zeros((8, 8, 3), dtype=np.uint8), Image.new("RGB", (8, 8)), 0.0)
+    with pytest.raises(ConfigError, match="no detail layer"):
+        detail_chunk(np.zeros((8, 8, 3), dtype=np.uint8), Image.new("RGB", (8, 8)), 80.0)

@@ -260,8 +260,6 @@ def encode_file(
             if not found.close:
                 reached = f"{found.value:.2f} dB" if targets["psnr"] else f"{found.value:,} bytes"
                 remarks = (f"nearest to the target: {reached} at quality {found.quality:g}",)
-            elif found.detail:
-                remarks = (f"quality {found.quality:g} and a detail layer of step {found.detail:.2f}",)
         else:
             data = api.compress(image, quality=quality, **options, progress=progress, measured=measured)
     seconds = time.perf_counter() - started
@@ -278,7 +276,8 @@ def encode_file(
 
 def decode_file(job: Job, *, suffix: str, model: str | None, partly: bool, force: bool, strip: bool = False) -> Done:
     """Decompress a job's file to an image of the format that suffix names."""
-    from leechcodec.formats.container import read_header
+    from leechcodec.codec.dial import dial_quality
+    from leechcodec.formats.container import read_header, salvage
 
     data = read(job.source)
     with naming(job.source):
@@ -297,7 +296,7 @@ def decode_file(job: Job, *, suffix: str, model: str | None, partly: bool, force
     with naming(job.source):
         made = encode_image(stripped(image) if strip else image, suffix)
     write(job.target, made, force)
-    quality = header.quality / 100
+    quality = dial_quality(header, salvage(data)[1])
     return _done(job, image.width, image.height, len(data), quality, seconds, missing=tuple(missing))
 
 

@@ -26,6 +26,7 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
 
     Every checksum is verified.
     """
+    from leechcodec.codec.dial import dial_quality
     from leechcodec.formats.container import HEADER_SIZE, ChunkKind, read_file
 
     data = read(source)
@@ -37,7 +38,7 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
         "width": header.width,
         "height": header.height,
         "bpp": round(8 * len(data) / (header.width * header.height), 5),
-        "quality": header.quality / 100,
+        "quality": dial_quality(header, chunks),
         "version": header.version,
         "token_model": header.token_model.hex(),
         "synthesis": header.synthesis.hex(),
@@ -51,7 +52,7 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
         click.echo(json.dumps(facts))
         return
     click.echo(f"{source}: {header.width} x {header.height}, {readable_size(len(data))}, {facts['bpp']:.4f} bpp")
-    click.echo(f"quality      {header.quality / 100:g}")
+    click.echo(f"quality      {facts['quality']:g}")
     click.echo(f"token model  {facts['token_model']}   synthesis {facts['synthesis']}   format {header.version}")
     click.echo(f"{'header':<12} {HEADER_SIZE:>9,} bytes")
     for chunk in facts["chunks"]:

@@ -106,14 +106,14 @@ class Service:
         with self._coder.place():
             picture.moves += 1
             arguments = picture.image, quality, self._settings.model, picture.still()
-            tokens, answer = await self._code(work.show, *arguments)
-        picture.tokens = tokens
+            draft, answer = await self._code(work.show, *arguments)
+        picture.draft = draft
         return _respond(answer)
 
     async def file(self, request: Request) -> Response:
         picture, quality = self._picture(request), _number(request, "quality")
         with self._coder.place():
-            arguments = picture.image, quality, picture.tokens, self._settings.model, picture.still()
+            arguments = picture.image, quality, picture.draft, self._settings.model, picture.still()
             return _respond(await self._code(work.file_of, *arguments))
 
     async def peer(self, request: Request) -> Response:

@@ -17,7 +17,7 @@ from PIL import Image
 from leechcodec.errors import LqError
 
 if TYPE_CHECKING:
-    from leechcodec.codec.token_coding import Tokens
+    from leechcodec.codec.drafts import Draft
 
 Result = TypeVar("Result")
 
@@ -37,13 +37,13 @@ class SupersededError(LqError):
 @dataclass(eq=False)
 class Picture:
     """An uploaded photograph. image: RGB. moves: how often the dial was moved, so that work for an earlier position
-    can tell that it is stale. tokens: of the position shown last. sizes: codec -> quality -> bytes of its file, where
+    can tell that it is stale. draft: of the position shown last. sizes: codec -> quality -> bytes of its file, where
     that is known."""
 
     id: str
     image: Image.Image
     moves: int = 0
-    tokens: "Tokens | None" = None
+    draft: "Draft | None" = None
     sizes: dict[str, dict[int, int]] = field(default_factory=dict)
 
     @property

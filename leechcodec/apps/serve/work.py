@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.codec import api
+from leechcodec.codec.dial import dial_quality
+from leechcodec.codec.drafts import Draft, Drawing
 from leechcodec.codec.model_store import load_model
-from leechcodec.codec.token_coding import encode_tokens
+from leechcodec.codec.pipeline import Prepared, padded_pixels
 from leechcodec.errors import ImageError
-from leechcodec.formats.container import MAGIC, read_header, write_file
+from leechcodec.formats.container import MAGIC, read_file
 from leechcodec.formats.images import encode_image, load_image
 from leechcodec.formats.side_data import SideData, flattened, is_grey
 from leechcodec.lab.metrics import psnr
@@ -76,41 +78,44 @@ def _sentence(message: str, name: str) -> str:
     return f"{message[:1].upper()}{message[1:]}."
 
 
-def show(image: Image.Image, quality: float, model: str | None, check: Check) -> tuple[api.Tokens, Answer]:
-    """What a picture looks like at a quality, as PNG, and its tokens, for :func:`file_of`.
+def show(image: Image.Image, quality: float, model: str | None, check: Check) -> tuple[Draft, Answer]:
+    """What a picture looks like at a quality, as PNG, and its draft, for :func:`file_of`.
 
-    Tokens decode exactly, so this is the file's picture before there is a file: half the work, and what the eye
+    Files decode to their drafts, so this is the file's picture before there is a file: half the work, and what the eye
     waits for. Raises ConfigError for a quality that is not within 1..100.
     """
     check()
-    tokens, decoded = api.preview(image, quality=quality, model=model)
-    decoded = _extras(image).without_colours(decoded)
+    drawing = _drawing(image, model)
+    draft = drawing.draft(quality, shown=True)
+    decoded = drawing.prepared.side_data.without_colours(draft.picture or image)
     check()
-    facts = {"quality": tokens.quality, "psnr": decibels(image, decoded)}
-    return tokens, Answer(facts, (Part(fast_png(decoded), "image/png"),))
+    facts = {"quality": draft.quality, "psnr": decibels(image, decoded)}
+    return draft, Answer(facts, (Part(fast_png(decoded), "image/png"),))
 
 
-def file_of(image: Image.Image, quality: float, tokens: api.Tokens | None, model: str | None, check: Check) -> Answer:
-    """The .lq file of a picture at a quality. tokens: those of an earlier :func:`show`, used where they fit."""
+def file_of(image: Image.Image, quality: float, draft: Draft | None, model: str | None, check: Check) -> Answer:
+    """The .lq file of a picture at a quality. draft: that of an earlier :func:`show`, used where it fits."""
     check()
-    if tokens is None or tokens.quality != quality:
-        tokens = api.tokenize(image, quality=quality, model=model)
-    header, chunks = encode_tokens(tokens, load_model(model), lambda *_: check())
-    data = write_file(header, chunks + _extras(image).chunks())
-    facts = {"quality": tokens.quality, "bytes": len(data), "bpp": bits_per_pixel(data, image)}
+    drawing = _drawing(image, model)
+    if draft is None or draft.quality != quality:
+        draft = drawing.draft(quality)
+    data = drawing.file(draft, lambda *_: check())
+    facts = {"quality": draft.quality, "bytes": len(data), "bpp": bits_per_pixel(data, image)}
     return Answer(facts, (Part(data, LQ_TYPE),))
 
 
-def _extras(image: Image.Image) -> SideData:
-    """What a picture of the page's has beside its pixels."""
-    return SideData(None, {}, is_grey(image))
+def _drawing(image: Image.Image, model: str | None) -> Drawing:
+    """A picture of the page's with all that it has beside its pixels."""
+    prepared = Prepared(padded_pixels(image), (image.height, image.width), SideData(None, {}, is_grey(image)), image)
+    return Drawing(load_model(model), prepared)
 
 
 def view(data: bytes, model: str | None, max_pixels: int) -> Answer:
     """The picture in an .lq file as PNG, with the file's transparency and metadata. Raises LqError kinds."""
-    header, _ = read_header(data, max_pixels=max_pixels)
     image = api.decompress(data, model=model, max_pixels=max_pixels)
-    facts = {"kind": "lq", "width": image.width, "height": image.height, "quality": header.quality / 100}
+    header, chunks = read_file(data, max_pixels=max_pixels)
+    quality = dial_quality(header, chunks)
+    facts = {"kind": "lq", "width": image.width, "height": image.height, "quality": quality}
     facts |= {"bytes": len(data), "bpp": bits_per_pixel(data, image), "remarks": []}
     return Answer(facts, (Part(encode_image(image, ".png"), "image/png"),))
 
