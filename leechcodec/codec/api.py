@@ -186,8 +186,8 @@ def decompress(
 
     model: a name, a folder, or None for whichever installed model the file's tokens belong to.
     max_pixels: refuse larger images before anything is allocated; a side counts as at least 64.
-    shrink: 1, 2, 4, 8 or 16: the image that many times smaller, sides rounded up. From 4 on the finest tokens are left
-        out, which takes less time.
+    shrink: 1, 2, 4, 8 or 16: the image that many times smaller, sides rounded up. From 4 on the finest tokens and the
+        detail layer are left out, which takes less time.
     progress: called with (steps done, steps in all).
 
     Bad data raises LqError kinds and nothing else: NotLqError, UnsupportedVersionError, TruncatedError, CorruptError,
@@ -199,7 +199,7 @@ def decompress(
     header, chunks = read_file(data, max_pixels=max_pixels)
     loaded = model_for_file(header.token_model, model, header.synthesis)
     tokens = pipeline.unpack(loaded, header, chunks, kept=STAGES_KEPT[shrink], progress=progress)
-    image = pipeline.picture_of(loaded, tokens, chunks if shrink == 1 else ())
+    image = pipeline.picture_of(loaded, tokens, chunks if STAGES_KEPT[shrink] == 1 else ())
     image = SideData.of_chunks(chunks).add_to(image)
     if shrink > 1:
         image = _reduced(image, shrink)

@@ -15,7 +15,7 @@ def file(tiny_folder):
     image = gradient(70, 65)
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     image.info["xmp"] = b"<x/>"
-    return api.compress(image, quality=100, model=tiny_folder)
+    return api.compress(image, quality=80, model=tiny_folder)
 
 
 def ends(data):

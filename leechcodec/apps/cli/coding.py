@@ -266,8 +266,8 @@ def encode_file(
     write(job.target, data, force)
     if judged and psnr[-1] < POOR + quality / 10:
         warnings.warn(
-            f"{psnr[-1]:.1f} dB is poor for quality {quality:g}: this picture is unlike photographs; PNG or lossless "
-            f"WebP keeps all of it",
+            f"{psnr[-1]:.1f} dB is poor for quality {quality:g}: this picture is unlike photographs; a quality above "
+            f"80 keeps more of it, PNG or lossless WebP all",
             stacklevel=1,
         )
     decibels = round(psnr[-1], 3) if psnr else None
