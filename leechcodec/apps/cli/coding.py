@@ -90,7 +90,12 @@ def _shared_options(command: Callable) -> Callable:
 
 @click.command()
 @_shared_options
-@click.option("-q", "--quality", type=QUALITY, help="The dial, 1 to 100, decimals allowed.  [default: 50]")
+@click.option(
+    "-q",
+    "--quality",
+    type=QUALITY,
+    help="The dial, 1 to 100, decimals allowed; above 80 of any picture.  [default: 50]",
+)
 @click.option("--bpp", type=POSITIVE, help="The best file of at most so many bits per pixel.")
 @click.option("--target-size", type=click.IntRange(1), help="The best file of at most so many bytes.")
 @click.option("--psnr", type=POSITIVE, help="The smallest file with at least this PSNR in dB.")
