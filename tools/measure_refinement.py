@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from leechcodec.codec import refinement
+from leechcodec.codec.efforts import STEPS
 from leechcodec.codec.model_store import load_model
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--model")
-    parser.add_argument("--efforts", type=int, nargs="+", default=[e for e in refinement.STEPS if e > 1])
+    parser.add_argument("--efforts", type=int, nargs="+", default=[e for e in STEPS if e > 1])
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -69,7 +70,7 @@ def main() -> None:
                 saved += (before - costs(model, x, quality, found)[0]) / bpp / len(crops)
             seconds.append(took / (len(crops) * CROP**2 / 1e6))
             savings.append(f"{-100 * saved:.1f} %".replace("-", "−"))
-        cells = [str(effort), str(refinement.STEPS[effort]), *savings, f"{min(seconds):.1f} to {max(seconds):.1f}"]
+        cells = [str(effort), str(STEPS[effort]), *savings, f"{min(seconds):.1f} to {max(seconds):.1f}"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

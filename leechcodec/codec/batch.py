@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from PIL import Image
 
 from leechcodec.codec.api import compress, decompress
@@ -20,6 +19,7 @@ from leechcodec.codec.arguments import check_arguments
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import MAX_PIXELS
 from leechcodec.formats.machine import available_cores
+from leechcodec.threads import set_threads, threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,7 +42,7 @@ def compress_many(
         it, so the same one twice should be loaded first.
     quality, effort, metadata, verify, model: as for :func:`compress`; the model is loaded once.
     workers: threads, at least 1; one per core by default. Each computes with an equal share of the cores, and
-        ``torch.set_num_threads`` is as before when the iterator ends.
+        their number is as before when the iterator ends.
 
     Nothing happens before the first file is asked for. The first error, of an image or of the iterable itself, is
     raised in its place, after the files before it, and ends the iterator. Raises ConfigError at once for workers
@@ -80,8 +80,8 @@ def _count(workers: int | None) -> int:
 
 
 def _in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    before, share = torch.get_num_threads(), max(1, len(available_cores()) // workers)
-    pool = ThreadPoolExecutor(workers, "leechcodec", torch.set_num_threads, (share,))
+    before, share = threads(), max(1, len(available_cores()) // workers)
+    pool = ThreadPoolExecutor(workers, "leechcodec", set_threads, (share,))
     pending: deque[Future[Result]] = deque()
     source = iter(items)
     try:
@@ -100,4 +100,4 @@ def _in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: in
                 yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)  # the workers' number became the default of threads to come
+        set_threads(before)  # the workers' number became the default of threads to come

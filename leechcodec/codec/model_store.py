@@ -9,31 +9,34 @@ Two ids of eight bytes name a model in a file: the token model (all that fixes t
 codebook and the stage layout) and the synthesis transform.
 """
 
-# torch.from_numpy takes an array of no known type.
-# pyright: reportUnknownMemberType=false
-
-import copy
 import dataclasses
 import hashlib
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
-from leechcodec.codec.surroundings import own_random_numbers, shelter
+from leechcodec.codec.surroundings import shelter
 from leechcodec.config import ModelConfig
-from leechcodec.errors import ModelError, UnknownModelError
-from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, float_weights, integer_weights
-from leechcodec.networks.model import CodecModel
+from leechcodec.errors import MissingPackageError, ModelError, UnknownModelError
+from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, integer_weights
+from leechcodec.networks.runtime import TORCH_COMMAND, Transforms, check_torch, runtime
+from leechcodec.networks.shapes import check_weights
+from leechcodec.quantizers.code import TokenCode, code_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from leechcodec.networks.model import CodecModel
 
 DEFAULT_MODEL = "leech-vbr"
 _LOADING = threading.Lock()
@@ -44,21 +47,50 @@ LAYOUT_KEYS = ("quantizer", "stages", "passes", "gates", "min_quality", "prior_c
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to code: evaluation mode, CPU, and its prior as integers."""
+    """A model ready to code: its prior as integers, its transforms as a runtime computes them."""
 
     name: str
     config: ModelConfig
-    networks: CodecModel
-    decoder: CodecModel
-    """What makes the picture: the networks themselves, unless this is a second decoder for their tokens."""
+    code: TokenCode
+    """What the coder and files know of the quantizer."""
     prior: IntegerWeights
     """Canonical integers of the prior."""
+    transforms: Transforms
+    decoder: Transforms
+    """What makes the picture: the transforms themselves, unless this is a second decoder for their tokens."""
+    tensors: Mapping[str, np.ndarray]
+    """Of weights.safetensors; of the base's, where this is a second decoder."""
     token_model: bytes
     synthesis: bytes
 
     @property
     def is_second_decoder(self) -> bool:
-        return self.decoder is not self.networks
+        return self.decoder is not self.transforms
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the networks have."""
+        return sum(
+            t.size for n, t in self.tensors.items() if not n.startswith("quantizer.") and not n.endswith(".shift")
+        )
+
+    @property
+    def networks(self) -> "CodecModel":
+        """torch's networks, of the base where this is a second decoder: evaluation mode, CPU, no gradients.
+
+        Made when first asked for, where the runtime is another. Raises MissingPackageError without torch.
+        """
+        check_torch("what computes gradients or measures networks")
+        from leechcodec.networks.torch_transforms import TorchTransforms
+
+        return self.transforms.model if isinstance(self.transforms, TorchTransforms) else self._networks
+
+    @cached_property
+    def _networks(self) -> "CodecModel":
+        from leechcodec.networks.torch_transforms import torch_model
+
+        with shelter():
+            return torch_model(self.config, self.tensors)
 
 
 def token_model_id(config: ModelConfig, integers: dict[str, np.ndarray]) -> bytes:
@@ -88,16 +120,13 @@ def _digest(layout: str, tensors: dict[str, np.ndarray], dtype: str) -> bytes:
     return digest.digest()[:8]
 
 
-def save_model(folder: Path, model: CodecModel) -> None:
+def save_model(folder: Path, model: "CodecModel") -> None:
     """Write config.json and weights.safetensors of a model into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, np.ndarray] = {}
     for name, value in model.state_dict().items():
         if not name.startswith(("prior.", "quantizer.")):
-            half = value.detach().to(torch.float16).cpu()
-            if not torch.isfinite(half).all():
-                raise ModelError(f"weight {name} does not fit float16")
-            tensors[name] = half.contiguous().numpy()
+            tensors[name] = _half(name, value)
     integers = integer_weights(model.prior)
     check_exact(integers)
     tensors |= {f"prior.{name}": value for name, value in integers.items()}
@@ -107,29 +136,37 @@ def save_model(folder: Path, model: CodecModel) -> None:
     (folder / "weights.safetensors").chmod(0o644)  # the writer makes it private to its user
 
 
-def save_decoder(folder: Path, base: str | Path, tensors: dict[str, torch.Tensor]) -> None:
+def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -> None:
     """Write a second decoder of a model: names and values of the synthesis parameters that differ from the base's."""
     loaded = load_model(base)
     folder.mkdir(parents=True, exist_ok=True)
-    halves = {f"synthesis.{name}": value.detach().to(torch.float16).cpu() for name, value in tensors.items()}
-    if bad := next((name for name, half in halves.items() if not torch.isfinite(half).all()), None):
-        raise ModelError(f"weight {bad} does not fit float16")
+    halves = {f"synthesis.{name}": _half(f"synthesis.{name}", value) for name, value in tensors.items()}
     config = {"base": loaded.name, "token_model": loaded.token_model.hex()}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    save_file({name: half.contiguous().numpy() for name, half in halves.items()}, folder / "weights.safetensors")
+    save_file(halves, folder / "weights.safetensors")
     (folder / "weights.safetensors").chmod(0o644)
 
 
+def _half(name: str, value: "Tensor") -> np.ndarray:
+    """A weight in float16. Raises ModelError where it does not fit."""
+    with np.errstate(over="ignore"):
+        half = np.ascontiguousarray(value.detach().cpu().numpy().astype(np.float16))
+    if not np.isfinite(half).all():
+        raise ModelError(f"weight {name} does not fit float16")
+    return half
+
+
 def load_model(model: str | Path | None = None) -> LoadedModel:
-    """Load a model by name, by folder, or the default one; cached, so that each folder is read once.
+    """Load a model by name, by folder, or the default one; cached, so that each folder is read once a runtime.
 
     Any number of threads may call it, and code with what it returns: nothing writes to a loaded model. Raises
-    ModelError where a folder is missing, incomplete, damaged, or not exact.
+    ModelError where a folder is missing, incomplete, damaged, or not exact; MissingPackageError where the runtime, or a
+    quantizer that no released model has, needs a package that is not installed.
     """
     check_arguments(model=model)
     folder = model_folder(model)
-    with _LOADING, shelter(), own_random_numbers(), torch.inference_mode(False):  # the same tensors, whoever asks first
-        return _load(folder.resolve())
+    with _LOADING, shelter():  # the same tensors, whoever asks first
+        return _load(folder.resolve(), runtime())
 
 
 def model_folder(model: str | Path | None = None) -> Path:
@@ -158,7 +195,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path) -> LoadedModel:
+def _load(folder: Path, how: str) -> LoadedModel:
     if not folder.is_dir():
         raise ModelError(f"no model {folder.name!r}; installed: {', '.join(installed_models()) or 'none'}")
     try:
@@ -170,47 +207,63 @@ def _load(folder: Path) -> LoadedModel:
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
-        return _load_decoder(folder, cast("dict[str, Any]", values), tensors)
+        return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how)
     config = ModelConfig.load(folder / "config.json")
-    networks = CodecModel(config)
     integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
     check_exact(integers)
-    codebook = {n.removeprefix("quantizer."): t for n, t in tensors.items() if n.startswith("quantizer.")}
-    networks.quantizer.load_frozen(codebook)
-    halves = {n: t for n, t in tensors.items() if not n.startswith(("prior.", "quantizer."))}
-    state = {n: torch.from_numpy(t.astype(np.float32)) for n, t in halves.items()}
-    state |= {f"quantizer.{name}": value for name, value in networks.quantizer.state_dict().items()}
-    state |= {f"prior.{name}": torch.from_numpy(value) for name, value in float_weights(integers).items()}
-    try:
-        networks.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ModelError(f"{folder}: weights do not fit the config ({str(error).splitlines()[0]})") from error
-    networks.eval().requires_grad_(False)
+    transforms = _transforms(folder, config, tensors, how)
+    codebook = {name: t for name, t in tensors.items() if name.startswith("quantizer.")}
     synthesis = {n: t for n, t in tensors.items() if n.startswith("synthesis.")}
     return LoadedModel(
         name=folder.name,
         config=config,
-        networks=networks,
-        decoder=networks,
+        code=_code(config, transforms),
         prior=IntegerWeights(integers),
-        token_model=token_model_id(config, integers | {f"quantizer.{name}": t for name, t in codebook.items()}),
+        transforms=transforms,
+        decoder=transforms,
+        tensors=tensors,
+        token_model=token_model_id(config, integers | codebook),
         synthesis=synthesis_id(config, synthesis),
     )
 
 
-def _load_decoder(folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray]) -> LoadedModel:
+def _transforms(folder: Path, config: ModelConfig, tensors: Mapping[str, np.ndarray], how: str) -> Transforms:
+    """Transforms of a model's tensors, which must fit the config."""
+    try:
+        if how == "torch":
+            from leechcodec.networks.torch_transforms import TorchTransforms, torch_model
+
+            return TorchTransforms(torch_model(config, tensors))
+        from leechcodec.networks.onnx_transforms import OnnxTransforms
+
+        code = code_of(config.quantizer)
+        if code is None:
+            raise MissingPackageError(f"the quantizer {config.quantizer} needs the runtime torch: {TORCH_COMMAND}")
+        check_weights(config, code, tensors)
+        return OnnxTransforms(config, code, tensors)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+
+
+def _code(config: ModelConfig, transforms: Transforms) -> TokenCode:
+    """The quantizer of the config's name; of torch's networks, where it has tensors of its own."""
+    if (code := code_of(config.quantizer)) is not None:
+        return code
+    from leechcodec.networks.torch_transforms import TorchTransforms
+
+    return cast(TorchTransforms, transforms).model.quantizer
+
+
+def _load_decoder(folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str) -> LoadedModel:
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
     name = Path(str(values["base"])).name
-    base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name)
+    base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name, how)
     if values.get("token_model") != base.token_model.hex():
         raise ModelError(f"{folder}: made for token model {values.get('token_model')}, not that of {name}")
-    decoder = copy.deepcopy(base.networks)
-    parameters = {f"synthesis.{key}": value for key, value in decoder.synthesis.named_parameters()}
-    with torch.no_grad():
-        for key, value in tensors.items():
-            if key not in parameters or parameters[key].shape != value.shape:
-                raise ModelError(f"{folder}: {key} is no parameter of {name}'s synthesis transform")
-            parameters[key].copy_(torch.from_numpy(value.astype(np.float32)))
-    halves = {key: value.half().numpy() for key, value in parameters.items()}
-    synthesis = synthesis_id(base.config, halves)
+    for key, value in tensors.items():
+        if not key.startswith("synthesis.") or key not in base.tensors or base.tensors[key].shape != value.shape:
+            raise ModelError(f"{folder}: {key} is no parameter of {name}'s synthesis transform")
+    changed = {**base.tensors, **tensors}
+    synthesis = synthesis_id(base.config, {key: t for key, t in changed.items() if key.startswith("synthesis.")})
+    decoder = _transforms(folder, base.config, changed, how)
     return dataclasses.replace(base, name=folder.name, decoder=decoder, synthesis=synthesis)

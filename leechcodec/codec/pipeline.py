@@ -6,19 +6,14 @@ image ─▶ prepare ─▶ Prepared ─▶ analyse ─────▶ Tokens �
 image ◀──────────────────────── synthesise ◀── Tokens ◀─ unpack ◀─ .lq
 """
 
-# torch.from_numpy takes an array of no known type.
-# pyright: reportUnknownMemberType=false
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from leechcodec.codec import refinement
+from leechcodec.codec import efforts
 from leechcodec.codec.detail_layer import with_detail
 from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.codec.model_store import LoadedModel
@@ -50,7 +45,7 @@ class Prepared:
     source: the image itself, which a check of the file compares with.
     """
 
-    pixels: Tensor
+    pixels: np.ndarray
     size: tuple[int, int]
     side_data: SideData
     source: Image.Image
@@ -58,13 +53,13 @@ class Prepared:
     def steps(self, loaded: LoadedModel, quality: float, effort: int) -> int:
         """How many steps analysis and packing count together."""
         layout = TokenLayout(loaded.config, quality, self.size)
-        return 1 + refinement.steps_in_all(effort, *layout.padded) + layout.stages
+        return 1 + efforts.steps_in_all(effort, *layout.padded) + layout.stages
 
     @property
     def colours(self) -> np.ndarray:
         """The image's own pixels, uint8 (height, width, 3)."""
         height, width = self.size
-        return self.pixels[0, :, :height, :width].permute(1, 2, 0).numpy()
+        return self.pixels[0, :, :height, :width].transpose(1, 2, 0)
 
     def psnr(self, picture: Image.Image) -> float:
         """dB of what a file shows, as grey as the image is, transparency left out."""
@@ -82,17 +77,16 @@ def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:
     return Prepared(padded_pixels(colours), (image.height, image.width), side_data, image)
 
 
-def padded_pixels(image: Image.Image) -> Tensor:
+def padded_pixels(image: Image.Image) -> np.ndarray:
     """An image as the networks take it: uint8 (1, 3, H, W). Raises what :func:`prepare` raises."""
     check_size(image.width, image.height)
     padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
-    return torch.from_numpy(np.pad(to_array(image), padding, mode="edge")).permute(2, 0, 1)[None]
+    return np.pad(to_array(image), padding, mode="edge").transpose(2, 0, 1)[None]
 
 
-@torch.inference_mode()
 def analyse(
     loaded: LoadedModel,
-    pixels: Tensor,
+    pixels: np.ndarray,
     size: tuple[int, int],
     *,
     quality: float,
@@ -108,37 +102,36 @@ def analyse(
     Raises ConfigError for an effort out of range.
     """
     quality = header_quality(quality)
-    steps = refinement.steps_in_all(effort, *pixels.shape[2:])
-    codes = loaded.networks.encode(pixels, quality)
+    steps = efforts.steps_in_all(effort, *pixels.shape[2:])
+    codes = loaded.transforms.encode(pixels, quality)
     if progress:
         progress(1, 1 + steps)
-    codes = refinement.refine(
-        loaded.networks,
-        pixels,
-        quality,
-        codes,
-        effort=effort,
-        size=size,
-        progress=progress and (lambda done, steps: progress(1 + done, 1 + steps)),
-    )
+    if steps:
+        from leechcodec.codec.refinement import refine_arrays
+
+        def further(done: int, steps: int) -> None:
+            if progress:
+                progress(1 + done, 1 + steps)
+
+        codes = refine_arrays(loaded.networks, pixels, quality, codes, effort=effort, size=size, progress=further)
     return as_tokens(loaded, codes, size, quality)
 
 
-@torch.inference_mode()
-def preview(loaded: LoadedModel, pixels: Tensor, size: tuple[int, int], quality: float) -> tuple[Tokens, Image.Image]:
+def preview(
+    loaded: LoadedModel, pixels: np.ndarray, size: tuple[int, int], quality: float
+) -> tuple[Tokens, Image.Image]:
     """What :func:`analyse` at effort 1 and :func:`synthesise` give, in less time: the synthesis transform runs once."""
     if loaded.is_second_decoder:
         tokens = analyse(loaded, pixels, size, quality=quality)
         return tokens, synthesise(loaded, tokens)
     quality = header_quality(quality)
-    codes, x_hat = loaded.networks.encode_and_decode(pixels, quality)
+    codes, x_hat = loaded.transforms.encode_and_decode(pixels, quality)
     return as_tokens(loaded, codes, size, quality), as_picture(x_hat, size)
 
 
-def as_tokens(loaded: LoadedModel, codes: Sequence[Tensor], size: tuple[int, int], quality: float) -> Tokens:
-    """Codes of the networks, (1, dim, h, w) per stage, as tokens of an image."""
-    arrays = tuple(code[0].permute(1, 2, 0).contiguous().numpy() for code in codes)
-    return Tokens(arrays, width=size[1], height=size[0], quality=quality, token_model=loaded.token_model)
+def as_tokens(loaded: LoadedModel, codes: Sequence[np.ndarray], size: tuple[int, int], quality: float) -> Tokens:
+    """Codes, int8 (h, w, dim) per stage, as tokens of an image."""
+    return Tokens(tuple(codes), width=size[1], height=size[0], quality=quality, token_model=loaded.token_model)
 
 
 def pack(
@@ -187,12 +180,10 @@ def unpack(
     return decode_tokens(loaded, header, payloads[: layout.chunks(wanted)], wanted, progress)
 
 
-@torch.inference_mode()
 def synthesise(loaded: LoadedModel, tokens: Tokens) -> Image.Image:
     """The image of tokens, RGB of 8 bits: the synthesis transform."""
-    codes = [torch.from_numpy(code).permute(2, 0, 1)[None] for code in tokens.codes]
     height, width = tokens.layout(loaded.config).padded
-    return as_picture(loaded.decoder.decode(codes, height, width, tokens.quality), (tokens.height, tokens.width))
+    return as_picture(loaded.decoder.decode(tokens.codes, height, width, tokens.quality), (tokens.height, tokens.width))
 
 
 def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> Image.Image:
@@ -204,7 +195,11 @@ def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> 
     return decoded if loaded.is_second_decoder else with_detail(decoded, chunks)
 
 
-def as_picture(x_hat: Tensor, size: tuple[int, int]) -> Image.Image:
+def as_picture(x_hat: np.ndarray, size: tuple[int, int]) -> Image.Image:
     """The networks' output (1, 3, H, W), values about -1..1, as an image of (height, width); overwrites it."""
-    levels = x_hat[0, :, : size[0], : size[1]].add_(1).mul_(127.5).round_().clamp_(0, 255)
-    return from_array(levels.permute(1, 2, 0).to(torch.uint8).numpy())
+    levels = x_hat[0, :, : size[0], : size[1]]
+    levels += 1
+    levels *= 127.5
+    np.rint(levels, out=levels)
+    np.clip(levels, 0, 255, out=levels)
+    return from_array(np.ascontiguousarray(levels.transpose(1, 2, 0), dtype=np.uint8))

@@ -12,22 +12,21 @@ Neural Image Compression", 2019; Yang, Bamler and Mandt, "Improving Inference fo
 Large images are refined in windows: tokens of a tile move, those of a margin around it are as they are.
 """
 
-import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec.config import ALIGNMENT, STRIDES
-from leechcodec.errors import ConfigError
+from leechcodec.codec.efforts import STEPS, Box, steps_in_all, tiles
+from leechcodec.config import STRIDES
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, WINDOW, ms_ssim
+from leechcodec.networks.torch_transforms import as_arrays, as_batch, as_tensors
 from leechcodec.networks.transforms import TokenStage, knot_weights
 
-STEPS = {1: 0, 2: 1, 3: 3, 4: 6, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
-"""Gradient steps of an effort 1..9."""
 STEP_SIZE = 0.15
 """Of the first step, in integer units a bit; it falls linearly to zero. Plain descent: momentum, and Adam, carry z past
 codes that would have done (docs/experiments.md)."""
@@ -37,19 +36,7 @@ SIMILARITY = 0.3
 """Share of the distortion D that is MS-SSIM's: squared error alone would take its gains from faint texture."""
 MAX_GRADIENT = 10.0
 """Bits an integer unit: larger entries of a gradient are clipped."""
-TILE_AREA = 768 * 512
-"""Pixels of a tile, at most. A step takes 2 to 2.5 kB of memory a pixel (bf16, float32) of a tile and its margin."""
-MARGIN = ALIGNMENT
-"""Pixels around a tile that are computed with it."""
 Progress = Callable[[int, int], None]
-
-
-def steps_in_all(effort: int, height: int, width: int) -> int:
-    """Gradient steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
-    none."""
-    if not isinstance(effort, int) or effort not in STEPS:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
-    return STEPS[effort] * len(list(_tiles(_Box(0, height, 0, width))))
 
 
 def refine(
@@ -87,7 +74,7 @@ def refine(
 
     with torch.inference_mode(False):
         codes = [code.clone() for code in codes]  # not the caller's, and not made in inference mode
-        for tile in _tiles(_Box(0, height, 0, width)):
+        for tile in tiles(Box(0, height, 0, width)):
             window = _Window(networks, x, quality, codes, tile, size or (height, width))
             better = window.descend(STEPS[effort], step)
             for code, found, scale in zip(codes, better, networks.config.stage_scales):
@@ -96,49 +83,12 @@ def refine(
     return codes
 
 
-class _Box(NamedTuple):
-    """A rectangle of pixels, its sides multiples of 64."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def at(self, stride: int) -> tuple[slice, slice]:
-        """Rows and columns of a map at a stride."""
-        return slice(self.top // stride, self.bottom // stride), slice(self.left // stride, self.right // stride)
-
-    def inside(self, other: "_Box") -> "_Box":
-        """The same rectangle, counted from another's corner."""
-        return _Box(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
-
-    def widened(self, height: int, width: int) -> "_Box":
-        """With the margin around it, as far as the image goes."""
-        return _Box(
-            max(0, self.top - MARGIN),
-            min(height, self.bottom + MARGIN),
-            max(0, self.left - MARGIN),
-            min(width, self.right + MARGIN),
-        )
-
-
-def _tiles(box: _Box) -> Iterator[_Box]:
-    """A box halved, the longer side first, until its parts are small enough."""
-    height, width = box.bottom - box.top, box.right - box.left
-    if height * width <= TILE_AREA:
-        yield box
-    elif height > width:
-        middle = box.top + _half(height)
-        yield from _tiles(box._replace(bottom=middle))
-        yield from _tiles(box._replace(top=middle))
-    else:
-        middle = box.left + _half(width)
-        yield from _tiles(box._replace(right=middle))
-        yield from _tiles(box._replace(left=middle))
-
-
-def _half(side: int) -> int:
-    return math.ceil(side / 2 / ALIGNMENT) * ALIGNMENT
+def refine_arrays(
+    networks: CodecModel, pixels: np.ndarray, quality: float, codes: Sequence[np.ndarray], **options: Any
+) -> list[np.ndarray]:
+    """:func:`refine` of arrays: pixels uint8 (1, 3, H, W), codes int8 (h, w, dim) per stage."""
+    with torch.inference_mode():
+        return as_arrays(refine(networks, as_batch(pixels), quality, as_tensors(codes), **options))
 
 
 class _Window:
@@ -150,7 +100,7 @@ class _Window:
         x: Tensor,
         quality: float,
         codes: list[Tensor],
-        tile: _Box,
+        tile: Box,
         size: tuple[int, int],
     ) -> None:
         self.networks = networks
@@ -176,7 +126,7 @@ class _Window:
             moves[tile.inside(self.box).at(STRIDES[scale])] = True
             sent = self.layout.mask(stage)
             if sent is not None:
-                moves &= sent
+                moves &= torch.as_tensor(sent)
             self.codes.append(code)
             self.moves.append(moves)
             self.offsets.append(torch.zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))

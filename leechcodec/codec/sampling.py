@@ -27,7 +27,7 @@ from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import check_size
 from leechcodec.networks.layout import TokenLayout
-from leechcodec.quantizers import Quantizer
+from leechcodec.quantizers.code import TokenCode
 
 DEFAULT_SIZE = 256
 """Pixels of either side."""
@@ -165,7 +165,7 @@ def sample(
         layout = _layout(loaded, start.quality, start.height, start.width)
         known = _known(layout, start, keep_stages, mask)
     sampler = TokenSampler(seed, temperature=temperature, top_p=top_p)
-    drawer = _Drawer(loaded.networks.quantizer, sampler, () if start is None else start.codes, known)
+    drawer = _Drawer(loaded.code, sampler, () if start is None else start.codes, known)
     codes = run_prior(loaded, layout, drawer.code_rows, layout.stages, progress)
     synthesis = None if start is None else start.synthesis
     return Tokens(tuple(codes), layout.size[1], layout.size[0], layout.quality, loaded.token_model, synthesis)
@@ -179,16 +179,16 @@ class _Drawer:
     """
 
     def __init__(
-        self, quantizer: Quantizer, sampler: TokenSampler, codes: Sequence[np.ndarray], known: Sequence[np.ndarray]
+        self, code: TokenCode, sampler: TokenSampler, codes: Sequence[np.ndarray], known: Sequence[np.ndarray]
     ) -> None:
-        self.quantizer, self.sampler, self.codes, self.known = quantizer, sampler, codes, known
+        self.code, self.sampler, self.codes, self.known = code, sampler, codes, known
 
     def code_rows(self, stage: int, positions: np.ndarray, params: np.ndarray) -> np.ndarray:
         if stage >= len(self.known):
-            return self.quantizer.code_tokens(self.sampler, params, None)
-        codes = self.codes[stage].reshape(-1, self.quantizer.dim)[positions]
+            return self.code.code_tokens(self.sampler, params, None)
+        codes = self.codes[stage].reshape(-1, self.code.dim)[positions]
         drawn = ~self.known[stage].reshape(-1)[positions]
-        codes[drawn] = self.quantizer.code_tokens(self.sampler, params[drawn], None)
+        codes[drawn] = self.code.code_tokens(self.sampler, params[drawn], None)
         return codes
 
 

@@ -1,16 +1,19 @@
 """What a caller has set in torch, and does not reach the codec: default dtype and device, autocast, random numbers.
 
-A file must not depend on the program around it, and a model is loaded once for all that come later.
+A file must not depend on the program around it, and a model is loaded once for all that come later. A program that has
+not imported torch has set nothing in it.
 """
 
 import contextlib
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Generator
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,7 +21,7 @@ _lock = threading.Lock()
 _IMPORTED_IN = os.getpid()
 _inside = 0
 """Calls at work in all threads: torch's default dtype is one for all of them."""
-_before = torch.float32
+_before: "torch.dtype | None" = None
 _alone = False
 """Whether this process is a forked child whose torch was told to use one thread."""
 
@@ -37,20 +40,20 @@ def sheltered(function: Callable[P, R]) -> Callable[P, R]:
 @contextlib.contextmanager
 def shelter() -> Generator[None]:
     """The context of :func:`sheltered`. It may be nested, and entered by many threads."""
-    _after_fork()
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    _after_fork(torch.set_num_threads)
     with _float32(), _cpu(), torch.autocast("cpu", enabled=False):
         yield
 
 
 @contextlib.contextmanager
-def own_random_numbers() -> Generator[None]:
-    """Random numbers drawn inside are no step of the caller's."""
-    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
-        yield
-
-
-@contextlib.contextmanager
 def _float32() -> Generator[None]:
+    import torch
+
     global _inside, _before
     with _lock:
         if not _inside:
@@ -63,22 +66,24 @@ def _float32() -> Generator[None]:
     finally:
         with _lock:
             _inside -= 1
-            if not _inside and _before != torch.float32:
+            if not _inside and _before is not None and _before != torch.float32:
                 torch.set_default_dtype(_before)
 
 
 def _cpu() -> contextlib.AbstractContextManager[object]:
     """torch.device("cpu") as a context where another device is the default: it slows every call a little."""
+    import torch
+
     elsewhere = torch.empty(0).device.type != "cpu"
     return torch.device("cpu") if elsewhere else contextlib.nullcontext()
 
 
-def _after_fork() -> None:
+def _after_fork(set_threads: Callable[[int], None]) -> None:
     """A forked child has none of its parent's OpenMP threads and would wait for them for ever: it computes alone."""
     global _alone
     if os.getpid() != _IMPORTED_IN and not _alone:
         _alone = True
-        torch.set_num_threads(1)
+        set_threads(1)
 
 
 def _renew() -> None:

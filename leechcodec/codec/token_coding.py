@@ -4,16 +4,11 @@ codes ─▶ code_stages(encoders) ─▶ payloads of the token chunks
 codes ◀─ code_stages(decoders) ◀─ payloads
 """
 
-# torch.from_numpy takes an array of no known type.
-# pyright: reportUnknownMemberType=false
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.config import QUALITY_UNIT, ModelConfig
@@ -23,7 +18,8 @@ from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import Chunk, ChunkKind, Header
 from leechcodec.networks.integer_prior import IntegerParams, IntegerView
 from leechcodec.networks.layout import CHUNK_SCALES, TokenLayout
-from leechcodec.quantizers import LeechBallSQ
+from leechcodec.networks.prior_loop import run_stages
+from leechcodec.quantizers.code import LeechCode
 
 Progress = Callable[[int, int], None]
 CodeRows = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
@@ -63,10 +59,10 @@ class Tokens:
     def indices(self) -> list[np.ndarray]:
         """Codeword indices of each stage, int64 (h, w): 0..196,559, and 196,560 for the origin.
 
-        Of Λ24-SQ's tokens; raises ValueError for those of another quantizer, which has its own ``codes_to_indices``.
+        Of Λ24-SQ's tokens; raises ValueError for those of another quantizer, which has its own ``numbers_of``.
         """
-        quantizer = LeechBallSQ()
-        return [quantizer.codes_to_indices(torch.from_numpy(codes)).numpy() for codes in self.codes]
+        code = LeechCode(origin=True)
+        return [code.numbers_of(codes) for codes in self.codes]
 
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of the codes of all stages, coarse to fine, in rows."""
@@ -112,11 +108,11 @@ def code_stages(
     observe: called with (stage, positions) whenever tokens have been coded.
     Returns the codes coded.
     """
-    quantizer = loaded.networks.quantizer
+    code = loaded.code
 
     def code_rows(stage: int, positions: np.ndarray, params: np.ndarray) -> np.ndarray:
-        known = None if codes is None else codes[stage].reshape(-1, quantizer.dim)[positions]
-        coded = quantizer.code_tokens(coders[layout.chunk(stage)], params, known)
+        known = None if codes is None else codes[stage].reshape(-1, code.dim)[positions]
+        coded = code.code_tokens(coders[layout.chunk(stage)], params, known)
         if observe:
             observe(stage, positions)
         return coded
@@ -124,7 +120,6 @@ def code_stages(
     return run_prior(loaded, layout, code_rows, layout.stages if stages is None else stages, progress)
 
 
-@torch.inference_mode()
 def run_prior(
     loaded: LoadedModel, layout: TokenLayout, code_rows: CodeRows, stages: int, progress: Progress | None = None
 ) -> list[np.ndarray]:
@@ -133,10 +128,10 @@ def run_prior(
     code_rows: is asked for every position once, in the order of the file; the prior goes on from what it returns.
     Returns int8 (h, w, dim) per stage.
     """
-    dim = loaded.networks.quantizer.dim
+    dim = loaded.code.dim
     done: list[np.ndarray] = []
 
-    def code_pass(stage: int, mask: Tensor | None, params: IntegerParams) -> Tensor | None:
+    def code_pass(stage: int, mask: np.ndarray | None, params: IntegerParams) -> np.ndarray | None:
         if stage >= stages:
             return None
         h, w = layout.grid(stage)
@@ -151,9 +146,10 @@ def run_prior(
         done[stage][positions] = passed[positions]
         if progress:
             progress(stage + 1, stages + 1)
-        return torch.from_numpy(passed.reshape(1, h, w, -1)).permute(0, 3, 1, 2)
+        return passed.reshape(1, h, w, -1).transpose(0, 3, 1, 2)
 
-    loaded.networks.prior.run(IntegerView(loaded.prior, layout.hundredths), *layout.padded, code_pass)
+    view = IntegerView(loaded.prior, layout.hundredths)
+    run_stages(loaded.config, loaded.code.code_shift, view, layout.padded, code_pass)
     return [coded.reshape(*layout.grid(stage), -1) for stage, coded in enumerate(done)]
 
 
@@ -162,7 +158,7 @@ def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None
 
     Raises ConfigError where they are not the stages, or not of the size, that their image and quality ask for.
     """
-    layout, dim = tokens.layout(loaded.config), loaded.networks.quantizer.dim
+    layout, dim = tokens.layout(loaded.config), loaded.code.dim
     wanted = [(*layout.grid(stage), dim) for stage in range(layout.stages)]
     if [codes.shape for codes in tokens.codes] != wanted:
         raise ConfigError(

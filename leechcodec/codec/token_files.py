@@ -7,9 +7,6 @@ Layout 1: stages coarse to fine, in each the rows from the top, in each row the 
 code's number in the quantizer's codebook, 0 .. vocabulary - 1.
 """
 
-# torch.from_numpy takes an array of no known type.
-# pyright: reportUnknownMemberType=false
-
 import io
 import json
 import math
@@ -19,7 +16,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
@@ -58,10 +54,10 @@ def vocabulary(*, model: str | Path | None = None) -> int:
 
 
 def _vocabulary(loaded: LoadedModel) -> int:
-    quantizer = loaded.networks.quantizer
-    if quantizer.size >= 2**63:
-        raise TokensError(f"{quantizer.name} has 2^{quantizer.bits:.1f} codes, more than 64 bits can number as indices")
-    return quantizer.size
+    code = loaded.code
+    if code.size >= 2**63:
+        raise TokensError(f"{code.name} has 2^{code.bits:.1f} codes, more than 64 bits can number as indices")
+    return code.size
 
 
 @sheltered
@@ -81,12 +77,9 @@ def tokens_to_indices(tokens: Tokens, *, model: str | Path | None = None) -> lis
 def _indices(tokens: Tokens, loaded: LoadedModel) -> list[np.ndarray]:
     dtype = np.int32 if _vocabulary(loaded) <= 2**31 else np.int64
     try:
-        return [
-            loaded.networks.quantizer.codes_to_indices(torch.from_numpy(codes)).numpy().astype(dtype)
-            for codes in tokens.codes
-        ]
+        return [loaded.code.numbers_of(codes).astype(dtype) for codes in tokens.codes]
     except ValueError as error:
-        raise TokensError(f"the tokens are not {loaded.networks.quantizer.name}'s: {error}") from None
+        raise TokensError(f"the tokens are not {loaded.code.name}'s: {error}") from None
 
 
 @sheltered
@@ -139,8 +132,7 @@ def _tokens(
         if found.shape != shape:
             raise TokensError(f"stage {stage} has tokens of shape {found.shape}, not {shape} as {image} ask for")
         _check_values(found, size, stage)
-        numbers = torch.from_numpy(found.astype(np.int64))
-        codes.append(loaded.networks.quantizer.indices_to_codes(numbers).to(torch.int8).contiguous().numpy())
+        codes.append(loaded.code.codes_of(found.astype(np.int64)))
         if len(wrong := layout.unexpected_tokens(stage, codes[-1])):
             row, column = wrong[0]
             raise TokensError(

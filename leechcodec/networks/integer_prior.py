@@ -11,13 +11,11 @@ view that computes the same in plain tensors.
 """
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from leechcodec.networks import integer_prior_kernels as kernels
 from leechcodec.networks.integer_prior_weights import ACTIVATION_BITS, SCORE_SHIFT, IntegerWeights
 from leechcodec.networks.passes import neighbour_offsets
-from leechcodec.networks.prior import AGREEMENT, Steps
+from leechcodec.networks.prior_loop import AGREEMENT, Steps
 
 Neighbours = tuple[np.ndarray, np.ndarray]
 """The codes so far, int8 (h, w, dim), and where the neighbours are, int64 (4, 2)."""
@@ -37,30 +35,32 @@ class IntegerView(Steps):
         self.weights = weights
         self.quality = quality
 
-    def constant(self, name: str, height: int, width: int) -> Tensor:
-        return _as_tensor(np.tile(self.weights.constant(name), (height, width, 1)))
+    def constant(self, name: str, height: int, width: int) -> np.ndarray:
+        return _as_map(np.tile(self.weights.constant(name), (height, width, 1)))
 
-    def upsample(self, name: str, h: Tensor) -> Tensor:
+    def upsample(self, name: str, h: np.ndarray) -> np.ndarray:
         x = _as_array(h)
         layers = [self.weights.layer(name, first=corner, step=4) for corner in range(4)]
         result = np.empty((2 * x.shape[0], 2 * x.shape[1], layers[0].outputs), dtype=np.int16)
         for corner, layer in enumerate(layers):  # every fourth channel belongs to one corner of the pixel shuffle
             kernels.project(x, layer, result[corner >> 1 :: 2, corner & 1 :: 2])
-        return _as_tensor(result)
+        return _as_map(result)
 
-    def at_quality(self, name: str, h: Tensor) -> Tensor:
+    def at_quality(self, name: str, h: np.ndarray) -> np.ndarray:
         kernels.add_row(_as_array(h), self.weights.quality_bias(name, self.quality))
         return h
 
-    def neighbours(self, codes: Tensor, passes: int, number: int) -> Neighbours:
-        return _as_array(codes.to(torch.int8)), np.array(neighbour_offsets(passes, number), dtype=np.int64)
+    def neighbours(self, codes: np.ndarray, passes: int, number: int) -> Neighbours:
+        return _as_array(np.asarray(codes, dtype=np.int8)), np.array(neighbour_offsets(passes, number), dtype=np.int64)
 
-    def params(self, name: str, h: Tensor, around: Neighbours | None = None) -> "IntegerParams":
+    def params(self, name: str, h: np.ndarray, around: Neighbours | None = None) -> "IntegerParams":
         return IntegerParams(self.weights, name, _as_array(h), around)
 
-    def add_tokens(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
+    def add_tokens(self, name: str, h: np.ndarray, codes: np.ndarray, shift: int) -> np.ndarray:
         layers = (self.weights.layer(f"{name}.{part}") for part in ("embed", "conv1", "conv2"))
-        kernels.add_tokens(_as_array(h), _as_array(codes.to(torch.int8)), 1 << ACTIVATION_BITS - shift, *layers)
+        kernels.add_tokens(
+            _as_array(h), _as_array(np.asarray(codes, dtype=np.int8)), 1 << ACTIVATION_BITS - shift, *layers
+        )
         return h
 
 
@@ -78,19 +78,19 @@ class IntegerParams:
         unit = (1 << ACTIVATION_BITS) // AGREEMENT
         return kernels.params_at(self.h, positions, self.head, self.gate, *self.around, unit)
 
-    def all(self) -> Tensor:
+    def all(self) -> np.ndarray:
         """Of every position: int64 (1, num_params, h, w)."""
         height, width = self.h.shape[:2]
-        return torch.from_numpy(self.at(np.arange(height * width))).T.reshape(1, -1, height, width)
+        return self.at(np.arange(height * width)).T.reshape(1, -1, height, width)
 
 
 _NO_NEIGHBOURS = np.zeros((1, 1, 1), dtype=np.int8), np.zeros((0, 2), dtype=np.int64)
 
 
-def _as_array(x: Tensor) -> np.ndarray:
+def _as_array(x: np.ndarray) -> np.ndarray:
     """(1, channels, h, w) as an array (h, w, channels): the same memory where it lies so."""
-    return x.permute(0, 2, 3, 1)[0].contiguous().numpy()
+    return np.ascontiguousarray(np.asarray(x).transpose(0, 2, 3, 1)[0])
 
 
-def _as_tensor(x: np.ndarray) -> Tensor:
-    return torch.from_numpy(x)[None].permute(0, 3, 1, 2)
+def _as_map(x: np.ndarray) -> np.ndarray:
+    return x[None].transpose(0, 3, 1, 2)

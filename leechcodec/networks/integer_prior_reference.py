@@ -7,7 +7,8 @@ from torch import Tensor
 
 from leechcodec.networks.integer_prior_kernels import LIMIT, MAX_GATE
 from leechcodec.networks.integer_prior_weights import ACTIVATION_BITS, SCORE_SHIFT, IntegerWeights
-from leechcodec.networks.prior import AGREEMENT, View
+from leechcodec.networks.prior import View
+from leechcodec.networks.prior_loop import AGREEMENT
 
 
 class ReferenceView(View):
@@ -35,13 +36,16 @@ class ReferenceView(View):
         return torch.maximum(x, torch.floor(x / 8))
 
     def from_codes(self, codes: Tensor, shift: int) -> Tensor:
-        return codes.double() * 2.0 ** (ACTIVATION_BITS - shift)
+        return torch.as_tensor(codes).double() * 2.0 ** (ACTIVATION_BITS - shift)
 
     def from_agreements(self, products: Tensor) -> Tensor:
         return (products * (2**ACTIVATION_BITS // AGREEMENT)).clamp(-LIMIT, LIMIT)
 
     def limit_gates(self, gates: Tensor) -> Tensor:
         return gates.clamp(0, MAX_GATE)
+
+    def neighbours(self, codes: Tensor, passes: int, number: int) -> Tensor:
+        return super().neighbours(torch.as_tensor(codes), passes, number)
 
     def params(self, name: str, h: Tensor, around: Tensor | None = None) -> "ReferenceParams":
         return ReferenceParams(super().params(name, h, None if around is None else around.double()))

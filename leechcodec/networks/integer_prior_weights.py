@@ -7,13 +7,16 @@ every partial sum follows from the weights. Below 2^31 it is the same integer on
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from leechcodec.config import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT
 from leechcodec.errors import ModelError
 from leechcodec.networks.integer_prior_kernels import LIMIT, Layer, packed
-from leechcodec.networks.prior import Prior
+
+if TYPE_CHECKING:
+    from leechcodec.networks.prior import Prior
 
 ACTIVATION_BITS = 8
 """Activations are multiples of 2^-8 within ±64: integers within ±2^14."""
@@ -55,7 +58,7 @@ class IntegerWeights:
         return self.tensors[name].clip(-LIMIT, LIMIT).astype(np.int16)
 
 
-def integer_weights(prior: Prior) -> dict[str, np.ndarray]:
+def integer_weights(prior: "Prior") -> dict[str, np.ndarray]:
     """The canonical tensors of a prior. Raises ModelError where a weight is not finite or too large."""
     return canonical({name: value.detach().double().cpu().numpy() for name, value in prior.named_parameters()})
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from leechcodec.config import ALIGNMENT, QUALITY_UNIT, STRIDES, ModelConfig, hundredths
 
@@ -69,7 +67,7 @@ class TokenLayout:
         height, width = self.padded
         return height // self.stride(stage), width // self.stride(stage)
 
-    def mask(self, stage: int) -> Tensor | None:
+    def mask(self, stage: int) -> np.ndarray | None:
         """The positions whose tokens are sent: bool (h, w), None for all of them. stage: one of those that are sent."""
         ramp = hundredths(self.config.ramp)
         above = self.hundredths - hundredths(self.config.min_quality[stage])
@@ -77,9 +75,9 @@ class TokenLayout:
             return None
         side = ALIGNMENT // self.stride(stage)
         rows, columns = (count // side for count in self.grid(stage))
-        return (_bayer(side) * ramp < side * side * above).repeat(rows, columns)
+        return np.tile(_bayer(side) * ramp < side * side * above, (rows, columns))
 
-    def positions(self, stage: int, among: Tensor | None = None) -> np.ndarray:
+    def positions(self, stage: int, among: np.ndarray | None = None) -> np.ndarray:
         """Where a file has tokens of a stage, counted in rows: int64 (n,), ascending.
 
         among: bool (h, w), the positions of one pass of the prior, or None for all.
@@ -90,7 +88,7 @@ class TokenLayout:
         else:
             sent = sent & among
         h, w = self.grid(stage)
-        return np.arange(h * w) if sent is None else np.flatnonzero(sent.numpy())
+        return np.arange(h * w) if sent is None else np.flatnonzero(sent)
 
     def count(self, stage: int) -> int:
         """How many tokens of a stage a file holds."""
@@ -102,7 +100,7 @@ class TokenLayout:
         sent = self.mask(stage)
         if sent is None:
             return np.empty((0, 2), dtype=np.int64)
-        return np.argwhere(codes.any(-1) & ~sent.numpy())
+        return np.argwhere(codes.any(-1) & ~sent)
 
     def chunk(self, stage: int) -> int:
         """The token chunk, 0..2, that holds a stage."""
@@ -115,9 +113,9 @@ class TokenLayout:
 
 
 @cache
-def _bayer(side: int) -> Tensor:
+def _bayer(side: int) -> np.ndarray:
     """The order of the positions of a square, 0 to side² - 1: int64 (side, side), side a power of two."""
-    order = torch.zeros(1, 1, dtype=torch.int64)
+    order = np.zeros((1, 1), dtype=np.int64)
     while len(order) < side:
-        order = torch.cat([torch.cat([4 * order, 4 * order + 2], 1), torch.cat([4 * order + 3, 4 * order + 1], 1)])
+        order = np.block([[4 * order, 4 * order + 2], [4 * order + 3, 4 * order + 1]])
     return order

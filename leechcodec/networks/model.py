@@ -18,7 +18,8 @@ from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.passes import pass_size
-from leechcodec.networks.prior import AGREEMENT, FloatView, Prior
+from leechcodec.networks.prior import FloatView, Prior
+from leechcodec.networks.prior_loop import AGREEMENT
 from leechcodec.networks.tiling import tiled
 from leechcodec.networks.transforms import AnalysisTransform, ChooseCodes, SynthesisTransform, TokenStage, knot_weights
 from leechcodec.quantizers import make_quantizer
@@ -266,7 +267,7 @@ class _ImageCodes:
         codes = tiled(partial(self._nearest, stage), state)
         sent = self.layout.mask(stage)
         if sent is not None:
-            codes *= sent.to(codes.device)
+            codes *= torch.from_numpy(sent).to(codes.device)
         self.codes.append(codes)
         return codes.float() * self.model.code_scale
 
@@ -322,7 +323,8 @@ class _BatchRates:
         count, _, h, w = self.codes[stage].shape
         sent = None if self.layout is None else self.layout.mask(stage)
         if sent is not None:
-            where = sent.to(self.device) if mask is None else sent.to(self.device) & mask
+            where = torch.from_numpy(sent).to(self.device)
+            where = where if mask is None else where & mask
             return where.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)[0]
         self._passes[stage] += 1
         size = pass_size(h, w, self.model.config.passes[stage], self._passes[stage] - 1)

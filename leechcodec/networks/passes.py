@@ -11,16 +11,20 @@ or across its corners, at the same distance. A pass holds half of all positions 
 of a checkerboard (He et al., "Checkerboard context model for efficient learned image compression", CVPR 2021).
 """
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import Any
+
+import numpy as np
 
 
-def pass_mask(height: int, width: int, passes: int, number: int, device: torch.device | str = "cpu") -> Tensor | None:
-    """The positions of a pass: bool (height, width), None for all of them. Made on the device, without a wait."""
+def pass_mask(height: int, width: int, passes: int, number: int) -> np.ndarray | None:
+    """The positions of a pass: bool (height, width), None for all of them."""
+    return mask_at(np.arange(height)[:, None], np.arange(width)[None, :], passes, number)
+
+
+def mask_at(rows: Any, columns: Any, passes: int, number: int) -> Any:
+    """:func:`pass_mask` of rows (h, 1) and columns (1, w), both integers, as arrays or as tensors of any device."""
     if passes == 1:
         return None
-    rows, columns = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)[None, :]
     mask = _quincunx(rows, columns, passes, number) if number else (rows + columns) >= 0
     for later in range(number + 1, passes):
         mask = mask & ~_quincunx(rows, columns, passes, later)
@@ -40,7 +44,7 @@ def pass_size(height: int, width: int, passes: int, number: int) -> int:
     return pass_size((height + 1) // 2, (width + 1) // 2, passes - 2, number)
 
 
-def _quincunx(rows: Tensor, columns: Tensor, passes: int, number: int) -> Tensor:
+def _quincunx(rows: Any, columns: Any, passes: int, number: int) -> Any:
     """The positions of a pass, 1 or later, and some that later ones have."""
     level, corners = divmod(passes - 1 - number, 2)
     return ((rows >> level) + (0 if corners else columns >> level)) % 2 == 1
@@ -55,18 +59,4 @@ def neighbour_offsets(passes: int, number: int) -> list[tuple[int, int]]:
     far = 1 << level
     return (
         [(-far, -far), (far, far), (-far, far), (far, -far)] if corners else [(-far, 0), (far, 0), (0, -far), (0, far)]
-    )
-
-
-def neighbours(codes: Tensor, passes: int, number: int) -> Tensor:
-    """The codes of the four neighbours of every position: (B, dim, h, w) -> (B, 4, dim, h, w), zero outside."""
-    height, width = codes.shape[2:]
-    far = max(abs(step) for step in neighbour_offsets(passes, number)[0])
-    padded = F.pad(codes, (far, far, far, far))
-    return torch.stack(
-        [
-            padded[:, :, far + down : far + down + height, far + right : far + right + width]
-            for down, right in neighbour_offsets(passes, number)
-        ],
-        1,
     )

@@ -19,36 +19,25 @@ Two views of the same weights run through the same loop, :meth:`Prior.run`:
 """
 
 import itertools
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.networks.passes import neighbours, pass_mask
+from leechcodec.config import ModelConfig
+from leechcodec.networks.passes import mask_at, neighbour_offsets
+from leechcodec.networks.prior_loop import AGREEMENT, AGREEMENTS, NEIGHBOURS, CodePass, Steps, has_gate, run_stages
 from leechcodec.networks.transforms import knot_weights
-from leechcodec.quantizers.base import MAX_ACTIVATION, Quantizer
+from leechcodec.quantizers.base import Quantizer
+from leechcodec.quantizers.code import MAX_ACTIVATION
 
-NEIGHBOURS = 4
-AGREEMENTS = 2
-"""Pairs of opposite neighbours."""
-AGREEMENT = 32
-"""The inner product of a codeword of the Leech shell with itself."""
 FIRST_GATE = 2.0**-6
 """In nats, before training: next to nothing, but with a slope."""
 REACH = 2
 """Positions that an update looks at on either side: two 3 x 3 convolutions."""
-CodePass = Callable[[int, Tensor | None, Any], Tensor | None]
-"""code_pass(stage, mask, params): codes one pass of a stage.
-
-stage: its number, coarse to fine.
-mask: bool (h, w), the positions of the pass, or None for all of them.
-params: as the view gives them, of every position.
-Returns the codes there (B, dim, h, w), zero elsewhere, or None to end where the remaining stages are not sent.
-"""
 
 
 class Prior(nn.Module):
@@ -67,7 +56,7 @@ class Prior(nn.Module):
         for scale, passes in zip(config.stage_scales, config.passes, strict=True):
             self.stages.append(
                 nn.ModuleList(
-                    PriorPass(widths[scale], self, knots, config.gates and number > 0) for number in range(passes)
+                    PriorPass(widths[scale], self, knots, has_gate(config, number)) for number in range(passes)
                 )
             )
 
@@ -81,29 +70,7 @@ class Prior(nn.Module):
         images: how many of a batch's first images are sent each stage, never more than the one before. The loop goes
             on with those alone and ends where there are none. None: all.
         """
-        h = view.constant("constant", height // STRIDES[0], width // STRIDES[0])
-        stage = 0
-        for scale, count in enumerate(self.config.stages):
-            if scale:
-                h = view.upsample(f"up.{scale - 1}", h)
-            for _ in range(count):
-                if images is not None:
-                    if not images[stage]:
-                        return
-                    h = h[: images[stage]]
-                known = None
-                for number, part in enumerate(self.stages[stage]):
-                    name, passes = f"stages.{stage}.{number}", len(self.stages[stage])
-                    h = view.at_quality(f"{name}.quality", h)
-                    around = None if part.gate is None else view.neighbours(known, passes, number)
-                    mask = pass_mask(h.shape[-2], h.shape[-1], passes, number, h.device)
-                    codes = code_pass(stage, mask, view.params(name, h, around))
-                    if codes is None:
-                        return
-                    if self.config.gates:
-                        known = codes if known is None else known + codes
-                    h = view.add_tokens(name, h, codes, self.code_shift)
-                stage += 1
+        run_stages(self.config, self.code_shift, view, (height, width), code_pass, images)
 
 
 class PriorPass(nn.Module):
@@ -125,33 +92,6 @@ class PriorPass(nn.Module):
         if self.gate is not None:
             nn.init.zeros_(self.gate.weight)
             nn.init.constant_(self.gate.bias, FIRST_GATE)
-
-
-class Steps(ABC):
-    """What the loop over stages asks for. Maps are (B, channels, h, w)."""
-
-    @abstractmethod
-    def constant(self, name: str, height: int, width: int) -> Tensor: ...
-
-    @abstractmethod
-    def upsample(self, name: str, h: Tensor) -> Tensor:
-        """The map of the next scale."""
-
-    @abstractmethod
-    def at_quality(self, name: str, h: Tensor) -> Tensor:
-        """The map with a pass's quality bias."""
-
-    @abstractmethod
-    def neighbours(self, codes: Tensor, passes: int, number: int) -> Any:
-        """What :meth:`params` takes as the codes around every position."""
-
-    @abstractmethod
-    def params(self, name: str, h: Tensor, around: Any = None) -> Any:
-        """A pass's parameters. around: of :meth:`neighbours`, if the pass has gates."""
-
-    @abstractmethod
-    def add_tokens(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
-        """The map with the tokens of a pass. Looks ``REACH`` positions around each."""
 
 
 class View(Steps):
@@ -218,6 +158,20 @@ class View(Steps):
         return self.add(h, self.conv(f"{name}.conv2", hidden))
 
 
+def neighbours(codes: Tensor, passes: int, number: int) -> Tensor:
+    """The codes of the four neighbours of every position: (B, dim, h, w) -> (B, 4, dim, h, w), zero outside."""
+    height, width = codes.shape[2:]
+    far = max(abs(step) for step in neighbour_offsets(passes, number)[0])
+    padded = F.pad(codes, (far, far, far, far))
+    return torch.stack(
+        [
+            padded[:, :, far + down : far + down + height, far + right : far + right + width]
+            for down, right in neighbour_offsets(passes, number)
+        ],
+        1,
+    )
+
+
 class FloatView(View):
     """The prior in floating point, for training. Parameters are (B, num_params, h, w), in nats.
 
@@ -230,6 +184,12 @@ class FloatView(View):
     def __init__(self, prior: Prior, quality: Tensor) -> None:
         self.prior = prior
         self.weights = knot_weights(quality, prior.config.quality_knots)
+
+    def mask(self, height: int, width: int, passes: int, number: int) -> Tensor | None:
+        """Made on the device, without a wait."""
+        device = self.weights.device
+        rows, columns = (torch.arange(side, device=device) for side in (height, width))
+        return mask_at(rows[:, None], columns[None, :], passes, number)
 
     def constant(self, name: str, height: int, width: int) -> Tensor:
         value = _Limited.apply(self.prior.get_parameter(name))[None, :, None, None]

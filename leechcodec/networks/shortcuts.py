@@ -14,15 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import STRIDES, ModelConfig
+from leechcodec.networks.shapes import shortcut_scales
 from leechcodec.networks.tiling import tiled
 
 PATCH = STRIDES[-1]
 """Side of the patch, in pixels of a scale's picture, that a position sees or draws."""
-
-
-def shortcut_scales(config: ModelConfig) -> range:
-    """The scales that have shortcuts: all but the finest, which has the stem and the head of its own."""
-    return range(min(max(config.stage_scales) + 1, len(STRIDES) - 1))
 
 
 class AnalysisShortcuts(nn.ModuleList):

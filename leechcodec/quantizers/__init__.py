@@ -9,23 +9,26 @@
 | d4, e8, bw16, d4x3, … | minimal vectors of these lattices, and products |
 | vq-D-k, simvq-D-k, lgq-D-k | 2^k learned codewords in dimension D |
 | round-D | integers |
+
+What needs torch loads on first use: :mod:`leechcodec.quantizers.code` does not.
 """
 
-import re
-from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from leechcodec.errors import ConfigError
-from leechcodec.quantizers.base import Quantizer
-from leechcodec.quantizers.bsq import BSQ
-from leechcodec.quantizers.directions import RPQ, FibonacciSQ
-from leechcodec.quantizers.fsq import FSQ
-from leechcodec.quantizers.leech import LeechBallSQ, LeechSQ
-from leechcodec.quantizers.lfq import LFQ
-from leechcodec.quantizers.lgq import LGQ
-from leechcodec.quantizers.rounding import Rounding
-from leechcodec.quantizers.shells import ShellSQ
-from leechcodec.quantizers.simvq import SimVQ
-from leechcodec.quantizers.vq import VQ
+if TYPE_CHECKING:
+    from leechcodec.quantizers.base import Quantizer
+    from leechcodec.quantizers.bsq import BSQ
+    from leechcodec.quantizers.directions import RPQ, FibonacciSQ
+    from leechcodec.quantizers.fsq import FSQ
+    from leechcodec.quantizers.leech import LeechBallSQ, LeechSQ
+    from leechcodec.quantizers.lfq import LFQ
+    from leechcodec.quantizers.lgq import LGQ
+    from leechcodec.quantizers.methods import make_quantizer
+    from leechcodec.quantizers.rounding import Rounding
+    from leechcodec.quantizers.shells import ShellSQ
+    from leechcodec.quantizers.simvq import SimVQ
+    from leechcodec.quantizers.vq import VQ
 
 __all__ = [
     "BSQ",
@@ -43,36 +46,25 @@ __all__ = [
     "SimVQ",
     "make_quantizer",
 ]
+_LAZY = {
+    "BSQ": "bsq",
+    "FSQ": "fsq",
+    "LFQ": "lfq",
+    "LGQ": "lgq",
+    "RPQ": "directions",
+    "VQ": "vq",
+    "FibonacciSQ": "directions",
+    "LeechBallSQ": "leech",
+    "LeechSQ": "leech",
+    "Quantizer": "base",
+    "Rounding": "rounding",
+    "ShellSQ": "shells",
+    "SimVQ": "simvq",
+    "make_quantizer": "methods",
+}
 
-_NUMBER = "(0|[1-9][0-9]{0,3})"
-_FORMS: tuple[tuple[str, Callable[..., Quantizer]], ...] = (
-    ("leech", LeechSQ),
-    ("leech-ball", LeechBallSQ),
-    (f"bsq-{_NUMBER}", BSQ),
-    (f"lfq-{_NUMBER}", LFQ),
-    (f"round-{_NUMBER}", Rounding),
-    (f"rpq-{_NUMBER}-{_NUMBER}", RPQ),
-    (f"fibonacci-{_NUMBER}-{_NUMBER}", FibonacciSQ),
-    (f"vq-{_NUMBER}-{_NUMBER}", VQ),
-    (f"simvq-{_NUMBER}-{_NUMBER}", SimVQ),
-    (f"lgq-{_NUMBER}-{_NUMBER}", LGQ),
-)
 
-
-def make_quantizer(name: str) -> Quantizer:
-    """The quantizer of a config's name, as in the table above.
-
-    A learned one, and RPQ, start from torch's and their own random state. Raises ConfigError for any other name, or for
-    numbers that the method does not take.
-    """
-    for form, method in _FORMS:
-        if found := re.fullmatch(form, name):
-            return method(*map(int, found.groups()))
-    if found := re.fullmatch(r"fsq-((?:0|[1-9][0-9]{0,2})(?:x(?:0|[1-9][0-9]{0,2}))*)", name):
-        return FSQ([int(levels) for levels in found[1].split("x")])
-    if found := re.fullmatch(f"(d4|e8|bw16)(?:x{_NUMBER})?", name):
-        return ShellSQ(found[1], int(found[2] or 1))
-    raise ConfigError(
-        f"unknown quantizer {name!r}: expected leech, leech-ball, bsq-D, lfq-D, fsq-LxLx…, rpq-D-k, fibonacci-D-k, d4, "
-        f"e8, bw16 or a product of them such as d4x3, vq-D-k, simvq-D-k, lgq-D-k or round-D"
-    )
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"leechcodec.quantizers.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,16 +10,15 @@ the synthesis transform is given them times one constant. What a method has of i
 are, which one is taken for z, and how one is written as symbols.
 """
 
-import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT
-from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import ConfigError, ModelError, QuantizerError
+from leechcodec.quantizers.code import TokenCode, check_codes, check_countable, check_numbers
 
 MAX_SCORE = SCORE_LIMIT / SCORE_UNIT
 """Scores f_i(v) of Λ24-SQ and BSQ are clamped to ±25 nats in training and in coding alike."""
@@ -27,11 +26,9 @@ INITIAL_RADIUS = 1.2
 """Root mean square length of z before training, in units of the codewords' length."""
 RADIUS = 2.0
 """Of the ball that z is clipped to where its length matters and codewords are near 1, as a root mean square."""
-MAX_ACTIVATION = 64
-"""The integer prior's activations reach ±64: a code's entries, shifted, must stay within."""
 
 
-class Quantizer(nn.Module, ABC):
+class Quantizer(nn.Module, TokenCode):
     """Quantization of vectors in R^dim to a code of integer vectors.
 
     The probability of a code is separable: p(c) = exp(sum_i f_i(c_i)) / Z with one score function f_i a coordinate,
@@ -41,38 +38,10 @@ class Quantizer(nn.Module, ABC):
         f(v) = a·x + b·|x| + d·x²/2,    x = v / 2^code_shift.
     """
 
-    name: str
-    """As in a config."""
-    dim: int
-    size: int
-    """How many codes there are."""
-    norm_squared: float
-    """Squared length of a code in integer units; its mean where codes differ in length."""
-    max_entry: int
-    """Largest absolute value of a code's entries."""
-    params_per_coordinate: int = 3
     spherical: bool = True
     """Whether only z's direction matters."""
     learned: bool = False
     """Whether training moves the codewords."""
-    origin: bool = False
-    """Whether the zero vector is a codeword beside those of the sphere: a token that says nothing."""
-
-    @property
-    def bits(self) -> float:
-        """log2 of the codebook's size: the cost of a token in bits without a prior."""
-        return math.log2(self.size)
-
-    @property
-    def num_params(self) -> int:
-        """Prior outputs per token."""
-        return self.dim * self.params_per_coordinate
-
-    @property
-    def code_shift(self) -> int:
-        """Codes are divided by 2^code_shift where the prior reads them, which brings their entries near 1."""
-        usual = math.ceil(math.log2(self.norm_squared / self.dim) / 2)
-        return max(0, usual, math.ceil(math.log2(self.max_entry / MAX_ACTIVATION)))
 
     @property
     def initial_spread(self) -> float:
@@ -128,21 +97,23 @@ class Quantizer(nn.Module, ABC):
 
     def check_indices(self, indices: Tensor) -> None:
         """Raises QuantizerError for a number out of range, or where numbers of 64 bits are too small."""
-        self.check_countable()
-        if indices.numel() and (indices.min() < 0 or indices.max() >= self.size):
-            raise QuantizerError(f"index out of range [0, {self.size}) of {self.name}")
+        check_numbers(self, indices.cpu().numpy())
 
     def check_countable(self) -> None:
-        if self.size >= 2**63:
-            raise QuantizerError(f"{self.name} has more codes than 64 bits can number")
+        check_countable(self)
 
     def check_codes(self, codes: Tensor) -> None:
         """Raises QuantizerError for what cannot be codes: of another dimension, or with entries out of range."""
-        if codes.ndim == 0 or codes.shape[-1] != self.dim:
-            raise QuantizerError(f"{self.name} has codes of {self.dim} dimensions, got shape {tuple(codes.shape)}")
-        integers = not codes.is_floating_point()
-        if not integers or (codes.numel() and not -self.max_entry <= codes.min() <= codes.max() <= self.max_entry):
-            raise QuantizerError(f"{self.name} has codes of integers within ±{self.max_entry}")
+        check_codes(self, codes.detach().cpu().numpy())
+
+    def numbers_of(self, codes: np.ndarray) -> np.ndarray:
+        return self.codes_to_indices(torch.from_numpy(codes)).numpy()
+
+    def codes_of(self, numbers: np.ndarray) -> np.ndarray:
+        return self.indices_to_codes(torch.from_numpy(numbers)).to(torch.int8).contiguous().numpy()
+
+    def codes_nearest(self, z: np.ndarray) -> np.ndarray:
+        return self.quantize(torch.from_numpy(z), check=False)[0].numpy()
 
     def check_vectors(self, z: Tensor) -> None:
         """Raises QuantizerError for vectors of another dimension, or such that are not finite."""
@@ -252,14 +223,6 @@ class Quantizer(nn.Module, ABC):
         with torch.autocast(params.device.type, enabled=False):
             log_z = self.log_partition(params.float())
             return (log_z - self.score(params.float(), codes)) * 1.4426950408889634, log_z
-
-    @abstractmethod
-    def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        """Drive an entropy coder over N tokens, in either direction, with exact integer probabilities.
-
-        params: int64 (N, dim, P) in units of 1/64 nat. codes: int8 (N, dim), or None to decode.
-        Returns the codes written or read, int8 (N, dim).
-        """
 
 
 def straight_through(codes: Tensor, u: Tensor) -> Tensor:

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leechcodec.entropy.sign_tokens import code_sign_tokens
 from leechcodec.entropy.token_coder import TokenCoder
-from leechcodec.errors import QuantizerError
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
+from leechcodec.quantizers.code import SignCode
 
 
 class BSQ(Quantizer):
@@ -30,6 +29,10 @@ class BSQ(Quantizer):
         self.name = f"bsq-{dim}"
 
     @property
+    def code(self) -> SignCode:
+        return SignCode(self.dim, self.name.partition("-")[0])
+
+    @property
     def delta_min(self) -> float:
         return 2 / self.dim**0.5
 
@@ -40,18 +43,14 @@ class BSQ(Quantizer):
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """Bit dim - 1 - i is set where coordinate i is +1."""
-        self.check_countable()
-        self.check_codes(codes)
-        if (codes.abs() != 1).any():
-            raise QuantizerError("sign codes must be +1 or -1")
-        return ((codes > 0).long() << self._places(codes)).sum(-1)
+        return torch.from_numpy(SignCode(self.dim, self.name.partition("-")[0]).numbers_of(codes.cpu().numpy())).to(
+            codes.device
+        )
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        self.check_indices(indices)
-        return (2 * (indices[..., None] >> self._places(indices) & 1) - 1).to(torch.int8)
-
-    def _places(self, like: Tensor) -> Tensor:
-        return torch.arange(self.dim - 1, -1, -1, device=like.device)
+        return torch.from_numpy(SignCode(self.dim, self.name.partition("-")[0]).codes_of(indices.cpu().numpy())).to(
+            indices.device
+        )
 
     def nearest(self, z: Tensor) -> Tensor:
         return torch.where(z < 0, -1, 1).to(torch.int8)
@@ -79,7 +78,7 @@ class BSQ(Quantizer):
         return (F.softplus(2 * half) - half).sum(-1)
 
     def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        return code_sign_tokens(coder, params[..., 0], codes)
+        return self.code.code_tokens(coder, params, codes)
 
 
 def entropy_penalty(bits: Tensor) -> Tensor:

@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leechcodec.entropy.leech_tokens import code_leech_tokens
 from leechcodec.entropy.token_coder import TokenCoder
-from leechcodec.errors import QuantizerError
 from leechcodec.lattice import leech, torch_kernels
 from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped
+from leechcodec.quantizers.code import LeechCode
 
 
 class LeechSQ(Quantizer):
@@ -37,21 +36,10 @@ class LeechSQ(Quantizer):
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """The numbers of docs/lattice.md; the origin, where the code has it, is the last."""
-        self.check_codes(codes)
-        rows = codes.reshape(-1, self.dim).cpu().numpy()
-        silent = ~rows.any(axis=1) if self.origin else np.zeros(len(rows), dtype=bool)
-        indices = np.full(len(rows), leech.SIZE, dtype=np.int64)
-        try:
-            indices[~silent] = leech.vector_to_index(rows[~silent])
-        except ValueError as error:
-            raise QuantizerError(str(error)) from error
-        return torch.from_numpy(indices).reshape(codes.shape[:-1]).to(codes.device)
+        return torch.from_numpy(LeechCode(self.origin).numbers_of(codes.cpu().numpy())).to(codes.device)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        self.check_indices(indices)
-        numbers = indices.reshape(-1).cpu().numpy()
-        rows = leech.index_to_vector(numbers % leech.SIZE) * (numbers < leech.SIZE)[:, None]
-        return torch.from_numpy(rows.astype(np.int8)).reshape(*indices.shape, self.dim).to(indices.device)
+        return torch.from_numpy(LeechCode(self.origin).codes_of(indices.cpu().numpy())).to(indices.device)
 
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         a, b, d = params.float().unbind(-1)
@@ -66,7 +54,7 @@ class LeechSQ(Quantizer):
         return torch_kernels.log_partition(self.score_table(params))
 
     def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        return code_leech_tokens(coder, params, codes, origin=self.origin, threads=torch.get_num_threads())
+        return LeechCode(self.origin).code_tokens(coder, params, codes)
 
 
 class LeechBallSQ(LeechSQ):

@@ -4,9 +4,10 @@ import torch
 from PIL import Image
 
 from leechcodec import compress, decompress
-from leechcodec.codec import refinement
+from leechcodec.codec import efforts, refinement
+from leechcodec.codec.efforts import Box, steps_in_all, tiles
 from leechcodec.codec.model_store import load_model
-from leechcodec.codec.refinement import _Box, _tiles, refine, steps_in_all
+from leechcodec.codec.refinement import refine
 from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.testing.tiny import tiny_model
@@ -87,7 +88,7 @@ def test_errors_outside_the_image_do_not_count(exactly):
     other = x.clone()
     other[:, :, 40:] = 0.5
     codes = model.encode(x, 90.0)
-    window = [refinement._Window(model, y, 90.0, codes, _Box(0, 64, 0, 128), (40, 128)) for y in (x, other)]
+    window = [refinement._Window(model, y, 90.0, codes, Box(0, 64, 0, 128), (40, 128)) for y in (x, other)]
     with torch.no_grad():
         (first, _, _), (second, _, _) = (each._measure(given=True) for each in window)
     assert first == second and first.item() == pytest.approx(loss(model, x, 90.0, codes, (40, 128)), rel=1e-4)
@@ -95,27 +96,27 @@ def test_errors_outside_the_image_do_not_count(exactly):
 
 @pytest.mark.parametrize("height, width", [(64, 64), (512, 768), (768, 512), (1088, 1920), (64, 65536), (3072, 4096)])
 def test_tiles_cover_an_image_once(height, width):
-    tiles = list(_tiles(_Box(0, height, 0, width)))
+    cut = list(tiles(Box(0, height, 0, width)))
     covered = np.zeros((height // 64, width // 64), dtype=int)
-    for tile in tiles:
+    for tile in cut:
         covered[tile.at(64)] += 1
-        assert (tile.bottom - tile.top) * (tile.right - tile.left) <= refinement.TILE_AREA
+        assert (tile.bottom - tile.top) * (tile.right - tile.left) <= efforts.TILE_AREA
     assert (covered == 1).all()
-    assert len(tiles) <= 2.5 * -(-height * width // refinement.TILE_AREA)
+    assert len(cut) <= 2.5 * -(-height * width // efforts.TILE_AREA)
 
 
 @pytest.mark.slow
 def test_an_image_of_several_tiles(exactly, monkeypatch):
-    monkeypatch.setattr(refinement, "TILE_AREA", 64 * 128)
+    monkeypatch.setattr(efforts, "TILE_AREA", 64 * 128)
     model = tiny_model("leech-ball")
     x = torch.rand(1, 3, 192, 256) * 2 - 1
     codes, steps = model.encode(x, 90.0), []
     found = refine(model, x, 90.0, codes, effort=5, progress=lambda *step: steps.append(step))
-    tiles = list(_tiles(_Box(0, 192, 0, 256)))
-    assert len(tiles) > 4
-    assert steps == [(n + 1, 12 * len(tiles)) for n in range(12 * len(tiles))]
+    cut = list(tiles(Box(0, 192, 0, 256)))
+    assert len(cut) > 4
+    assert steps == [(n + 1, 12 * len(cut)) for n in range(12 * len(cut))]
     assert loss(model, x, 90.0, found) < loss(model, x, 90.0, codes)
-    for tile in tiles:  # none is left out
+    for tile in cut:  # none is left out
         assert any(
             not torch.equal(a[:, :, *tile.at(stride)], b[:, :, *tile.at(stride)])
             for a, b, stride in zip(found, codes, (64, 32, 16, 16, 8), strict=True)
@@ -123,12 +124,12 @@ def test_an_image_of_several_tiles(exactly, monkeypatch):
 
 
 def test_the_margin_does_not_move(exactly, monkeypatch):
-    monkeypatch.setattr(refinement, "TILE_AREA", 64 * 64)
+    monkeypatch.setattr(efforts, "TILE_AREA", 64 * 64)
     model = tiny_model()
     x = torch.rand(1, 3, 64, 192) * 2 - 1
     codes = model.encode(x, 90.0)
-    window = refinement._Window(model, x, 90.0, codes, _Box(0, 64, 64, 128), (64, 192))
-    assert window.box == _Box(0, 64, 0, 192)
+    window = refinement._Window(model, x, 90.0, codes, Box(0, 64, 64, 128), (64, 192))
+    assert window.box == Box(0, 64, 0, 192)
     better = window.descend(4, lambda: None)
     for code, found in zip(codes, better, strict=True):
         third = code.shape[3] // 3
@@ -137,9 +138,9 @@ def test_the_margin_does_not_move(exactly, monkeypatch):
 
 
 def test_efforts():
-    assert [steps_in_all(effort, 512, 768) for effort in refinement.STEPS] == list(refinement.STEPS.values())
-    assert list(refinement.STEPS.values()) == sorted(refinement.STEPS.values())
-    assert steps_in_all(3, 1024, 1536) == 4 * refinement.STEPS[3]
+    assert [steps_in_all(effort, 512, 768) for effort in efforts.STEPS] == list(efforts.STEPS.values())
+    assert list(efforts.STEPS.values()) == sorted(efforts.STEPS.values())
+    assert steps_in_all(3, 1024, 1536) == 4 * efforts.STEPS[3]
     for effort in (0, 10, 2.5, 2.0, [2]):
         with pytest.raises(ConfigError, match="effort must be"):
             steps_in_all(effort, 64, 64)

@@ -19,7 +19,7 @@ def photograph():
 def test_it_goes_with_the_released_tokens(released):
     base, second = load_model(released), load_model(NAME)
     assert second.token_model == base.token_model and second.synthesis != base.synthesis
-    assert second.networks is base.networks and second.decoder is not base.networks
+    assert second.transforms is base.transforms and second.decoder is not base.transforms
 
 
 def test_which_one_decodes(released):

@@ -1,5 +1,7 @@
 """Exact integers: the kernels against plain tensors, at the bounds; weights refused where they would not be exact."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -61,20 +63,23 @@ def test_every_step_of_the_kernels_is_the_references(seed, height, width, sizes,
         h = np.where(h < 0, -LIMIT, LIMIT).astype(np.int16)
     codes, known = rng.integers(-4, 5, (2, 1, dim, height, width)).astype(np.int8)
     codes *= rng.random((height, width)) < 0.6
-    h, codes, known = (torch.from_numpy(value) for value in (h, codes, known))
-    last = h.contiguous(memory_format=torch.channels_last)
+    last = np.ascontiguousarray(h.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     positions = rng.permutation(height * width)[: rng.integers(1, height * width + 1)]
     passes = int(rng.integers(2, 6))
     number = int(rng.integers(1, passes))
     found = []
-    for view, x in zip(views, (last, h.double())):
+    for view, x in zip(views, (last, torch.from_numpy(h).double())):
         around = view.neighbours(known, passes, number)
         plain, gated = view.params("p", x).at(positions), view.params("p", x, around).at(positions)
         up = view.upsample("up", x)
-        coded = view.add_tokens("p", x.clone(), codes, 1)
-        biased = view.at_quality("p.quality", x.clone())
+        coded = view.add_tokens("p", deepcopy(x), codes, 1)
+        biased = view.at_quality("p.quality", deepcopy(x))
         found.append(
-            [plain, gated, *(t.double().numpy() for t in (up, coded, biased, view.constant("constant", 2, 3)))]
+            [
+                plain,
+                gated,
+                *(np.asarray(t, dtype=np.float64) for t in (up, coded, biased, view.constant("constant", 2, 3))),
+            ]
         )
     for a, b in zip(*found, strict=True):
         assert np.array_equal(a, b)

@@ -21,9 +21,9 @@ def run(model, view, codes):
     params = []
 
     def code_pass(stage, mask, values):
-        params.append(values if isinstance(view, FloatView) else values.all())
+        params.append(values if isinstance(view, FloatView) else torch.as_tensor(values.all()))
         code = codes[stage].float() if isinstance(view, FloatView) else codes[stage].to(torch.int8)
-        return code if mask is None else code * mask
+        return code if mask is None else code * torch.as_tensor(mask)
 
     model.prior.run(view, HEIGHT, WIDTH, code_pass)
     return params
@@ -119,7 +119,7 @@ def test_an_open_gate_repeats_a_neighbour():
         gate.bias.copy_(torch.tensor([0.0, 0.0, 0.5, -1.0]))  # above, below, left, right
         opened = run(model, integer_view(model, 9000), codes)
     raised = (opened[3] - closed[3]).reshape(24, 3, *opened[3].shape[2:])
-    even = pass_mask(*opened[3].shape[2:], 2, 0)
+    even = torch.from_numpy(pass_mask(*opened[3].shape[2:], 2, 0))
     left = torch.nn.functional.pad(codes[2][0] * even, (1, 0))[..., :-1]
     assert torch.equal(raised[:, 0], 32 * left.long()) and not raised[:, 1:].any()
 

@@ -97,7 +97,7 @@ def models(as_json: bool) -> None:
             "synthesis": loaded.synthesis.hex(),
             "quantizer": loaded.config.quantizer,
             "stages": len(loaded.config.min_quality),
-            "parameters": sum(p.numel() for p in loaded.networks.parameters()),
+            "parameters": loaded.parameters,
             "bytes": (folder / "weights.safetensors").stat().st_size,
             "folder": str(folder),
         }
@@ -129,10 +129,12 @@ def bench(image: str | None, model: str | None, threads: int | None, effort: int
     Best of three runs a quality, in memory, models loaded. IMAGE: what to code; without it a generated picture of
     768 x 512 pixels with the spectrum of a photograph.
     """
-    import torch
+    from importlib.metadata import version
 
     from leechcodec.codec import api
     from leechcodec.formats.images import load_image
+    from leechcodec.networks.runtime import RUNTIMES, runtime
+    from leechcodec.threads import threads as count_threads
 
     set_threads(threads)
     picture = load_image(image) if image else _spectrum_of_a_photograph(*BENCH_SIZE)
@@ -148,7 +150,9 @@ def bench(image: str | None, model: str | None, threads: int | None, effort: int
     if as_json:
         click.echo(json.dumps(rows))
         return
-    click.echo(f"{picture.width} x {picture.height}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    package = RUNTIMES[runtime()]
+    library = f"{package} {version(package)}"
+    click.echo(f"{picture.width} x {picture.height}, {count_threads()} threads, {library}")
     click.echo("quality        size    encode    decode")
     for row in rows:
         click.echo(

@@ -190,9 +190,9 @@ def tell_cache() -> None:
 def set_threads(threads: int | None) -> None:
     """Threads that the calling thread computes with."""
     if threads is not None:
-        import torch
+        from leechcodec.threads import set_threads as use
 
-        torch.set_num_threads(threads)
+        use(threads)
 
 
 def readable_size(count: int) -> str:

@@ -138,9 +138,9 @@ class Service:
 
         def work_with_threads():
             if self._settings.threads is not None:
-                import torch
+                from leechcodec.threads import set_threads
 
-                torch.set_num_threads(self._settings.threads)
+                set_threads(self._settings.threads)
             return function(*arguments)
 
         return await self._coder.run(work_with_threads)

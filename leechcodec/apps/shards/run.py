@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from leechcodec.apps.shards.archive import fragment, read_index, write_archive
 from leechcodec.apps.shards.plan import PART, Plan, claimed, key_of
 from leechcodec.apps.shards.worker import Outcome, Settings, Task
@@ -20,6 +22,7 @@ from leechcodec.codec.token_files import LAYOUT, vocabulary
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import TokensError
 from leechcodec.formats.files import write_atomic
+from leechcodec.networks.runtime import runtime
 
 Executor = Callable[[Sequence[Task]], Iterable[Outcome]]
 """Does tasks, in any order, somewhere. An outcome that comes twice is dropped, one that does not come is a death."""
@@ -73,6 +76,10 @@ def _identity(settings: Settings) -> dict[str, str | int | float]:
 def _networks_digest(loaded: LoadedModel) -> str:
     """The transform that chooses tokens is not part of the token model's id."""
     digest = hashlib.sha256()
+    if runtime() != "torch":  # it may choose another token here and there
+        for name, value in sorted(loaded.tensors.items()):
+            digest.update(f"{runtime()} {name}".encode() + np.ascontiguousarray(value).tobytes())
+        return digest.hexdigest()
     for name, value in sorted(loaded.networks.state_dict().items()):
         digest.update(name.encode() + value.contiguous().numpy().tobytes())
     return digest.hexdigest()

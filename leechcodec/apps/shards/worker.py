@@ -7,14 +7,13 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.token_files import describe, serialize_tokens
 from leechcodec.errors import LqError
 from leechcodec.formats.images import load_image
 from leechcodec.formats.side_data import flattened
+from leechcodec.threads import set_threads
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        torch.set_num_threads(settings.threads)
+        set_threads(settings.threads)
         load_model(settings.model)  # cached in the process
 
     def __call__(self, task: Task) -> Outcome:

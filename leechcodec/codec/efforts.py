@@ -1,0 +1,68 @@
+"""What an effort costs: its gradient steps, and the tiles that an image is refined in (refinement.py). No torch."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from leechcodec.config import ALIGNMENT
+from leechcodec.errors import ConfigError
+
+STEPS = {1: 0, 2: 1, 3: 3, 4: 6, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
+"""Gradient steps of an effort 1..9."""
+TILE_AREA = 768 * 512
+"""Pixels of a tile, at most. A step takes 2 to 2.5 kB of memory a pixel (bf16, float32) of a tile and its margin."""
+MARGIN = ALIGNMENT
+"""Pixels around a tile that are computed with it."""
+
+
+def steps_in_all(effort: int, height: int, width: int) -> int:
+    """Gradient steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
+    none."""
+    if not isinstance(effort, int) or effort not in STEPS:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
+    return STEPS[effort] * len(list(tiles(Box(0, height, 0, width))))
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels, its sides multiples of 64."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def at(self, stride: int) -> tuple[slice, slice]:
+        """Rows and columns of a map at a stride."""
+        return slice(self.top // stride, self.bottom // stride), slice(self.left // stride, self.right // stride)
+
+    def inside(self, other: "Box") -> "Box":
+        """The same rectangle, counted from another's corner."""
+        return Box(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
+
+    def widened(self, height: int, width: int) -> "Box":
+        """With the margin around it, as far as the image goes."""
+        return Box(
+            max(0, self.top - MARGIN),
+            min(height, self.bottom + MARGIN),
+            max(0, self.left - MARGIN),
+            min(width, self.right + MARGIN),
+        )
+
+
+def tiles(box: Box) -> Iterator[Box]:
+    """A box halved, the longer side first, until its parts are small enough."""
+    height, width = box.bottom - box.top, box.right - box.left
+    if height * width <= TILE_AREA:
+        yield box
+    elif height > width:
+        middle = box.top + _half(height)
+        yield from tiles(box._replace(bottom=middle))
+        yield from tiles(box._replace(top=middle))
+    else:
+        middle = box.left + _half(width)
+        yield from tiles(box._replace(right=middle))
+        yield from tiles(box._replace(left=middle))
+
+
+def _half(side: int) -> int:
+    return math.ceil(side / 2 / ALIGNMENT) * ALIGNMENT

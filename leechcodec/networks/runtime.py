@@ -1,0 +1,85 @@
+"""The networks' floating-point part, as the codec knows it: one interface, two libraries that compute it.
+
+    pixels ─▶ encode ─▶ codes ─▶ decode ─▶ x̂            Transforms ◀── torch_transforms.py: torch
+                                                                   ◀── onnx_transforms.py: ONNX Runtime
+
+The tokens of a file depend on the integer prior alone: every runtime decodes the same ones, and pixels differ by a
+level here and there. An encoder asks in floating point, and may choose another token here and there.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import numpy as np
+
+from leechcodec.errors import ConfigError, MissingPackageError
+
+RUNTIMES = {"torch": "torch", "onnx": "onnxruntime"}
+"""Names, and the package that each needs; in the order in which they are looked for."""
+VARIABLE = "LEECHCODEC_RUNTIME"
+"""Names the runtime for a process and those that it starts."""
+TORCH_COMMAND = "pip install 'leechcodec[torch]'"
+
+
+class Transforms(ABC):
+    """Analysis and synthesis transform of one model, for one image at a time. Any number of threads may call it."""
+
+    @abstractmethod
+    def encode(self, pixels: np.ndarray, quality: float) -> list[np.ndarray]:
+        """Codes of an image, coarse to fine: int8 (h, w, dim) for each stage that this quality sends.
+
+        pixels: uint8 (1, 3, H, W), H and W multiples of 64.
+        """
+
+    @abstractmethod
+    def encode_and_decode(self, pixels: np.ndarray, quality: float) -> tuple[list[np.ndarray], np.ndarray]:
+        """What :meth:`encode` gives, and what :meth:`decode` makes of it, from one pass of the synthesis."""
+
+    @abstractmethod
+    def decode(self, codes: Sequence[np.ndarray], height: int, width: int, quality: float) -> np.ndarray:
+        """The picture, float32 (1, 3, height, width), about -1..1, from the codes of its stages."""
+
+
+def use_runtime(name: str | None) -> None:
+    """Compute with "torch" or "onnx" from now on, in this process and those that it starts; None: as installed.
+
+    Raises ConfigError for another name, MissingPackageError where its package is not installed.
+    """
+    if name is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        _check(name)
+        os.environ[VARIABLE] = name
+
+
+def runtime() -> str:
+    """The runtime in use: that of :func:`use_runtime`, else torch where it is installed, else ONNX Runtime.
+
+    Raises what :func:`use_runtime` raises.
+    """
+    if name := os.environ.get(VARIABLE):
+        return _check(name)
+    found = next((name for name, package in RUNTIMES.items() if find_spec(package)), None)
+    return found or _check("onnx")
+
+
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    return find_spec("torch") is not None
+
+
+def check_torch(what: str) -> None:
+    """Raises MissingPackageError, with the command that installs it, where torch is not there. what: needs it."""
+    if not has_torch():
+        raise MissingPackageError(f"{what} needs torch: {TORCH_COMMAND}")
+
+
+def _check(name: str) -> str:
+    if name not in RUNTIMES:
+        raise ConfigError(f"unknown runtime {name!r}: there are {' and '.join(RUNTIMES)}")
+    if not find_spec(RUNTIMES[name]):
+        command = TORCH_COMMAND if name == "torch" else "pip install onnxruntime"
+        raise MissingPackageError(f"the runtime {name} needs {RUNTIMES[name]}: {command}")
+    return name

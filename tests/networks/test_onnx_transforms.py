@@ -1,0 +1,114 @@
+"""The transforms in ONNX Runtime against torch's."""
+
+import numpy as np
+import pytest
+import torch
+
+from leechcodec.codec.model_store import load_model, save_model
+from leechcodec.config import ModelConfig
+from leechcodec.networks import runtime, tiling
+from leechcodec.networks.model import CodecModel
+from leechcodec.networks.onnx_graph import Graph
+from leechcodec.networks.onnx_transforms import unshuffled
+from leechcodec.networks.runtime import use_runtime
+from leechcodec.testing.tiny import LAYOUT, tiny_model
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def both(tmp_path, monkeypatch):
+    """A tiny model as either runtime loads it."""
+
+    def load(model):
+        save_model(tmp_path, model.eval())
+        found = []
+        for name in ("torch", "onnx"):
+            monkeypatch.setenv(runtime.VARIABLE, name)
+            found.append(load_model(tmp_path))
+        return found
+
+    return load
+
+
+def pixels(height: int, width: int) -> np.ndarray:
+    small = np.random.default_rng(0).integers(0, 256, (height // 16, width // 16, 3)).astype(np.uint8)
+    return small.repeat(16, 0).repeat(16, 1).transpose(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])
+@pytest.mark.parametrize("rows", [1 << 16, 64])
+def test_they_compute_the_same(both, quantizer, rows, monkeypatch):
+    """With tiles and without. Rounding may move a token here and there: of these none."""
+    monkeypatch.setattr(tiling, "TILE_POSITIONS", rows)
+    in_torch, in_onnx = both(tiny_model(quantizer))
+    for quality in (1.0, 45.0, 100.0):
+        x = pixels(192, 128)
+        codes, x_hat = in_torch.transforms.encode_and_decode(x, quality)
+        found, found_hat = in_onnx.transforms.encode_and_decode(x, quality)
+        assert all(np.array_equal(a, b) for a, b in zip(codes, found, strict=True))
+        assert found_hat.shape == (1, 3, 192, 128) and np.abs(x_hat - found_hat).max() < 1e-4
+        assert all(np.array_equal(a, b) for a, b in zip(codes, in_onnx.transforms.encode(x, quality), strict=True))
+        decoded = in_onnx.transforms.decode(codes, 192, 128, quality)
+        assert decoded.dtype == np.float32 and np.abs(x_hat - decoded).max() < 1e-4
+
+
+@pytest.mark.parametrize("shortcuts", [False, True])
+def test_several_blocks_a_ramp_and_shortcuts(both, shortcuts):
+    layout = LAYOUT | {"shortcuts": shortcuts}
+    layout |= {"synthesis_blocks": ((2,), (0,), (1, 3), (0,), (2,)), "analysis_blocks": (0, 1, 2, 0, 2)}
+    torch.manual_seed(1)
+    in_torch, in_onnx = both(CodecModel(ModelConfig(quantizer="leech-ball", ramp=8.0, **layout)))
+    x = pixels(128, 192)
+    codes, x_hat = in_torch.transforms.encode_and_decode(x, 62.0)
+    found, found_hat = in_onnx.transforms.encode_and_decode(x, 62.0)
+    assert sum((a != b).any(-1).sum() for a, b in zip(codes, found, strict=True)) <= 2
+    assert np.abs(x_hat - in_onnx.transforms.decode(codes, 128, 192, 62.0)).max() < 1e-4 and len(found_hat)
+
+
+def test_networks_for_gradients_are_torchs(both):
+    in_torch, in_onnx = both(tiny_model())
+    assert in_onnx.networks is in_onnx.networks and in_onnx.networks is not in_torch.networks
+    ours, theirs = (loaded.networks.state_dict() for loaded in (in_onnx, in_torch))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert in_torch.token_model == in_onnx.token_model and in_torch.parameters == in_onnx.parameters
+
+
+def test_the_bytes_are_an_onnx_model():
+    graph = Graph({"x": ("float32", 4), "codes": ("int8", 4)})
+    weight = graph.constant(np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2))
+    y = graph.apply("Conv", "x", weight, strides=[2, 2], pads=[0] * 4)
+    y = graph.apply("LeakyRelu", y, alpha=-0.25)
+    y = graph.apply("DepthToSpace", graph.apply("Concat", y, y, axis=1), blocksize=2, mode="CRD")
+    data = graph.to_bytes(y)
+    model = onnx.load_from_string(data)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["Conv", "LeakyRelu", "Concat", "DepthToSpace", "Identity"]
+    assert np.array_equal(onnx.numpy_helper.to_array(model.graph.initializer[0]).ravel(), np.arange(24))
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for node in model.graph.node for a in node.attribute}
+    assert attributes == {
+        "strides": [2, 2], "pads": [0] * 4, "alpha": -0.25, "axis": 1, "blocksize": 2, "mode": b"CRD",
+    }  # fmt: skip
+    assert [value.name for value in model.graph.input] == ["x", "codes"]
+
+
+def test_unshuffled_is_torchs():
+    x = np.arange(3 * 8 * 12).astype(np.float32).reshape(1, 3, 8, 12)
+    assert np.array_equal(unshuffled(x), torch.nn.functional.pixel_unshuffle(torch.from_numpy(x), 4).numpy())
+
+
+def test_which_runtime(monkeypatch):
+    monkeypatch.delenv(runtime.VARIABLE, raising=False)
+    assert runtime.runtime() == "torch"
+    use_runtime("onnx")
+    assert runtime.runtime() == "onnx"
+    use_runtime(None)
+    monkeypatch.setattr(runtime, "find_spec", lambda name: None if name == "torch" else name)
+    assert runtime.runtime() == "onnx" and not runtime.has_torch()
+    with pytest.raises(runtime.ConfigError, match="unknown runtime 'tf': there are torch and onnx"):
+        use_runtime("tf")
+    with pytest.raises(runtime.MissingPackageError, match=r"needs torch: pip install 'leechcodec\[torch\]'"):
+        use_runtime("torch")
+    with pytest.raises(runtime.MissingPackageError, match=r"effort 2 needs torch: pip install 'leechcodec\[torch\]'"):
+        runtime.check_torch("effort 2")
