@@ -1,10 +1,8 @@
 """A picture at a quality, before it is a file.
 
-    quality up to 80 ─▶ tokens of that quality ─────────────────────────────┐
-                                                                            ├─▶ Draft ─▶ pipeline.pack ─▶ .lq
-    above            ─▶ tokens of quality 80 ─▶ picture ─▶ detail layer ────┘
-
-What all qualities above 80 share, tokens and their picture, is made once.
+quality up to 80 ─▶ tokens of that quality ─────────────────────┐
+                                                                ├─▶ Draft ─▶ pipeline.pack ─▶ .lq
+above            ─▶ some tokens ──▶ picture ─▶ detail layer ────┘
 """
 
 from dataclasses import dataclass
@@ -25,12 +23,13 @@ from leechcodec.formats.container import Chunk, read_file
 @dataclass(frozen=True)
 class Draft:
     """quality: of the dial. detail: the layer's chunk, if it has one. picture: what the file shows, RGB of 8 bits; None
-    where there was no need of it."""
+    where there was no need of it. below: what its tokens alone show, where it has a layer."""
 
     quality: float
     tokens: Tokens
     detail: Chunk | None
     picture: Image.Image | None
+    below: Image.Image | None = None
 
 
 class Drawing:
@@ -40,7 +39,7 @@ class Drawing:
         self.loaded, self.prepared = loaded, prepared
         height, width = prepared.size
         self._layered = not loaded.is_second_decoder and width * height <= MAX_DETAIL_PIXELS
-        self._bases: dict[int, tuple[Tokens, Image.Image]] = {}
+        self._base: tuple[tuple[float, int], Tokens, Image.Image] | None = None
 
     def tokens_quality(self, quality: float) -> float:
         """Of the tokens at a quality of the dial. Raises ConfigError for one out of range."""
@@ -59,10 +58,10 @@ class Drawing:
                 return Draft(quality, self._tokens(quality, effort, progress), None, None)
             tokens, picture = self._shown(quality, effort, progress)
             return Draft(quality, tokens, None, picture)
-        if effort not in self._bases:
-            self._bases[effort] = self._shown(of_tokens, effort, progress)
-        tokens, below = self._bases[effort]
-        return Draft(quality, tokens, *detail_chunk(self.prepared.colours, below, quality))
+        if self._base is None or self._base[0] != (of_tokens, effort):
+            self._base = (of_tokens, effort), *self._shown(of_tokens, effort, progress)
+        _, tokens, below = self._base  # the next draft often has the same
+        return Draft(quality, tokens, *detail_chunk(self.prepared.colours, below, quality), below)
 
     def file(self, draft: Draft, progress: Progress | None = None) -> bytes:
         """The .lq file of a draft. progress: of the coding."""
@@ -71,10 +70,9 @@ class Drawing:
     def check(self, data: bytes, draft: Draft) -> None:
         """Decode a whole file and compare. Raises CorruptError where it differs from the draft or the image."""
         pipeline.check_file(self.loaded, data, draft.tokens, self.prepared)
-        if draft.detail is None or draft.picture is None:
+        if draft.below is None or draft.picture is None:
             return
-        below = next(picture for tokens, picture in self._bases.values() if tokens is draft.tokens)
-        if with_detail(below, read_file(data)[1]).tobytes() != draft.picture.tobytes():
+        if with_detail(draft.below, read_file(data)[1]).tobytes() != draft.picture.tobytes():
             raise CorruptError("the detail layer does not decode to its own picture: please report this")
 
     def psnr(self, draft: Draft) -> float:
