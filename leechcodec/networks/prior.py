@@ -39,8 +39,6 @@ AGREEMENT = 32
 """The inner product of a codeword of the Leech shell with itself."""
 FIRST_GATE = 2.0**-6
 """In nats, before training: next to nothing, but with a slope."""
-REACH = 2
-"""Positions that an update looks at on either side: two 3 x 3 convolutions."""
 CodePass = Callable[[int, Tensor | None, Any], Tensor | None]
 """code_pass(stage, mask, params): codes one pass of a stage.
 
@@ -151,7 +149,7 @@ class Steps(ABC):
 
     @abstractmethod
     def add_tokens(self, name: str, h: Tensor, codes: Tensor, shift: int) -> Tensor:
-        """The map with the tokens of a pass. Looks ``REACH`` positions around each."""
+        """The map with the tokens of a pass. Looks two positions around each: two 3 x 3 convolutions."""
 
 
 class View(Steps):
