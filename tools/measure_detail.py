@@ -66,7 +66,7 @@ def of_peer(key: str, picture: Image.Image) -> Iterator[Point]:
 def curve(key: str, picture: Image.Image, points: list[Point], judged: bool) -> Curve:
     """judged: in SSIMULACRA2 too."""
     pixels = np.asarray(picture)
-    metrics = {PSNR: tuple(psnr(pixels, np.asarray(found)) for _, found in points)}
+    metrics: dict[str, tuple[float | None, ...]] = {PSNR: tuple(psnr(pixels, np.asarray(found)) for _, found in points)}
     if judged:
         metrics[SSIMULACRA2] = tuple(ssimulacra2(pixels, np.asarray(found)) for _, found in points)
     bpp = tuple(8 * size / (picture.width * picture.height) for size, _ in points)
