@@ -8,7 +8,7 @@ from leechcodec.formats.container import Chunk, ChunkKind, Header
 
 ENTRY = 80.0
 """The quality whose tokens lie below every layer. Above it tokens alone cost more than a layer for the same PSNR, 2 %
-at 90 and 7 % at 100 (nine held-out photographs, tools/measure_detail.py)."""
+at 90 and 7 % at 100 (nine held-out photographs, tools/tune_detail.py)."""
 COARSEST, FINEST = 12.0, 1.0
 """Steps, in levels, where a photograph's layer begins to tell, and at quality 100: 50 dB of any picture."""
 LOUDEST = 60.0
