@@ -39,7 +39,7 @@ STEPS = (14.0, 9.0, 6.0, 4.0, 2.6, 1.7, 1.1)
 SPACING = 3
 """Of scalars: about the lattice's volume of 8^(1/2) a dimension, and an integer."""
 SCALAR_ERROR = SPACING**2 / 12
-KAPPAS = (0.4, 0.5, 0.6, 0.75, 0.9)
+KAPPAS, SCALAR_KAPPAS = (0.4, 0.5, 0.6, 0.75, 0.9), (0.6, 0.9, 1.1, 1.4)
 Curve = list[tuple[float, float]]
 """Points (bytes, dB)."""
 
@@ -136,7 +136,7 @@ def control(photographs: list[Prepared]) -> None:
     bases = [Photograph(one, ENTRY) for one in photographs]
     lattice = f"lattice, kappa {WEIGHT / HIGH_RATE:g}"
     curves = {lattice: [one.layered() for one in bases]}
-    for value in KAPPAS:
+    for value in SCALAR_KAPPAS:
         code = partial(scalars, weight=value / (2 * SCALAR_ERROR))
         curves[f"scalars, kappa {value:g}"] = [one.layered(code, 0.84) for one in bases]  # about the same errors
     compare(curves, lattice)
