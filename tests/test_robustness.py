@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from leechcodec.codec import api
-from leechcodec.errors import LqError
-from leechcodec.formats.container import read_file, salvage
-from leechcodec.testing.mutations import mutate, repaired
+from leechcodec.errors import CorruptError, LqError
+from leechcodec.formats.container import ChunkKind, read_file, salvage
+from leechcodec.testing.mutations import layer, mutate, repaired
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +79,21 @@ def test_mutated_files(tiny_folder, files):
             api.decompress_partial(data, model=tiny_folder, max_pixels=100_000)
         with contextlib.suppress(LqError):
             api.decompress(data, model=tiny_folder, max_pixels=100_000)
+
+
+def test_mutated_layers(tiny_folder, files):
+    """Behind the checksums and the DEFLATE: what the head states is another, and the decoder meets it."""
+    rng = np.random.default_rng(7)
+    refused, shown = 0, 0
+    assert any(chunk.kind == ChunkKind.DETAIL for chunk in read_file(files[0])[1])
+    for _ in range(20):
+        data = repaired(layer(rng, files[0], files[1]))
+        assert data != files[0]
+        assert read_file(data)[0] == read_file(files[0])[0]
+        try:
+            api.decompress(data, model=tiny_folder)
+            shown += 1
+        except CorruptError:
+            refused += 1
+    assert refused + shown == 20 and refused
+    assert layer(rng, files[1], files[0]) == files[1]  # it has no layer

@@ -8,7 +8,7 @@ from leechcodec.formats.container import Chunk, ChunkKind, Header
 
 ENTRY = 80.0
 """Up to here tokens alone are best. Above it a layer is: on tokens of quality 80 it saves 2 % at the PSNR of 90 and 7 %
-at that of 100 (nine held-out photographs, tools/measure_detail.py)."""
+at that of 100 (nine held-out photographs, tools/tune_detail.py)."""
 FEWER, SLOPE, LEAST = 90.0, 5.0, 50.0
 """Above 90 the quality of the tokens falls by 5 for each unit of the dial, to 50: what the layer codes anyway is not
 worth coding twice. Tokens of 50 in place of 80 cost 0.9 % at 40 dB and save 2.4 % at 47 (the median of eleven)."""

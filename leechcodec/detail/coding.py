@@ -6,6 +6,7 @@ A file states what fits its picture: the mean magnitude of each band, the shift 
 brings, and how wide a window each octave of scales needs. So there is nothing to train, and any content is met.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from leechcodec.detail.contexts import LEVELS, PASSES, levels, sizes
 from leechcodec.detail.head import STEP_UNIT, pack_head, unpack_head
 from leechcodec.detail.scales import PER_OCTAVE, SCALES, UNIT, scale_of, scores
 from leechcodec.detail.transform import BANDS, CHANNELS, block_grid
+from leechcodec.entropy.pmf import SCORE_UNIT
 from leechcodec.entropy.point_coding import code_points
 from leechcodec.entropy.point_masses import ScoreTables
 from leechcodec.entropy.range_coder import TokenDecoder, TokenEncoder
@@ -33,6 +35,11 @@ CENTRE = 32
 """The shift that leaves a band's scale as it is."""
 VALUES = CHANNELS * BANDS + len(PASSES) * (LEVELS + OCTAVES)
 """Bytes that a file states beside its step and quality."""
+CodeVectors = Callable[[TokenCoder, np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
+"""code(coder, table, index, vectors) -> points, int32 (N, 24).
+
+table: int64 (72, W), scores of a window. index: int64 (N, 24), scales. vectors: float64 (N, 24), None to decode.
+"""
 
 
 @dataclass
@@ -65,18 +72,29 @@ class Parameters:
         return cls(step, quality, *shapes), stream
 
 
-def encode_detail(coefficients: np.ndarray, step: int, quality: int) -> tuple[bytes, np.ndarray]:
+def code_lattice(
+    coder: TokenCoder, table: np.ndarray, index: np.ndarray, vectors: np.ndarray | None, weight: float = WEIGHT
+) -> np.ndarray:
+    """Choose and code points of the lattice. weight: of errors in the choice, in nats per squared unit."""
+    chosen = None if vectors is None else rate_aware_point(vectors, weight, table / SCORE_UNIT, index)[0]
+    return code_points(coder, ScoreTables.of(table), index, chosen)
+
+
+def encode_detail(
+    coefficients: np.ndarray, step: int, quality: int, code: CodeVectors = code_lattice
+) -> tuple[bytes, np.ndarray]:
     """The chunk of coefficients, float64 (3, 64, h, w) in pixel levels, and the points in it, int32 of that shape.
 
     step: 1..65,535 in 1/1024 levels: what an integer unit of the lattice stands for.
-    quality: of the dial in hundredths, which the chunk only states.
+    quality: of the dial in hundredths, which the chunk only states. code: what measurements replace; files have the
+    lattice.
     """
     y = coefficients / (step * STEP_UNIT)
     parameters, coder = Parameters(step, quality), TokenEncoder()
     for channel in range(CHANNELS):
         for band in range(BANDS):
             parameters.bands[channel, band] = scale_of(_mean(y[channel, band]))
-    points = code_passes(coder, parameters, y.shape[2:], y)
+    points = code_passes(coder, parameters, y.shape[2:], y, code=code)
     return parameters.to_bytes() + coder.to_bytes(), points
 
 
@@ -93,7 +111,12 @@ def decode_detail(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
 
 def code_passes(
-    coder: TokenCoder, parameters: Parameters, grid: tuple[int, ...], y: np.ndarray | None, bits: float = np.inf
+    coder: TokenCoder,
+    parameters: Parameters,
+    grid: tuple[int, ...],
+    y: np.ndarray | None,
+    bits: float = np.inf,
+    code: CodeVectors = code_lattice,
 ) -> np.ndarray:
     """Code all passes. y: what an encoder approximates, whose shifts and windows it fills in; None to decode.
 
@@ -117,14 +140,19 @@ def code_passes(
         if bits < -64:
             raise CorruptError("the detail chunk is too short for its tokens")
         coded = np.zeros(len(scale), dtype=np.int32)
-        coded[order] = _code_tokens(coder, parameters.windows[number], scale[order], wanted, order)
+        coded[order] = _code_tokens(coder, parameters.windows[number], scale[order], wanted, order, code)
         points[where] = coded.reshape(level.shape)
         size.reshape(points.shape)[where] = sizes(points[where], bands)
     return points.reshape(size.shape)
 
 
 def _code_tokens(
-    coder: TokenCoder, windows: np.ndarray, scale: np.ndarray, wanted: np.ndarray | None, order: np.ndarray
+    coder: TokenCoder,
+    windows: np.ndarray,
+    scale: np.ndarray,
+    wanted: np.ndarray | None,
+    order: np.ndarray,
+    code: CodeVectors,
 ) -> np.ndarray:
     """Code coefficients of falling scale, 24 per token; an octave of the token's loudest fixes its window."""
     missing = -len(scale) % DIM  # a last token is filled up with silent coefficients
@@ -132,13 +160,11 @@ def _code_tokens(
     vectors = None if wanted is None else np.pad(wanted[order], (0, missing)).reshape(-1, DIM)
     octave, found = index[:, 0] // PER_OCTAVE, np.zeros(index.shape, dtype=np.int32)
     for which in np.unique(octave)[::-1]:
-        rows, chosen = octave == which, None
-        if vectors is not None:
-            windows[which] = _window(vectors[rows])
-        table = scores(1 << int(windows[which]))
-        if vectors is not None:
-            chosen = rate_aware_point(vectors[rows], WEIGHT, table / 64, index[rows])[0]
-        found[rows] = code_points(coder, ScoreTables.of(table), index[rows], chosen)
+        rows = octave == which
+        own = None if vectors is None else vectors[rows]
+        if own is not None:
+            windows[which] = _window(own)
+        found[rows] = code(coder, scores(1 << int(windows[which])), index[rows], own)
     return found.reshape(-1)[: len(scale)]
 
 

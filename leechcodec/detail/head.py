@@ -39,8 +39,21 @@ def unpack_head(data: bytes, count: int) -> tuple[int, int, bytes, bytes]:
 
 def quality_of(data: bytes) -> int | None:
     """The quality that a chunk states, in hundredths, without a look at what follows; None where that is damaged."""
+    first = _first(data)
+    return first and first[1]
+
+
+def step_of(data: bytes) -> float | None:
+    """The step that a chunk states, in levels, read as :func:`quality_of` does."""
+    first = _first(data)
+    return first and first[0] * STEP_UNIT
+
+
+def _first(data: bytes) -> tuple[int, int] | None:
     try:
-        head = zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(data[_LENGTH.size :], _FIRST.size)
-        return _FIRST.unpack(head)[1]
+        step, quality = _FIRST.unpack(
+            zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(data[_LENGTH.size :], _FIRST.size)
+        )
     except (zlib.error, struct.error):
         return None
+    return step, quality

@@ -13,7 +13,8 @@ view that computes the same in plain tensors.
 import numpy as np
 
 from leechcodec.networks import integer_prior_kernels as kernels
-from leechcodec.networks.integer_prior_weights import ACTIVATION_BITS, SCORE_SHIFT, IntegerWeights
+from leechcodec.networks.integer_prior_kernels import ACTIVATION_BITS
+from leechcodec.networks.integer_prior_weights import SCORE_SHIFT, IntegerWeights
 from leechcodec.networks.passes import neighbour_offsets
 from leechcodec.networks.prior_loop import AGREEMENT, Steps
 

@@ -16,16 +16,20 @@ from numba.core import config, types
 from numba.extending import intrinsic
 
 from leechcodec.compiled import njit
+from leechcodec.entropy.pmf import SCORE_UNIT
 from leechcodec.lattice.structure import NoAlias
+from leechcodec.quantizers.base import MAX_ACTIVATION
 
 POSITIONS = 6
 LANES = 16
 _VECTOR = 8
 _VECTORS = LANES // _VECTOR
-LIMIT = 1 << 14
-"""Activations are within ±LIMIT."""
-MAX_GATE = 64 * 64
-"""64 nats."""
+ACTIVATION_BITS = 8
+"""Activations are multiples of 2^-8 within ±64 ..."""
+LIMIT = MAX_ACTIVATION << ACTIVATION_BITS
+"""... as integers within ±2^14."""
+MAX_GATE = MAX_ACTIVATION * SCORE_UNIT
+"""64 nats, in scores' units."""
 CHUNK = 96
 """Positions whose parameters are computed at a time."""
 _OPTIONS = {"nogil": True, "error_model": "numpy", "pipeline_class": NoAlias, "no_cfunc_wrapper": True}

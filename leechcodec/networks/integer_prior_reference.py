@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leechcodec.networks.integer_prior_kernels import LIMIT, MAX_GATE
-from leechcodec.networks.integer_prior_weights import ACTIVATION_BITS, SCORE_SHIFT, IntegerWeights
+from leechcodec.networks.integer_prior_kernels import ACTIVATION_BITS, LIMIT, MAX_GATE
+from leechcodec.networks.integer_prior_weights import SCORE_SHIFT, IntegerWeights
 from leechcodec.networks.prior import View
 from leechcodec.networks.prior_loop import AGREEMENT
 

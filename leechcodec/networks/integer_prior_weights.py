@@ -13,13 +13,11 @@ import numpy as np
 
 from leechcodec.config import MAX_QUALITY, MIN_QUALITY, QUALITY_UNIT
 from leechcodec.errors import ModelError
-from leechcodec.networks.integer_prior_kernels import LIMIT, Layer, packed
+from leechcodec.networks.integer_prior_kernels import ACTIVATION_BITS, LIMIT, Layer, packed
 
 if TYPE_CHECKING:
     from leechcodec.networks.prior import Prior
 
-ACTIVATION_BITS = 8
-"""Activations are multiples of 2^-8 within ±64: integers within ±2^14."""
 MAX_SHIFT = 14
 """Weights are multiples of 2^-14 or coarser."""
 SCORE_SHIFT = 2
@@ -34,11 +32,11 @@ class IntegerWeights:
 
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
         self.tensors = tensors
-        self._layers: dict[tuple[str, int, int], Layer] = {}
+        self._layers: dict[tuple[str, int, int, int], Layer] = {}
 
     def layer(self, name: str, more: int = 0, first: int = 0, step: int = 1) -> Layer:
         """A layer, or each step-th of its outputs from the first. more: bits to shift by beside the channel's own."""
-        key = (name, first, step)
+        key = (name, more, first, step)
         if key not in self._layers:
             weight, shift = self.tensors[f"{name}.weight"], self.tensors[f"{name}.shift"]
             bias = self.tensors.get(f"{name}.bias", np.zeros(len(weight), dtype=np.int32))

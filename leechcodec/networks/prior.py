@@ -36,8 +36,6 @@ from leechcodec.quantizers.code import MAX_ACTIVATION
 
 FIRST_GATE = 2.0**-6
 """In nats, before training: next to nothing, but with a slope."""
-REACH = 2
-"""Positions that an update looks at on either side: two 3 x 3 convolutions."""
 
 
 class Prior(nn.Module):

@@ -2,10 +2,14 @@
 
 import struct
 import zlib
+from contextlib import suppress
 
 import numpy as np
 
-from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE
+from leechcodec.detail.coding import VALUES
+from leechcodec.detail.head import pack_head, unpack_head
+from leechcodec.errors import CorruptError
+from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, ChunkKind
 
 _FRAME = struct.Struct("<HI")
 
@@ -78,6 +82,26 @@ def field(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
     return bytes(changed)
 
 
+def layer(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
+    """What a detail layer's head states, which is deflated: another step, and some of its values."""
+    position = HEADER_SIZE
+    while len(data) - position >= FRAME_SIZE:
+        kind, length = _FRAME.unpack_from(data, position)
+        start = position + FRAME_SIZE
+        position = start + length
+        if kind != ChunkKind.DETAIL:
+            continue
+        with suppress(CorruptError):
+            step, quality, values, stream = unpack_head(data[start:position], VALUES)
+            changed = bytearray(values)
+            for _ in range(rng.integers(1, 9)):
+                changed[rng.integers(len(changed))] = rng.integers(80)
+            payload = pack_head(int(rng.choice([step, 1, 0xFFFF])), quality, bytes(changed)) + stream
+            frame = _FRAME.pack(kind, len(payload)) + data[start - FRAME_SIZE + _FRAME.size : start]
+            return data[: start - FRAME_SIZE] + frame + payload + data[position:]
+    return data
+
+
 def noise(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
     """A run of random bytes over what was there."""
     start = int(rng.integers(len(data) + 1))
@@ -85,4 +109,4 @@ def noise(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
     return data[:start] + run + data[start + len(run) :]
 
 
-OPERATIONS = (flip, cut, splice, repeat, field, noise)
+OPERATIONS = (flip, cut, splice, repeat, field, noise, layer)

@@ -27,6 +27,7 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
     Every checksum is verified.
     """
     from leechcodec.codec.dial import dial_quality
+    from leechcodec.detail.head import step_of
     from leechcodec.formats.container import HEADER_SIZE, ChunkKind, read_file
 
     data = read(source)
@@ -45,6 +46,9 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
         "header_bytes": HEADER_SIZE,
         "chunks": [{"kind": ChunkKind(chunk.kind).name.lower(), "bytes": len(chunk.payload)} for chunk in chunks],
     }
+    for chunk in chunks:
+        if chunk.kind == ChunkKind.DETAIL and (step := step_of(chunk.payload)):
+            facts["detail"] = {"step": round(step, 3), "tokens_quality": header.quality / 100}
     if tokens:
         with naming(source):
             facts["stages"] = _stages(data)
@@ -57,6 +61,8 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
     click.echo(f"{'header':<12} {HEADER_SIZE:>9,} bytes")
     for chunk in facts["chunks"]:
         click.echo(f"{chunk['kind']:<12} {chunk['bytes']:>9,} bytes")
+    if layer := facts.get("detail"):
+        click.echo(f"detail layer of step {layer['step']:.2f} levels, on tokens of quality {layer['tokens_quality']:g}")
     for stage in facts.get("stages", ()):
         name = f"stride {stage['stride']}"
         click.echo(f"{name:<12} {stage['tokens']:>9,} tokens {stage['bits_per_token']:>6.2f} bits per token")

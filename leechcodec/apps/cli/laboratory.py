@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from leechcodec.apps.cli.streams import about_picture, naming
+from leechcodec.apps.cli.streams import about_picture, naming, tell_layer
 from leechcodec.errors import LqError
 from leechcodec.lab.report.command import report
 
@@ -296,7 +296,9 @@ def tokens(source, model, output) -> None:
     from leechcodec.codec import api
     from leechcodec.lab import token_maps
 
-    found = api.read_tokens(source.read_bytes(), model=model)
+    data = source.read_bytes()
+    found = api.read_tokens(data, model=model)
+    tell_layer(str(source), data)
     token_maps.draw(api.detokenize(found, model=model), token_maps.stage_maps(found, model), output)
     click.echo(str(output))
 

@@ -195,6 +195,15 @@ def set_threads(threads: int | None) -> None:
         use(threads)
 
 
+def tell_layer(source: str, data: bytes) -> None:
+    """Tell of the detail layer in a sound .lq file, where only its tokens are used."""
+    from leechcodec.formats.container import ChunkKind, read_file
+
+    for chunk in read_file(data)[1]:
+        if chunk.kind == ChunkKind.DETAIL:
+            note(f"{source}: its detail layer ({readable_size(len(chunk.payload))}) is no tokens and is left out")
+
+
 def readable_size(count: int) -> str:
     """Bytes as people read them."""
     if count < 10_000:

@@ -24,6 +24,7 @@ from leechcodec.apps.cli.streams import (
     split_format,
     target_of,
     tell_cache,
+    tell_layer,
     warnings_told,
     write,
 )
@@ -129,7 +130,9 @@ def _tokens_of(source: str, quality: float | None, effort: int, model: str | Non
         if quality is not None or effort > 1:
             raise click.UsageError("an .lq file has its tokens; -q and --effort are for images")
         with naming(source):
-            return api.read_tokens(data, model=model)
+            tokens = api.read_tokens(data, model=model)
+        tell_layer(source, data)
+        return tokens
     file = io.BytesIO(data)
     if source != "-":
         file.name = source

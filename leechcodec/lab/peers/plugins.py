@@ -2,6 +2,7 @@
 
 import io
 from importlib import metadata
+from typing import ClassVar
 
 import numpy as np
 import PIL
@@ -18,6 +19,7 @@ class JpegXl(Peer):
     key, name, extension = "jxl", "JPEG XL", ".jxl"
     description = "JPEG XL by pillow-jxl-plugin (libjxl), VarDCT, effort 9"
     values = (0, 10, 25, 40, 55, 68, 78, 88)
+    effort: ClassVar[int] = 9
 
     def available(self) -> str | None:
         return _missing("pillow_jxl", "peers")
@@ -25,7 +27,7 @@ class JpegXl(Peer):
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
         require("pillow_jxl", "peers")  # registers the format with Pillow
         buffer = io.BytesIO()
-        image.save(buffer, "JXL", quality=round(setting.value), lossless=False, effort=9)
+        image.save(buffer, "JXL", quality=round(setting.value), lossless=False, effort=self.effort)
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Image.Image:
@@ -34,6 +36,14 @@ class JpegXl(Peer):
 
     def versions(self) -> dict[str, str]:
         return {"pillow": PIL.__version__, "pillow-jxl-plugin": metadata.version("pillow-jxl-plugin")}
+
+
+class JpegXl7(JpegXl):
+    """JPEG XL at its default effort."""
+
+    key, name = "jxl-7", "JPEG XL, effort 7"
+    description = "JPEG XL by pillow-jxl-plugin (libjxl), VarDCT, effort 7"
+    effort = 7
 
 
 class Heic(Peer):

@@ -24,6 +24,7 @@ _CLASSES = {
     "avif": ("leechcodec.lab.peers.pillow", "Avif"),
     "avif-420": ("leechcodec.lab.peers.pillow", "Avif420"),
     "jxl": ("leechcodec.lab.peers.plugins", "JpegXl"),
+    "jxl-7": ("leechcodec.lab.peers.plugins", "JpegXl7"),
     "heic": ("leechcodec.lab.peers.plugins", "Heic"),
 }
 DEFAULT = ("leech", "jpeg", "jpegli", "jpeg2000", "webp", "avif-420", "avif", "jxl", "heic")
