@@ -27,9 +27,9 @@ from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.codec.surroundings import shelter
 from leechcodec.config import ModelConfig
-from leechcodec.errors import MissingPackageError, ModelError, UnknownModelError
+from leechcodec.errors import TORCH_COMMAND, MissingPackageError, ModelError, UnknownModelError
 from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, integer_weights
-from leechcodec.networks.runtime import TORCH_COMMAND, Transforms, check_torch, runtime
+from leechcodec.networks.runtime import Transforms, check_torch, runtime
 from leechcodec.networks.shapes import check_weights
 from leechcodec.quantizers.code import TokenCode, code_of
 

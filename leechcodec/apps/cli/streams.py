@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
+import click
+
 from leechcodec.apps.cli.group import note
 from leechcodec.errors import LqError, ModelError
 
@@ -193,6 +195,26 @@ def set_threads(threads: int | None) -> None:
         from leechcodec.threads import set_threads as use
 
         use(threads)
+
+
+def _use_runtime(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    """For the command alone: what was in use before is in use again when it has ended."""
+    if name is not None:
+        from leechcodec.networks import runtime
+
+        before = os.environ.get(runtime.VARIABLE)
+        runtime.use_runtime(name)
+        context.call_on_close(lambda: runtime.use_runtime(before))
+
+
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(["torch", "onnx"]),
+    callback=_use_runtime,
+    expose_value=False,
+    help="Library that computes the transforms.  [default: torch where it is installed]",
+)
+"""Of every command that codes."""
 
 
 def readable_size(count: int) -> str:
