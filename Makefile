@@ -15,7 +15,7 @@ test-fast: $(VENV)/.installed
 
 # What codes without torch, where torch is not there.
 test-light: $(LIGHT)/.installed
-	$(LIGHT)/bin/python -m pytest tests/light tests/codec/test_golden.py tests/entropy/test_range_coder.py tests/formats
+	$(LIGHT)/bin/python -m pytest tests/light tests/codec/test_golden.py tests/entropy/test_pmf.py
 
 coverage: $(VENV)/.installed
 	$(BIN)/python -m pytest --cov=leechcodec --cov-report=term
