@@ -48,8 +48,8 @@ DAMAGED = 3
 @dataclass(frozen=True)
 class Done:
     """What became of a file. bytes: of the .lq file, whichever way. seconds: of the work, reading and writing left
-    out. psnr: of the colours of a file that was made, in dB. remarks: lines for the user. missing: what a damaged file
-    no longer holds."""
+    out. effort, psnr: of a file that was made; psnr in dB, of its colours. remarks: lines for the user. missing: what a
+    damaged file no longer holds."""
 
     input: str
     output: str
@@ -59,14 +59,16 @@ class Done:
     bpp: float
     quality: float
     seconds: float
+    effort: int | None = None
     psnr: float | None = None
     remarks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
     def line(self) -> str:
+        effort = f"effort {self.effort}, " if self.effort else ""
         return (
             f"{self.input} -> {self.output}: {self.width} x {self.height}, {readable_size(self.bytes)}, "
-            f"{self.bpp:.4f} bpp, quality {self.quality:g}, {self.seconds:.2f} s"
+            f"{self.bpp:.4f} bpp, quality {self.quality:g}, {effort}{self.seconds:.2f} s"
         )
 
 
@@ -275,7 +277,17 @@ def encode_file(
             stacklevel=1,
         )
     decibels = round(psnr[-1], 3) if psnr else None
-    return _done(job, image.width, image.height, len(data), quality, seconds, psnr=decibels, remarks=remarks)
+    return _done(
+        job,
+        image.width,
+        image.height,
+        len(data),
+        quality,
+        seconds,
+        effort=options["effort"],
+        psnr=decibels,
+        remarks=remarks,
+    )
 
 
 def decode_file(job: Job, *, suffix: str, model: str | None, partly: bool, force: bool, strip: bool = False) -> Done:
