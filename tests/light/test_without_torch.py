@@ -25,6 +25,7 @@ def python(program: str, *arguments: str | Path, fails: bool = False) -> str:
         env=environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
+        timeout=600,
     )
     assert (done.returncode != 0) == fails, done.stderr
     return done.stderr if fails else done.stdout
@@ -95,6 +96,7 @@ def test_the_other_models(released, model, photograph, tmp_path):
 def test_many_at_once_and_a_forked_child(released, photograph):
     program = """
 import os, sys
+os.environ["OMP_NUM_THREADS"] = "2"
 import leechcodec
 from PIL import Image
 image = Image.open(sys.argv[1])
