@@ -2,15 +2,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 OLDEST = $(VENV)-oldest
+LIGHT = $(VENV)-light
 
-.PHONY: test test-fast test-oldest coverage lint demo figure docs fuzz clean
+.PHONY: test test-fast test-light test-oldest coverage lint demo figure docs fuzz clean
 
-test: $(VENV)/.installed lint
+test: $(VENV)/.installed lint test-light
 	$(BIN)/python -m pytest
 
 # Two processes of one thread each, a file of tests in one of them: what its tests share is made once.
 test-fast: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not gpu"
+
+# What codes without torch, where torch is not there.
+test-light: $(LIGHT)/.installed
+	$(LIGHT)/bin/python -m pytest tests/light tests/codec/test_golden.py tests/entropy/test_pmf.py
 
 coverage: $(VENV)/.installed
 	$(BIN)/python -m pytest --cov=leechcodec --cov-report=term
@@ -28,8 +33,8 @@ lint: $(VENV)/.installed
 	$(BIN)/python -m tools.checks.prose
 	$(BIN)/python -m tools.checks.functions
 
-demo: $(VENV)/.installed
-	$(BIN)/python -m tools.demo data/sample.png -o build/demo
+demo: $(LIGHT)/.core
+	$(LIGHT)/bin/python -m tools.demo data/sample.png -o build/demo
 
 # The whole comparison: curves, BD-rates and the report page. KODAK: a folder of images; LPIPS, PUBLISHED: optional files.
 # The pair is Λ24-SQ and BSQ trained alike; a codec whose package or model is missing is named and left out.
@@ -72,10 +77,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt vector-quantize-pytorch
 	touch $@
 
+$(LIGHT)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(LIGHT)/.installed: $(LIGHT)/.core
+	$(LIGHT)/bin/python -m pip install --quiet --constraint constraints.txt pytest hypothesis
+	touch $@
+
 $(OLDEST)/.installed: pyproject.toml constraints.txt tools/oldest.py
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(PYTHON) -m tools.oldest --except torch > $(OLDEST)/oldest.txt
+	$(PYTHON) -m tools.oldest > $(OLDEST)/oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/oldest.txt --editable . constriction hypothesis pytest
 	touch $@
 
@@ -89,4 +103,4 @@ fuzz: $(VENV)/.installed
 	$(BIN)/python -m tools.fuzz.guided decodes build/fuzz/decodes -max_total_time=900
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(LIGHT) build dist .pytest_cache .ruff_cache

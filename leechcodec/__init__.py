@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         tokens_to_indices,
         vocabulary,
     )
+    from leechcodec.networks.runtime import use_runtime
 
 __version__ = "0.1.0"
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "serialize_tokens",
     "tokenize",
     "tokens_to_indices",
+    "use_runtime",
     "vocabulary",
 ]
 _LAZY = {
@@ -84,6 +86,7 @@ _LAZY = {
     "serialize_tokens": "leechcodec.codec.token_files",
     "tokenize": "leechcodec.codec.api",
     "tokens_to_indices": "leechcodec.codec.token_files",
+    "use_runtime": "leechcodec.networks.runtime",
     "vocabulary": "leechcodec.codec.token_files",
 }
 

@@ -1,5 +1,8 @@
 """Typed errors: whatever a file, an image, a model or a config can do wrong is an :class:`LqError`."""
 
+TORCH_COMMAND = "pip install 'leechcodec[torch]'"
+"""Installs what training, an effort above 1 and measuring need."""
+
 
 class LqError(Exception):
     """Base of every error that leechcodec raises for its input. The message is one line: what, and where."""

@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from leechcodec.codec.model_store import save_model
 from leechcodec.codec.paths import models_dir
-from leechcodec.testing.tiny import tiny_model
 
 # No test is timed: a busy machine breaks nothing.
 settings.register_profile("untimed", deadline=None)
@@ -27,6 +25,9 @@ def pytest_collection_modifyitems(items) -> None:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
     """A released model folder with tiny untrained weights."""
+    from leechcodec.codec.model_store import save_model
+    from leechcodec.testing.tiny import tiny_model  # needs torch, which tests/light does without
+
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(folder, tiny_model())
     return folder

@@ -27,9 +27,9 @@ from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.codec.surroundings import shelter
 from leechcodec.config import ModelConfig
-from leechcodec.errors import MissingPackageError, ModelError, UnknownModelError
+from leechcodec.errors import TORCH_COMMAND, MissingPackageError, ModelError, UnknownModelError
 from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, integer_weights
-from leechcodec.networks.runtime import TORCH_COMMAND, Transforms, check_torch, runtime
+from leechcodec.networks.runtime import Transforms, check_torch, runtime
 from leechcodec.networks.shapes import check_weights
 from leechcodec.quantizers.code import TokenCode, code_of
 
@@ -156,8 +156,10 @@ def _half(name: str, value: "Tensor") -> np.ndarray:
     return half
 
 
-def load_model(model: str | Path | None = None) -> LoadedModel:
+def load_model(model: str | Path | None = None, how: str | None = None) -> LoadedModel:
     """Load a model by name, by folder, or the default one; cached, so that each folder is read once a runtime.
+
+    how: the runtime, "torch" or "onnx"; None for the one in use (:func:`leechcodec.networks.runtime.use_runtime`).
 
     Any number of threads may call it, and code with what it returns: nothing writes to a loaded model. Raises
     ModelError where a folder is missing, incomplete, damaged, or not exact; MissingPackageError where the runtime, or a
@@ -166,7 +168,7 @@ def load_model(model: str | Path | None = None) -> LoadedModel:
     check_arguments(model=model)
     folder = model_folder(model)
     with _LOADING, shelter():  # the same tensors, whoever asks first
-        return _load(folder.resolve(), runtime())
+        return _load(folder.resolve(), how or runtime())
 
 
 def model_folder(model: str | Path | None = None) -> Path:

@@ -33,6 +33,7 @@ from leechcodec.formats.images import from_array, to_array
 from leechcodec.formats.modes import split
 from leechcodec.formats.side_data import SideData, separate
 from leechcodec.networks.layout import TokenLayout
+from leechcodec.networks.runtime import check_torch
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,12 @@ def analyse(
     quality: the dial, 1..100.
     effort: 1..9.
     progress: called with (steps done, steps in all).
-    Raises ConfigError for an effort out of range.
+    Raises ConfigError for an effort out of range, MissingPackageError for one above 1 without torch.
     """
     quality = header_quality(quality)
     steps = efforts.steps_in_all(effort, *pixels.shape[2:])
+    if steps:
+        check_torch(f"effort {effort}")
     codes = loaded.transforms.encode(pixels, quality)
     if progress:
         progress(1, 1 + steps)

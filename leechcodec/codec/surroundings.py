@@ -40,7 +40,7 @@ def sheltered(function: Callable[P, R]) -> Callable[P, R]:
 @contextlib.contextmanager
 def shelter() -> Generator[None]:
     """The context of :func:`sheltered`. It may be nested, and entered by many threads."""
-    if "torch" not in sys.modules:
+    if sys.modules.get("torch") is None:
         yield
         return
     import torch

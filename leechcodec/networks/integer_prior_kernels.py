@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from leechcodec.compiled import njit
 from leechcodec.entropy.pmf import SCORE_UNIT
 from leechcodec.lattice.structure import NoAlias
-from leechcodec.quantizers.base import MAX_ACTIVATION
+from leechcodec.quantizers.code import MAX_ACTIVATION
 
 POSITIONS = 6
 LANES = 16

@@ -4,10 +4,10 @@ A graph is made from the model's weights when it is first needed: a decoder neve
 maps are worked on in tiles (tiling.py).
 """
 
+import contextlib
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import cast
 
 import numpy as np
@@ -25,6 +25,7 @@ from leechcodec.threads import threads
 
 REACH = 2
 """Positions that a residual block looks at on either side."""
+_DEFAULT_MEMORY = onnxruntime.OrtMemType.DEFAULT
 ChooseCodes = Callable[[int, np.ndarray], np.ndarray | None]
 """choose_codes(stage, state): int8 (1, dim, h, w), or None where the stage is not sent."""
 
@@ -235,7 +236,6 @@ class Sessions:
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, int, int], onnxruntime.InferenceSession] = {}
-        self._lock = threading.Lock()
 
     def get(self, name: str, graph: Callable[[], bytes]) -> Callable[..., np.ndarray]:
         """A function of the graph's inputs, by name, that gives its output."""
@@ -252,11 +252,22 @@ class Sessions:
 
 
 def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+    _share_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.enable_mem_pattern = False  # it would keep a block of memory for each session
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions' threads want the cores
-    options.enable_cpu_mem_arena = False  # every session would keep its largest maps
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def _share_memory() -> None:
+    """One pool of memory for all sessions of the process, which grows by what is asked for: each would have its own."""
+    pool = onnxruntime.OrtArenaCfg(0, 1, -1, -1)
+    kind = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, _DEFAULT_MEMORY)
+    with contextlib.suppress(Exception):  # the program around it has one already, which then serves
+        onnxruntime.create_and_register_allocator(kind, pool)
 
 
 def unshuffled(pixels: np.ndarray) -> np.ndarray:

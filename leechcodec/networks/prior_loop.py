@@ -46,7 +46,7 @@ class Steps(ABC):
 
     @abstractmethod
     def add_tokens(self, name: str, h: Any, codes: Any, shift: int) -> Any:
-        """The map with the tokens of a pass. Looks ``REACH`` positions around each."""
+        """The map with the tokens of a pass. Looks two positions around each."""
 
     def mask(self, height: int, width: int, passes: int, number: int) -> Any:
         """The positions of a pass: bool (height, width), None for all of them."""

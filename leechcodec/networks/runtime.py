@@ -14,13 +14,12 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from leechcodec.errors import ConfigError, MissingPackageError
+from leechcodec.errors import TORCH_COMMAND, ConfigError, MissingPackageError
 
 RUNTIMES = {"torch": "torch", "onnx": "onnxruntime"}
 """Names, and the package that each needs; in the order in which they are looked for."""
 VARIABLE = "LEECHCODEC_RUNTIME"
 """Names the runtime for a process and those that it starts."""
-TORCH_COMMAND = "pip install 'leechcodec[torch]'"
 
 
 class Transforms(ABC):

@@ -3,14 +3,19 @@
 import json
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from leechcodec.codec.model_store import LoadedModel, load_model, save_model
-from leechcodec.config import ModelConfig
+from leechcodec.codec.pipeline import analyse, padded_pixels, synthesise
+from leechcodec.config import MAX_QUALITY, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
+from leechcodec.quantizers.code import code_of
 from leechcodec.training.state import load_weights
 
 FILES = ("config.json", "weights.safetensors")
@@ -23,12 +28,14 @@ class Release:
 
     step, seconds: how long the run had trained; None for a second decoder, whose folder does not say.
     size: bytes of the weights.
+    apart: of :func:`levels_apart`.
     """
 
     model: LoadedModel
     step: int | None
     seconds: float | None
     size: int
+    apart: int | None
 
 
 def release(run: Path, folder: Path) -> Release:
@@ -37,7 +44,7 @@ def release(run: Path, folder: Path) -> Release:
     run: the folder that `leechcodec train --out` names, or a checkpoint in it. Of a second decoder's run, the folder:
         the model that it left is copied.
     folder: of the model; made where it does not exist. What else lies in it stays.
-    Raises ModelError where there is no checkpoint, or the model is not exact.
+    Raises ModelError where there is no checkpoint, the model is not exact, or ONNX Runtime decodes another picture.
     """
     step = seconds = None
     if _is_second_decoder(run / "model"):
@@ -47,7 +54,27 @@ def release(run: Path, folder: Path) -> Release:
     else:
         metadata = release_checkpoint(run / "checkpoint.safetensors" if run.is_dir() else run, folder)
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
-    return Release(load_model(folder), step, seconds, (folder / "weights.safetensors").stat().st_size)
+    apart = levels_apart(folder)
+    if apart is not None and apart > 1:
+        raise ModelError(f"{folder}: torch and ONNX Runtime decode to pictures {apart} levels apart")
+    return Release(load_model(folder), step, seconds, (folder / "weights.safetensors").stat().st_size, apart)
+
+
+def levels_apart(folder: Path) -> int | None:
+    """How far the pixels that torch and ONNX Runtime decode are apart at most, of 0..255.
+
+    Of a generated picture at the end of the dial. None where ONNX Runtime is not installed, or does not know the
+    model's quantizer.
+    """
+    in_torch = load_model(folder, "torch")
+    if not find_spec("onnxruntime") or code_of(in_torch.config.quantizer) is None:
+        return None
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    image = Image.fromarray(colours).resize((256, 192), Image.Resampling.BICUBIC)
+    tokens = analyse(in_torch, padded_pixels(image), (192, 256), quality=float(MAX_QUALITY))
+    pictures = (synthesise(loaded, tokens) for loaded in (in_torch, load_model(folder, "onnx")))
+    a, b = (np.asarray(picture, dtype=int) for picture in pictures)
+    return int(np.abs(a - b).max())
 
 
 def release_checkpoint(checkpoint: Path, folder: Path) -> dict[str, str]:

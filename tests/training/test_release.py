@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from leechcodec.apps.cli import main
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ModelError
+from leechcodec.networks.onnx_transforms import OnnxTransforms
 from leechcodec.testing.tiny import tiny_model
 from leechcodec.training.release import release, release_checkpoint
 from leechcodec.training.state import save_checkpoint
@@ -25,7 +26,7 @@ def test_a_run_becomes_a_model(tmp_path):
     model = tiny_model()
     path = checkpoint(tmp_path / "run", model)
     made = release(tmp_path / "run", tmp_path / "one")
-    assert (made.step, made.seconds) == (7, 3600.0) and made.size > 10_000
+    assert (made.step, made.seconds) == (7, 3600.0) and made.size > 10_000 and made.apart in (0, 1)
     averaged = load_model(tmp_path / "one").networks
     assert torch.allclose(averaged.synthesis.head.weight, model.synthesis.head.weight / 2, atol=1e-4)
     assert release(path, tmp_path / "two").model.token_model == made.model.token_model
@@ -39,6 +40,14 @@ def test_a_second_decoder_is_copied(tmp_path):
     made = release(tmp_path / "decoder", tmp_path / "other")
     assert made.step is None and made.model.is_second_decoder
     assert made.model.token_model == base.token_model and made.model.synthesis != base.synthesis
+
+
+def test_a_model_that_onnx_runtime_decodes_otherwise_is_refused(tmp_path, monkeypatch):
+    run = checkpoint(tmp_path / "run", tiny_model()).parent
+    answer = OnnxTransforms.decode
+    monkeypatch.setattr(OnnxTransforms, "decode", lambda *arguments: answer(*arguments) + 2 / 127.5)
+    with pytest.raises(ModelError, match=r"pictures [23] levels apart"):
+        release(run, tmp_path / "model")
 
 
 def test_what_is_no_run_is_named(tmp_path):

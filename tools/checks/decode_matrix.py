@@ -1,10 +1,11 @@
 """Encode in every setting, decode in every other: are the tokens equal to the bit, and the pixels within one level?
 
-    python -m tools.checks.decode_matrix photo.png … [--python OTHER/bin/python] [--markdown]
+    python -m tools.checks.decode_matrix photo.png … [--python OTHER/bin/python] [--only SETTING] [--markdown]
 
 A setting is a process of its own: threads, instruction sets (oneDNN, ATen, OpenBLAS and numba capped at AVX2), flushed
 denormals, memory layout, tiles of a few rows and few tokens at once, the prior's matrix products through numpy,
-compiled kernels off, other interpreters with other versions of torch and numpy. A cell is one encoder's files in one
+compiled kernels off, ONNX Runtime in torch's place, other interpreters with other versions of torch and numpy, or
+without torch. A cell is one encoder's files in one
 decoder. Exit status 1 where one differs.
 """
 
@@ -37,6 +38,7 @@ SETTINGS: dict[str, dict] = {
     "channels_last": {"channels_last": True},
     "small pieces": {"tile": 64},
     "numpy products": {"numpy": True},
+    "ONNX Runtime": {"environment": {"LEECHCODEC_RUNTIME": "onnx"}},
     "no compiler": {"environment": {"NUMBA_DISABLE_JIT": "1"}, "small": True},
 }
 """small: takes part with the first, smallest case alone, because it is slow."""
@@ -44,23 +46,26 @@ SETTINGS: dict[str, dict] = {
 
 def prepare(setting: dict) -> None:
     """Bring this process into a setting."""
-    import torch
-
     from leechcodec.codec import token_coding
     from leechcodec.codec.model_store import load_model
     from leechcodec.entropy import token_coder
     from leechcodec.networks import tiling
-    from leechcodec.networks.integer_prior_reference import ReferenceView
+    from leechcodec.threads import set_threads
 
     if "threads" in setting:
-        torch.set_num_threads(setting["threads"])
-    if setting.get("flush") and not torch.set_flush_denormal(True):
-        sys.exit("this machine cannot flush denormals")
-    if setting.get("channels_last"):
-        load_model().networks.to(memory_format=torch.channels_last)
+        set_threads(setting["threads"])
     if "tile" in setting:
         tiling.TILE_POSITIONS, token_coding.TOKENS_AT_ONCE = setting["tile"], token_coder.GROUP
+    if setting.get("flush") or setting.get("channels_last"):
+        import torch
+
+        if setting.get("flush") and not torch.set_flush_denormal(True):
+            sys.exit("this machine cannot flush denormals")
+        if setting.get("channels_last"):
+            load_model().networks.to(memory_format=torch.channels_last)
     if setting.get("numpy"):
+        from leechcodec.networks.integer_prior_reference import ReferenceView
+
         token_coding.IntegerView = ReferenceView
 
 
@@ -96,9 +101,13 @@ def run(job: dict) -> dict[str, str]:
 
 
 def versions(python: str) -> str:
-    """What an interpreter has, as a setting's name."""
-    names = "'torch', 'numpy', 'numba'"
-    program = f"from importlib.metadata import version; print(*(name + ' ' + version(name) for name in ({names})))"
+    """What an interpreter has, as a setting's name: torch or, where that is not there, ONNX Runtime."""
+    program = """
+from importlib.metadata import version
+from importlib.util import find_spec
+runtime = "torch" if find_spec("torch") else "onnxruntime"
+print(*(f"{name} {version(name)}" for name in (runtime, "numpy", "numba")))
+"""
     return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -164,13 +173,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--python", action="append", default=[], help="another interpreter that has the dependencies")
+    parser.add_argument("--only", action="append", choices=SETTINGS, help="of the settings, these")
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
     others = {versions(path): {"python": path} for path in args.python}
     if len(others) < len(args.python):
         parser.error("two of the other interpreters have the same versions")
-    settings = SETTINGS | others
+    settings = {name: SETTINGS[name] for name in args.only or SETTINGS} | others
     with tempfile.TemporaryDirectory() as folder:
         cells = matrix(settings, crops(args.images, Path(folder), args.size), folder)
     results = [cell for row in cells.values() for cell in row.values()]

@@ -26,6 +26,7 @@ from leechcodec.apps.cli.streams import (
     progress_bar,
     read,
     readable_size,
+    runtime_option,
     set_threads,
     split_format,
     target_of,
@@ -47,8 +48,8 @@ DAMAGED = 3
 @dataclass(frozen=True)
 class Done:
     """What became of a file. bytes: of the .lq file, whichever way. seconds: of the work, reading and writing left
-    out. psnr: of the colours of a file that was made, in dB. remarks: lines for the user. missing: what a damaged file
-    no longer holds."""
+    out. effort, psnr: of a file that was made; psnr in dB, of its colours. remarks: lines for the user. missing: what a
+    damaged file no longer holds."""
 
     input: str
     output: str
@@ -58,14 +59,16 @@ class Done:
     bpp: float
     quality: float
     seconds: float
+    effort: int | None = None
     psnr: float | None = None
     remarks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
     def line(self) -> str:
+        effort = f"effort {self.effort}, " if self.effort else ""
         return (
             f"{self.input} -> {self.output}: {self.width} x {self.height}, {readable_size(self.bytes)}, "
-            f"{self.bpp:.4f} bpp, quality {self.quality:g}, {self.seconds:.2f} s"
+            f"{self.bpp:.4f} bpp, quality {self.quality:g}, {effort}{self.seconds:.2f} s"
         )
 
 
@@ -78,6 +81,7 @@ def _shared_options(command: Callable) -> Callable:
         click.option("--skip-existing", is_flag=True, help="Leave existing outputs as they are, and do the others."),
         click.option("--keep-extension", is_flag=True, help="Name outputs photo.jpg.lq, not photo.lq."),
         click.option("--jobs", type=click.IntRange(1), help="Files at a time.  [default: one a core]"),
+        runtime_option,
         click.option("--threads", type=click.IntRange(1), help="Threads a file.  [default: the cores' share]"),
         click.option("--model", help="Model name or folder.  [default: leech-vbr]"),
         click.option("--recursive", is_flag=True, help="Take folders' subfolders too."),
@@ -276,7 +280,17 @@ def encode_file(
             stacklevel=1,
         )
     decibels = round(psnr[-1], 3) if psnr else None
-    return _done(job, image.width, image.height, len(data), quality, seconds, psnr=decibels, remarks=remarks)
+    return _done(
+        job,
+        image.width,
+        image.height,
+        len(data),
+        quality,
+        seconds,
+        effort=options["effort"],
+        psnr=decibels,
+        remarks=remarks,
+    )
 
 
 def decode_file(job: Job, *, suffix: str, model: str | None, partly: bool, force: bool, strip: bool = False) -> Done:

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from leechcodec.errors import LqError
+from leechcodec.errors import TORCH_COMMAND, LqError
 
 
 class Commands(click.Group):
@@ -51,6 +51,8 @@ def reason(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return f"this needs torch: {TORCH_COMMAND}"
     # torch reports a lack of memory as a RuntimeError
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
         return "out of memory"

@@ -22,7 +22,8 @@ def release(run, output, force) -> None:
         raise ModelError(f"{output}: there is a model already; --force writes over it")
     made = write(run, output)
     trained = "" if made.step is None or made.seconds is None else f"step {made.step}, {made.seconds / 3600:.2f} h, "
+    apart = "" if made.apart is None else f", torch and ONNX Runtime {made.apart} levels apart at most"
     click.echo(
         f"{output}: {trained}{made.size / 2**20:.1f} MiB, token model {made.model.token_model.hex()}, "
-        f"synthesis {made.model.synthesis.hex()}"
+        f"synthesis {made.model.synthesis.hex()}{apart}"
     )

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
+import click
+
 from leechcodec.apps.cli.group import note
 from leechcodec.errors import LqError, ModelError
 
@@ -202,6 +204,26 @@ def tell_layer(source: str, data: bytes) -> None:
     for chunk in read_file(data)[1]:
         if chunk.kind == ChunkKind.DETAIL:
             note(f"{source}: its detail layer ({readable_size(len(chunk.payload))}) is no tokens and is left out")
+
+
+def _use_runtime(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    """For the command alone: what was in use before is in use again when it has ended."""
+    if name is not None:
+        from leechcodec.networks import runtime
+
+        before = os.environ.get(runtime.VARIABLE)
+        runtime.use_runtime(name)
+        context.call_on_close(lambda: runtime.use_runtime(before))
+
+
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(["torch", "onnx"]),
+    callback=_use_runtime,
+    expose_value=False,
+    help="Library that computes the transforms.  [default: torch where it is installed]",
+)
+"""Of every command that codes."""
 
 
 def readable_size(count: int) -> str:

@@ -20,6 +20,7 @@ from leechcodec.apps.cli.streams import (
     progress_bar,
     read,
     readable_size,
+    runtime_option,
     set_threads,
     split_format,
     target_of,
@@ -51,6 +52,7 @@ FORMATS = ("safetensors", "npz", "npy")
 @click.option("--jobs", type=click.IntRange(1), help="Shards: worker processes.  [default: one a core]")
 @click.option("--ray", "by_ray", is_flag=True, help="Shards: by Ray Data, on this machine.")
 @click.option("--ray-address", metavar="ADDRESS", help="Shards: by Ray Data, on the cluster at ADDRESS.")
+@runtime_option
 def tokenize(
     source, output, quality, effort, form, model, threads, force, verbose, recursive, shard_size, jobs, by_ray,
     ray_address,
@@ -189,6 +191,7 @@ def _shards(
 @click.option("--model", help="Model name or folder.  [default: the file's; of a .npy leech-vbr]")
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
+@runtime_option
 def detokenize(source, output, size, quality, model, threads, force) -> None:
     """Turn tokens back into an image.
 
