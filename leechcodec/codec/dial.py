@@ -1,4 +1,4 @@
-"""The dial, 1 to 100: up to 80 tokens alone, above it tokens and a detail layer. Imports no numpy."""
+"""The dial, 1 to 100: tokens of every quality up to 80, above it a detail layer on those of 80. Imports no numpy."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,8 @@ from leechcodec.detail.head import quality_of
 from leechcodec.formats.container import Chunk, ChunkKind, Header
 
 ENTRY = 80.0
-"""Up to here tokens alone are best. Above it a layer is: on tokens of quality 80 it saves 2 % at the PSNR of 90 and 7 %
-at that of 100 (nine held-out photographs, tools/tune_detail.py)."""
-FEWER, SLOPE, LEAST = 90.0, 5.0, 50.0
-"""Above 90 the quality of the tokens falls by 5 for each unit of the dial, to 50: what the layer codes anyway is not
-worth coding twice. Tokens of 50 in place of 80 cost 0.9 % at 40 dB and save 2.4 % at 47 (the median of eleven)."""
+"""The quality whose tokens lie below every layer. Above it tokens alone cost more than a layer for the same PSNR, 2 %
+at 90 and 7 % at 100 (nine held-out photographs, tools/tune_detail.py)."""
 COARSEST, FINEST = 12.0, 1.0
 """Steps, in levels, where a photograph's layer begins to tell, and at quality 100: 50 dB of any picture."""
 LOUDEST = 60.0
@@ -20,7 +17,7 @@ LOUDEST = 60.0
 
 def tokens_quality(quality: float) -> float:
     """Of the tokens at a quality of the dial."""
-    return min(quality, ENTRY) if quality <= FEWER else round(max(ENTRY - SLOPE * (quality - FEWER), LEAST), 2)
+    return min(quality, ENTRY)
 
 
 def step_at(quality: float, error: float) -> float | None:

@@ -2,7 +2,7 @@
 
 quality up to 80 ─▶ tokens of that quality ─────────────────────┐
                                                                 ├─▶ Draft ─▶ pipeline.pack ─▶ .lq
-above            ─▶ some tokens ──▶ picture ─▶ detail layer ────┘
+above            ─▶ tokens of 80 ─▶ picture ─▶ detail layer ────┘
 """
 
 from dataclasses import dataclass
