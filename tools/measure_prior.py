@@ -10,6 +10,7 @@ frozen. The last is what a codec that need not decode elsewhere would use; it se
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,14 +80,15 @@ def code_bits(model: CodecModel, view, codes: list[Tensor], unit: float) -> floa
     """Bits of one image's codes under a view of the prior."""
     total = 0.0
 
-    def code_pass(stage: int, mask: Tensor | None, params: Tensor | IntegerParams) -> Tensor | None:
+    def code_pass(stage: int, mask: Any, params: Tensor | IntegerParams) -> Tensor | None:
         nonlocal total
         if stage >= len(codes):
             return None
+        mask = None if mask is None else torch.as_tensor(mask)
         code = codes[stage] if mask is None else codes[stage] * mask
         rows = torch.ones(code.shape[2:], dtype=torch.bool) if mask is None else mask
         quantizer = model.quantizer
-        params = params.all() if isinstance(params, IntegerParams) else params
+        params = torch.from_numpy(params.all()) if isinstance(params, IntegerParams) else params
         table = (params * unit).float()[0][:, rows].T.reshape(-1, quantizer.dim, quantizer.params_per_coordinate)
         total += quantizer.bits_of(table, code[0][:, rows].T.float()).sum().item()
         return code.double() if unit != 1 else code.float()
