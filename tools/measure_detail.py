@@ -28,9 +28,9 @@ from leechcodec.lab.curves import PSNR, SSIMULACRA2, Curve
 from leechcodec.lab.metrics import ssimulacra2
 from leechcodec.lab.peers.registry import adapter
 
-QUALITIES = (82, 85, 88, 91, 95)
+QUALITIES = (91, 92, 93.5, 95, 97)
 PEERS = {"avif": (77, 88, 94, 99), "jxl-7": (89, 94, 97, 99), "webp": (86, 92, 97, 100)}
-TIMED = 91
+TIMED = 95
 """The quality whose decoding is timed: about 42 dB."""
 Point = tuple[int, Image.Image]
 """Bytes of a file, and the picture in it."""

@@ -1,8 +1,8 @@
 """A picture at a quality, before it is a file.
 
-quality up to 80 ─▶ tokens of that quality ─────────────────────┐
+quality up to 90 ─▶ tokens of that quality ─────────────────────┐
                                                                 ├─▶ Draft ─▶ pipeline.pack ─▶ .lq
-above            ─▶ tokens of 80 ─▶ picture ─▶ detail layer ────┘
+above            ─▶ tokens of 90 ─▶ picture ─▶ detail layer ────┘
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ HEADER = Header(width=64, height=64, quality=int(100 * ENTRY), token_model=bytes
 
 def test_its_ends():
     assert tokens_quality(25) == 25 and tokens_quality(ENTRY) == ENTRY
-    assert tokens_quality(85) == tokens_quality(99) == ENTRY
+    assert tokens_quality(93) == tokens_quality(99) == ENTRY
     assert step_at(ENTRY, 5.0) is None and step_at(100, 5.0) == pytest.approx(FINEST)
     for error, first in ((3.0, COARSEST), (10.0, 20.0), (74.0, LOUDEST)):
         assert step_at(ENTRY + 0.01, error) == pytest.approx(first, rel=0.01)

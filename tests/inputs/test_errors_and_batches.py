@@ -357,7 +357,7 @@ def stripes():
 
 
 @pytest.mark.parametrize("pixels", [strokes, stripes])
-@pytest.mark.parametrize("quality", [50, 80])
+@pytest.mark.parametrize("quality", [50, 90])
 def test_9a_a_poor_result_is_told(pixels, quality, released, tmp_path):
     (tmp_path / "p.png").write_bytes(make.png(pixels(), 8, 2))
     result = CliRunner().invoke(main, ["encode", str(tmp_path / "p.png"), "-q", str(quality), "--json"])

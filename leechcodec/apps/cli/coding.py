@@ -98,7 +98,7 @@ def _shared_options(command: Callable) -> Callable:
     "-q",
     "--quality",
     type=QUALITY,
-    help="The dial, 1 to 100, decimals allowed; above 80 of any picture.  [default: 50]",
+    help="The dial, 1 to 100, decimals allowed; above 90 of any picture.  [default: 50]",
 )
 @click.option("--bpp", type=POSITIVE, help="The best file of at most so many bits per pixel.")
 @click.option("--target-size", type=click.IntRange(1), help="The best file of at most so many bytes.")
@@ -276,7 +276,7 @@ def encode_file(
     if judged and psnr[-1] < POOR + quality / 10:
         warnings.warn(
             f"{psnr[-1]:.1f} dB is poor for quality {quality:g}: this picture is unlike photographs; a quality above "
-            f"80 keeps more of it, PNG or lossless WebP all",
+            f"90 keeps more of it, PNG or lossless WebP all",
             stacklevel=1,
         )
     decibels = round(psnr[-1], 3) if psnr else None

@@ -21,7 +21,7 @@ class Neural(Peer):
 
     extension = ".lq"
     description = "leechcodec, real .lq files"
-    values = (1, 12, 25, 40, 55, 70, 80, 84)
+    values = (1, 12, 25, 40, 55, 70, 85, 92)
     limits = (1, 100)
 
     @property

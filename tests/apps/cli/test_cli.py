@@ -67,14 +67,14 @@ def test_encode_to_a_size(run, photo, option, measure):
     above = 0.7 * measure(facts[2])
     run("encode", photo, option, int(above) if option == "--target-size" else above, "-f")
     facts = json.loads(run("info", photo.with_suffix(".lq"), "--json").stdout)
-    assert 0.9 * above <= measure(facts) <= above and 80 < facts["quality"] < 100
+    assert 0.9 * above <= measure(facts) <= above and 90 < facts["quality"] < 100
 
 
 def test_encode_to_a_psnr(run, photo):
     assert "cannot reach 90 dB" in run("encode", photo, "--psnr", 90, code=1).stderr
     assert not photo.with_suffix(".lq").exists()
     run("encode", photo, "--psnr", 45, "--verify")
-    assert 80 < json.loads(run("info", photo.with_suffix(".lq"), "--json").stdout)["quality"] < 100
+    assert 90 < json.loads(run("info", photo.with_suffix(".lq"), "--json").stdout)["quality"] < 100
     run("encode", photo, "--psnr", 1, "--verify", "--strip", "-f")
     assert "at most one of" in run("encode", photo, "--psnr", 30, "-q", 3, code=2).stderr
 

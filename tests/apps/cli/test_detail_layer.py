@@ -13,7 +13,7 @@ from tests.lab.lab_files import picture
 
 @pytest.fixture
 def files(tmp_path, tiny_folder):
-    for name, quality in (("plain.lq", 60), ("layered.lq", 88.5)):
+    for name, quality in (("plain.lq", 60), ("layered.lq", 94.5)):
         (tmp_path / name).write_bytes(api.compress(picture(70, 50), quality=quality, model=tiny_folder))
     return tmp_path
 
@@ -26,7 +26,7 @@ def run(*arguments):
 
 def test_info(files):
     facts = json.loads(run("info", files / "layered.lq", "--json").stdout)
-    assert facts["quality"] == 88.5 and facts["detail"]["tokens_quality"] == ENTRY
+    assert facts["quality"] == 94.5 and facts["detail"]["tokens_quality"] == ENTRY
     assert 1 < facts["detail"]["step"] < 60
     told = run("info", files / "layered.lq").stdout
     assert f"detail layer of step {facts['detail']['step']:.2f} levels, on tokens of quality {ENTRY:g}" in told
