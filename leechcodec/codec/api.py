@@ -49,7 +49,7 @@ def compress(
     image: of any Pillow mode but floating point, at most 100,000,000 pixels. Colours become RGB of 8 bits per channel:
         16-bit grey is scaled, and what has a profile that is not RGB's becomes sRGB. Transparency is kept, losslessly.
         A photograph that lies on its side is turned as its EXIF orientation says, and loses that tag.
-    quality: the dial, 1..100, decimals allowed (hundredths are kept). Above 90 a detail layer lies on those of 90,
+    quality: the dial, 1..100, decimals allowed (hundredths are kept). Above 90 a detail layer lies on the tokens,
         up to 50 dB of any picture at 100; not with a second decoder, nor for more than 2^24 pixels.
     effort: 1..9, how long to refine the tokens; 1 takes the encoder's first answer. A higher one makes a better picture
         of about the same size.

@@ -2,7 +2,7 @@
 
 quality up to 90 ─▶ tokens of that quality ─────────────────────┐
                                                                 ├─▶ Draft ─▶ pipeline.pack ─▶ .lq
-above            ─▶ tokens of 90 ─▶ picture ─▶ detail layer ────┘
+above            ─▶ tokens ───────▶ picture ─▶ detail layer ────┘
 """
 
 from dataclasses import dataclass
