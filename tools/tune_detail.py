@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from leechcodec.codec import pipeline
-from leechcodec.codec.dial import ENTRY
+from leechcodec.codec.dial import LEAST
 from leechcodec.codec.distortion import psnr
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.pipeline import Prepared
@@ -118,22 +118,22 @@ def entry(photographs: list[Prepared]) -> None:
     """Layers on tokens of several qualities, and tokens alone against the layer at their own PSNR."""
     bases, alone = (75.0, 80.0, 85.0, 90.0), (85.0, 90.0, 95.0, 100.0)
     curves = {f"on {base:g}": [Photograph(one, base).layered() for one in photographs] for base in bases}
-    compare(curves, f"on {ENTRY:g}")
+    compare(curves, f"on {LEAST:g}")
     for quality in alone:
         points = [Photograph(one, quality).point for one in photographs]
-        changes = [np.log(size) - log_bytes(own, level) for (size, level), own in zip(points, curves[f"on {ENTRY:g}"])]
+        changes = [np.log(size) - log_bytes(own, level) for (size, level), own in zip(points, curves[f"on {LEAST:g}"])]
         told = ", ".join(f"{100 * (np.exp(change) - 1):+.1f}" for change in changes)
         print(f"tokens of {quality:g} alone: mean {100 * (np.exp(np.nanmean(changes)) - 1):+.1f} % ({told})")
 
 
 def kappa(photographs: list[Prepared]) -> None:
-    bases = [Photograph(one, ENTRY) for one in photographs]
+    bases = [Photograph(one, LEAST) for one in photographs]
     codes = {f"kappa {value:g}": partial(code_lattice, weight=value * HIGH_RATE) for value in KAPPAS}
     compare({name: [one.layered(code) for one in bases] for name, code in codes.items()}, "kappa 0.6")
 
 
 def control(photographs: list[Prepared]) -> None:
-    bases = [Photograph(one, ENTRY) for one in photographs]
+    bases = [Photograph(one, LEAST) for one in photographs]
     lattice = f"lattice, kappa {WEIGHT / HIGH_RATE:g}"
     curves = {lattice: [one.layered() for one in bases]}
     for value in SCALAR_KAPPAS:
