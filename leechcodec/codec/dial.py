@@ -12,8 +12,8 @@ better: at equal rate SSIMULACRA2 is 2 to 5 points higher with those of 90 (six 
 FEWER, SLOPE, LEAST = 92.0, 5.0, 80.0
 """Above 92 the quality of the tokens falls by 5 for each unit of the dial, to 80: from 40 dB on a layer on those of 80
 saves 3 % against one on those of 90 (tools/tune_detail.py), and looks as good."""
-COARSEST, FINEST = 10.0, 1.0
-"""Steps, in levels, where a photograph's layer begins to tell, and at quality 100: 50 dB of any picture."""
+COARSEST, FINEST = 10.0, 0.9
+"""Steps, in levels, where a photograph's layer begins to tell, and at quality 100: 50 dB and more of any picture."""
 LOUDEST = 60.0
 """The coarsest step of all, of pictures that the tokens miss by far."""
 
