@@ -7,8 +7,7 @@
 Heavy modules load on first use: importing the package imports neither torch nor numpy.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from leechcodec.errors import (
     ConfigError,
@@ -24,6 +23,7 @@ from leechcodec.errors import (
     UnknownModelError,
     UnsupportedVersionError,
 )
+from leechcodec.lazy import lazy_names
 
 if TYPE_CHECKING:
     from leechcodec.codec.api import compress, compress_to, decompress, decompress_partial, detokenize, tokenize
@@ -89,9 +89,4 @@ _LAZY = {
     "use_runtime": "leechcodec.networks.runtime",
     "vocabulary": "leechcodec.codec.token_files",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _LAZY)

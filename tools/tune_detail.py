@@ -19,14 +19,14 @@ import torch
 from PIL import Image
 
 from leechcodec.codec import pipeline
+from leechcodec.codec.detail_layer import added
 from leechcodec.codec.dial import LEAST
-from leechcodec.codec.distortion import psnr
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.pipeline import Prepared
 from leechcodec.detail.coding import HIGH_RATE, WEIGHT, CodeVectors, code_lattice, encode_detail
 from leechcodec.detail.head import STEP_UNIT
 from leechcodec.detail.scales import PER_OCTAVE, SCALES, UNIT
-from leechcodec.detail.transform import forward, inverse
+from leechcodec.detail.transform import forward
 from leechcodec.entropy.pmf import integer_pmf
 from leechcodec.entropy.point_masses import ScoreTables
 from leechcodec.entropy.token_coder import TokenCoder
@@ -90,9 +90,7 @@ class Photograph:
 
     def _at(self, units: int, code: CodeVectors) -> tuple[float, float]:
         data, points = encode_detail(forward(self.residual), units, 9000, code)
-        levels = np.asarray(self.below) + inverse(points * (units * STEP_UNIT), self.prepared.size)
-        shown = levels.round().clip(0, 255).astype(np.uint8)
-        return self.bytes + FRAME_SIZE + len(data), psnr(self.prepared.colours, shown)
+        return self.bytes + FRAME_SIZE + len(data), self.prepared.psnr(added(self.below, points * (units * STEP_UNIT)))
 
 
 def log_bytes(curve: Curve, level: float) -> float:

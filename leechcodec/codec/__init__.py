@@ -1,12 +1,6 @@
 """The way of a photograph: pixels, tokens, bytes, and back. What users call is in :mod:`leechcodec.codec.api`."""
 
-from importlib import import_module
-from typing import Any
+from leechcodec.lazy import lazy_names
 
-_PUBLIC = {"compress", "compress_to", "decompress", "decompress_partial", "detokenize", "tokenize"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module("leechcodec.codec.api"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_PUBLIC = ("compress", "compress_to", "decompress", "decompress_partial", "detokenize", "tokenize")
+__getattr__ = lazy_names(__name__, dict.fromkeys(_PUBLIC, "leechcodec.codec.api"))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from leechcodec.codec.dial import step_at
+from leechcodec.codec.dial import layer_of, step_at
 from leechcodec.config import hundredths
 from leechcodec.detail.coding import decode_detail, encode_detail
 from leechcodec.detail.head import STEP_UNIT
@@ -39,7 +39,7 @@ def detail_chunk(colours: np.ndarray, decoded: Image.Image, quality: float) -> t
         raise ConfigError(f"no detail layer at quality {quality:g}")
     units = round(step / STEP_UNIT)
     payload, points = encode_detail(forward(residual), units, hundredths(quality))
-    return Chunk(ChunkKind.DETAIL, payload), _added(decoded, points * (units * STEP_UNIT))
+    return Chunk(ChunkKind.DETAIL, payload), added(decoded, points * (units * STEP_UNIT))
 
 
 def with_detail(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
@@ -47,14 +47,15 @@ def with_detail(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
 
     Raises CorruptError for a bad chunk, TooLargeError for a picture of more than 2^24 pixels.
     """
-    payload = next((chunk.payload for chunk in chunks if chunk.kind == ChunkKind.DETAIL), None)
+    payload = layer_of(chunks)
     if payload is None:
         return decoded
     _check_pixels(decoded)
-    return _added(decoded, decode_detail(payload, (decoded.height, decoded.width)))
+    return added(decoded, decode_detail(payload, (decoded.height, decoded.width)))
 
 
-def _added(decoded: Image.Image, coefficients: np.ndarray) -> Image.Image:
+def added(decoded: Image.Image, coefficients: np.ndarray) -> Image.Image:
+    """The picture with a layer's coefficients, float64 (3, 64, h, w) in pixel levels."""
     levels = np.asarray(decoded) + inverse(coefficients, (decoded.height, decoded.width))
     return from_array(levels.round().clip(0, 255).astype(np.uint8))
 

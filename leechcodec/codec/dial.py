@@ -35,8 +35,13 @@ def step_at(quality: float, error: float) -> float | None:
     return first * (FINEST / first) ** ((quality - ENTRY) / (MAX_QUALITY - ENTRY))
 
 
+def layer_of(chunks: Sequence[Chunk]) -> bytes | None:
+    """The detail layer among a file's chunks."""
+    return next((chunk.payload for chunk in chunks if chunk.kind == ChunkKind.DETAIL), None)
+
+
 def dial_quality(header: Header, chunks: Sequence[Chunk]) -> float:
     """The dial's value that a file was made at; of its tokens where its layer is damaged."""
-    layer = next((chunk.payload for chunk in chunks if chunk.kind == ChunkKind.DETAIL), None)
+    layer = layer_of(chunks)
     stated = None if layer is None else quality_of(layer)
     return (header.quality if stated is None else min(stated, hundredths(MAX_QUALITY))) / QUALITY_UNIT

@@ -63,7 +63,7 @@ class CodecModel(nn.Module):
             raise ConfigError(f"gates repeat codewords of the Leech shell: {config.quantizer} has others")
         if config.ramp and not self.quantizer.origin:
             raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
-        self.code_scale = (self.quantizer.dim / self.quantizer.norm_squared) ** 0.5
+        self.code_scale = self.quantizer.code_scale
 
     # --- batches, for training --------------------------------------------------------------------------------
 

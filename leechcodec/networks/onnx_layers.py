@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from leechcodec.networks.onnx_graph import Graph
+from leechcodec.networks.shapes import RESIDUAL_LIMIT
 
-RESIDUAL_LIMIT = 1.5
-"""As in transforms.py."""
 EPSILON = 1e-5
 """That torch's layer norm adds to a variance."""
 

@@ -18,13 +18,11 @@ from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.onnx_graph import Graph
 from leechcodec.networks.onnx_layers import Layers
 from leechcodec.networks.runtime import Transforms
-from leechcodec.networks.shapes import shortcut_scales
+from leechcodec.networks.shapes import RESIDUAL_REACH, shortcut_scales
 from leechcodec.networks.tiling import tiled
 from leechcodec.quantizers.code import TokenCode
 from leechcodec.threads import threads
 
-REACH = 2
-"""Positions that a residual block looks at on either side."""
 _DEFAULT_MEMORY = onnxruntime.OrtMemType.DEFAULT
 ChooseCodes = Callable[[int, np.ndarray], np.ndarray | None]
 """choose_codes(stage, state): int8 (1, dim, h, w), or None where the stage is not sent."""
@@ -88,7 +86,9 @@ class OnnxTransforms(Transforms):
                 scales = range(done - 1, scale - 1, -1)
                 first = min(scales[0] + 1, len(STRIDES) - 1)  # of the map that this one comes from
                 down = STRIDES[scale] // STRIDES[first]
-                reach = sum(STRIDES[s] // STRIDES[first] * REACH * self.config.analysis_blocks[s] for s in scales)
+                reach = sum(
+                    STRIDES[s] // STRIDES[first] * RESIDUAL_REACH * self.config.analysis_blocks[s] for s in scales
+                )
                 reach += done == len(STRIDES)  # the stem
                 session = self._sessions.get(f"analysis {scale}", partial(self._reduced, scales))
                 x = tiled(lambda part, _, run=session: run(x=part, q=q), x, halo=-(-reach // down) * down, down=down)
@@ -164,7 +164,9 @@ class OnnxTransforms(Transforms):
     def _constant(self, size: tuple[int, int], q: np.ndarray) -> np.ndarray:
         bias = q @ self.tensors["synthesis.constant_bias.table"].astype(np.float32)
         row = self.tensors["synthesis.constant"].astype(np.float32) + bias[0]
-        return np.ascontiguousarray(np.broadcast_to(row[None, :, None, None], (1, len(row), *(s // 64 for s in size))))
+        return np.ascontiguousarray(
+            np.broadcast_to(row[None, :, None, None], (1, len(row), *(s // STRIDES[0] for s in size)))
+        )
 
     def _step(
         self, scale: int, stage: int, blocks: range, state: np.ndarray, codes: np.ndarray | None, q: np.ndarray
@@ -178,7 +180,7 @@ class OnnxTransforms(Transforms):
         def function(part: np.ndarray, rows: slice) -> np.ndarray:
             return run(x=part, q=q) if codes is None else run(x=part, q=q, codes=codes[:, :, rows])
 
-        return tiled(function, state, halo=REACH * len(blocks), in_place=True)
+        return tiled(function, state, halo=RESIDUAL_REACH * len(blocks), in_place=True)
 
     def _up(self, scale: int) -> bytes:
         graph = Graph({"x": ("float32", 4)})
@@ -217,7 +219,7 @@ class OnnxTransforms(Transforms):
     def _picture_reach(self, last: int) -> int:
         """Positions of that scale that a pixel looks at on either side."""
         finer = range(last + 1, len(STRIDES))
-        reach = sum(REACH * sum(self.config.synthesis_blocks[scale]) * STRIDES[scale] for scale in finer)
+        reach = sum(RESIDUAL_REACH * sum(self.config.synthesis_blocks[scale]) * STRIDES[scale] for scale in finer)
         return -(-(reach + STRIDES[-1]) // STRIDES[last])
 
 

@@ -1,4 +1,5 @@
 """The names and shapes of a model's weights, from its config: what a file is checked against where torch is not there.
+With them, what both runtimes know of a residual block.
 
 A test holds them against torch's own networks, for several configs.
 """
@@ -16,6 +17,11 @@ from leechcodec.quantizers.code import TokenCode
 Shapes = dict[str, tuple[int, ...]]
 PATCH = STRIDES[-1] ** 2 * 3
 """Values of a square of pixels that a position of the finest scale stands for."""
+RESIDUAL_LIMIT = 1.5
+"""What a residual block may add to an activation: unbounded, a gain that grows with the state it adds to can run away
+on a picture unlike the training photographs (one Kodak image in 24 did)."""
+RESIDUAL_REACH = 2
+"""Positions that a residual block looks at on either side: two 3 x 3 convolutions."""
 
 
 def weight_shapes(config: ModelConfig, code: TokenCode) -> Shapes:

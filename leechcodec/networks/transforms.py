@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import MAX_QUALITY, MIN_QUALITY, STRIDES, ModelConfig
+from leechcodec.networks.shapes import RESIDUAL_LIMIT, RESIDUAL_REACH
 from leechcodec.networks.shortcuts import AnalysisShortcuts, PictureShortcuts
 from leechcodec.networks.tiling import tiled
 
@@ -57,11 +58,6 @@ def knot_weights(quality: Tensor, knots: int) -> Tensor:
     return (1 - distance).clamp(min=0)
 
 
-RESIDUAL_LIMIT = 1.5
-"""What a residual block may add to an activation: unbounded, a gain that grows with the state it adds to can run away
-on a picture unlike the training photographs (one Kodak image in 24 did)."""
-
-
 class ResidualBlock(nn.Module):
     """x + clamp(conv(gelu(scale(q) · norm(conv(x)) + bias(q)))); the second convolution starts near zero.
 
@@ -77,7 +73,7 @@ class ResidualBlock(nn.Module):
         self.bias = QualityTable(knots, channels)
         nn.init.normal_(self.conv2.weight, std=0.1 / (9 * channels) ** 0.5)
 
-    REACH = 2
+    REACH = RESIDUAL_REACH
     """Positions that it looks at on either side."""
 
     def forward(self, x: Tensor, q: Tensor) -> Tensor:

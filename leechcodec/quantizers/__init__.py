@@ -13,8 +13,9 @@
 What needs torch loads on first use: :mod:`leechcodec.quantizers.code` does not.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from leechcodec.lazy import lazy_names
 
 if TYPE_CHECKING:
     from leechcodec.quantizers.base import Quantizer
@@ -62,9 +63,4 @@ _LAZY = {
     "SimVQ": "simvq",
     "make_quantizer": "methods",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"leechcodec.quantizers.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, {name: f"{__name__}.{module}" for name, module in _LAZY.items()})

@@ -43,14 +43,10 @@ class BSQ(Quantizer):
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """Bit dim - 1 - i is set where coordinate i is +1."""
-        return torch.from_numpy(SignCode(self.dim, self.name.partition("-")[0]).numbers_of(codes.cpu().numpy())).to(
-            codes.device
-        )
+        return torch.from_numpy(self.code.numbers_of(codes.cpu().numpy())).to(codes.device)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        return torch.from_numpy(SignCode(self.dim, self.name.partition("-")[0]).codes_of(indices.cpu().numpy())).to(
-            indices.device
-        )
+        return torch.from_numpy(self.code.codes_of(indices.cpu().numpy())).to(indices.device)
 
     def nearest(self, z: Tensor) -> Tensor:
         return torch.where(z < 0, -1, 1).to(torch.int8)

@@ -34,12 +34,16 @@ class LeechSQ(Quantizer):
     def runner_up(self, z: Tensor, codes: Tensor) -> Tensor:
         return torch_kernels.runner_up(z, codes)
 
+    @property
+    def code(self) -> LeechCode:
+        return LeechCode(self.origin)
+
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """The numbers of docs/lattice.md; the origin, where the code has it, is the last."""
-        return torch.from_numpy(LeechCode(self.origin).numbers_of(codes.cpu().numpy())).to(codes.device)
+        return torch.from_numpy(self.code.numbers_of(codes.cpu().numpy())).to(codes.device)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        return torch.from_numpy(LeechCode(self.origin).codes_of(indices.cpu().numpy())).to(indices.device)
+        return torch.from_numpy(self.code.codes_of(indices.cpu().numpy())).to(indices.device)
 
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         a, b, d = params.float().unbind(-1)
@@ -54,7 +58,7 @@ class LeechSQ(Quantizer):
         return torch_kernels.log_partition(self.score_table(params))
 
     def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-        return LeechCode(self.origin).code_tokens(coder, params, codes)
+        return self.code.code_tokens(coder, params, codes)
 
 
 class LeechBallSQ(LeechSQ):

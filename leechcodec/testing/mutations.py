@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy as np
@@ -41,6 +42,14 @@ def repaired(data: bytes) -> bytes:
     return b"".join(parts)
 
 
+def _frames(data: bytes) -> Iterator[int]:
+    """Where each frame begins, as far as lengths make sense."""
+    position = HEADER_SIZE
+    while len(data) - position >= FRAME_SIZE:
+        yield position
+        position += FRAME_SIZE + _FRAME.unpack_from(data, position)[1]
+
+
 def flip(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
     """Some bits."""
     changed = bytearray(data)
@@ -70,10 +79,8 @@ def field(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
     """A hurtful number in a field of the header or of a frame: sizes, quality, lengths, kinds."""
     changed = bytearray(data)
     places = [(4, 1), (5, 1), (22, 4), (26, 4), (30, 2), (HEADER_SIZE, 2), (HEADER_SIZE + 2, 4)]
-    position = HEADER_SIZE
-    while len(data) - position >= FRAME_SIZE:
+    for position in _frames(data):
         places += [(position, 2), (position + 2, 4)]
-        position += FRAME_SIZE + _FRAME.unpack_from(data, position)[1]
     offset, size = places[rng.integers(len(places))]
     values = (0, 1, 2, 3, 16, 99, 100, 10_000, 10_001, 0x8001, 0x8004, 0xFFFF, 65_535, 8000, 2**31 - 1, 2**32 - 1)
     value = int(values[rng.integers(len(values))]) & (256**size - 1)
@@ -84,21 +91,19 @@ def field(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
 
 def layer(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
     """What a detail layer's head states, which is deflated: another step, and some of its values."""
-    position = HEADER_SIZE
-    while len(data) - position >= FRAME_SIZE:
+    for position in _frames(data):
         kind, length = _FRAME.unpack_from(data, position)
-        start = position + FRAME_SIZE
-        position = start + length
+        start, end = position + FRAME_SIZE, position + FRAME_SIZE + length
         if kind != ChunkKind.DETAIL:
             continue
         with suppress(CorruptError):
-            step, quality, values, stream = unpack_head(data[start:position], VALUES)
+            step, quality, values, stream = unpack_head(data[start:end], VALUES)
             changed = bytearray(values)
             for _ in range(rng.integers(1, 9)):
                 changed[rng.integers(len(changed))] = rng.integers(80)
             payload = pack_head(int(rng.choice([step, 1, 0xFFFF])), quality, bytes(changed)) + stream
-            frame = _FRAME.pack(kind, len(payload)) + data[start - FRAME_SIZE + _FRAME.size : start]
-            return data[: start - FRAME_SIZE] + frame + payload + data[position:]
+            frame = _FRAME.pack(kind, len(payload)) + data[position + _FRAME.size : start]
+            return data[:position] + frame + payload + data[end:]
     return data
 
 

@@ -26,7 +26,7 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
 
     Every checksum is verified.
     """
-    from leechcodec.codec.dial import dial_quality
+    from leechcodec.codec.dial import dial_quality, layer_of
     from leechcodec.detail.head import step_of
     from leechcodec.formats.container import HEADER_SIZE, ChunkKind, read_file
 
@@ -46,9 +46,8 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
         "header_bytes": HEADER_SIZE,
         "chunks": [{"kind": ChunkKind(chunk.kind).name.lower(), "bytes": len(chunk.payload)} for chunk in chunks],
     }
-    for chunk in chunks:
-        if chunk.kind == ChunkKind.DETAIL and (step := step_of(chunk.payload)):
-            facts["detail"] = {"step": round(step, 3), "tokens_quality": header.quality / 100}
+    if (layer := layer_of(chunks)) and (step := step_of(layer)):
+        facts["detail"] = {"step": round(step, 3), "tokens_quality": header.quality / 100}
     if tokens:
         with naming(source):
             facts["stages"] = _stages(data)

@@ -199,11 +199,12 @@ def set_threads(threads: int | None) -> None:
 
 def tell_layer(source: str, data: bytes) -> None:
     """Tell of the detail layer in a sound .lq file, where only its tokens are used."""
-    from leechcodec.formats.container import ChunkKind, read_file
+    from leechcodec.codec.dial import layer_of
+    from leechcodec.formats.container import read_file
 
-    for chunk in read_file(data)[1]:
-        if chunk.kind == ChunkKind.DETAIL:
-            note(f"{source}: its detail layer ({readable_size(len(chunk.payload))}) is no tokens and is left out")
+    layer = layer_of(read_file(data)[1])
+    if layer is not None:
+        note(f"{source}: its detail layer ({readable_size(len(layer))}) is no tokens and is left out")
 
 
 def _use_runtime(context: click.Context, _: click.Parameter, name: str | None) -> None:
