@@ -3,10 +3,12 @@
     python -m tools.tune_detail entry PHOTOGRAPHS/*.jpg       on which tokens a layer pays, and from where
     python -m tools.tune_detail kappa PHOTOGRAPHS/*.jpg       the weight of errors in the rate-aware choice
     python -m tools.tune_detail scalars PHOTOGRAPHS/*.jpg     scalars in place of the lattice, all else equal
+    python -m tools.tune_detail steps PHOTOGRAPHS/*.jpg       steps by frequency and by block (detail/steps.py)
 
-Figures are mean changes of the file's size at equal PSNR, in per cent, each photograph alike. Photographs are first
-scaled down to sides of at most 768 pixels. Scalars are multiples of 3 in the lattice's integer units, each with the
-integer pmf of its own Laplacian scale, chosen exactly for rate and error; several weights, since theirs is another.
+Figures are mean changes of the file's size at equal PSNR and SSIMULACRA2, in per cent, each photograph alike.
+Photographs are first scaled down to sides of at most 768 pixels. Scalars are multiples of 3 in the lattice's integer
+units, each with the integer pmf of its own Laplacian scale, chosen exactly for rate and error; several weights, since
+theirs is another.
 """
 
 import argparse
@@ -20,28 +22,36 @@ from PIL import Image
 
 from leechcodec.codec import pipeline
 from leechcodec.codec.detail_layer import added
-from leechcodec.codec.dial import LEAST
+from leechcodec.codec.dial import ENTRY
+from leechcodec.codec.distortion import psnr
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.pipeline import Prepared
 from leechcodec.detail.coding import HIGH_RATE, WEIGHT, CodeVectors, code_lattice, encode_detail
 from leechcodec.detail.head import STEP_UNIT
 from leechcodec.detail.scales import PER_OCTAVE, SCALES, UNIT
+from leechcodec.detail.steps import of_blocks, of_frequencies, relative_steps
 from leechcodec.detail.transform import forward
 from leechcodec.entropy.pmf import integer_pmf
 from leechcodec.entropy.point_masses import ScoreTables
 from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.formats.container import FRAME_SIZE
+from leechcodec.lab.metrics import ssimulacra2
 
 LARGEST = 768
-LEVELS = (36, 38, 40, 42, 44, 46, 48)
-"""dB at which sizes are compared."""
+METRICS: dict[Callable[[np.ndarray, np.ndarray], float | None], tuple[int, ...]] = {
+    psnr: (36, 38, 40, 42, 44, 46, 48),
+    ssimulacra2: (72, 76, 80, 84, 88, 92),
+}
+"""Levels at which sizes are compared, in dB and on SSIMULACRA2's scale."""
 STEPS = (14.0, 9.0, 6.0, 4.0, 2.6, 1.7, 1.1)
 SPACING = 3
 """Of scalars: about the lattice's volume of 8^(1/2) a dimension, and an integer."""
 SCALAR_ERROR = SPACING**2 / 12
 KAPPAS, SCALAR_KAPPAS = (0.4, 0.5, 0.6, 0.75, 0.9), (0.6, 0.9, 1.1, 1.4)
 Curve = list[tuple[float, float]]
-"""Points (bytes, dB)."""
+"""Points (bytes, level)."""
+File = tuple[int, Image.Image]
+"""Its bytes and its picture."""
 
 
 def scalars(
@@ -77,70 +87,96 @@ class Photograph:
         self.prepared = prepared
         tokens, self.below = pipeline.preview(load_model(), prepared.pixels, prepared.size, quality)
         self.bytes = len(pipeline.pack(load_model(), tokens, prepared.side_data))
-        self.residual = prepared.colours.astype(np.float64) - np.asarray(self.below)
+        self.coefficients = forward(prepared.colours.astype(np.float64) - np.asarray(self.below))
+        self.steps = relative_steps(np.asarray(self.below))
 
     @property
-    def point(self) -> tuple[float, float]:
+    def alone(self) -> File:
         """Of the tokens alone."""
-        return self.bytes, self.prepared.psnr(self.below)
+        return self.bytes, self.below
 
-    def layered(self, code: CodeVectors = code_lattice, scale: float = 1.0) -> Curve:
-        """The curve over the steps. scale: times the steps."""
-        return [self.point, *(self._at(round(scale * step / STEP_UNIT), code) for step in STEPS)]
-
-    def _at(self, units: int, code: CodeVectors) -> tuple[float, float]:
-        data, points = encode_detail(forward(self.residual), units, 9000, code)
-        return self.bytes + FRAME_SIZE + len(data), self.prepared.psnr(added(self.below, points * (units * STEP_UNIT)))
+    def files(
+        self, code: CodeVectors = code_lattice, scale: float = 1.0, steps: np.ndarray | None = None
+    ) -> list[File]:
+        """The tokens alone, and with a layer of each step. scale: times the steps. steps: relative ones, (64, rows,
+        columns); None: those of files."""
+        wanted, found = self.steps if steps is None else steps, [self.alone]
+        for step in STEPS:
+            units = round(scale * step / STEP_UNIT)
+            data, points = encode_detail(self.coefficients / wanted, units, 9000, code)
+            levels = points * (units * STEP_UNIT) * (wanted / self.steps)
+            found.append((self.bytes + FRAME_SIZE + len(data), added(self.below, levels)))
+        return found
 
 
 def log_bytes(curve: Curve, level: float) -> float:
-    """The logarithm of the size at a PSNR, NaN outside the curve."""
-    points = sorted((decibels, np.log(size)) for size, decibels in curve)
+    """The logarithm of the size at a level, NaN outside the curve."""
+    points = sorted((reached, np.log(size)) for size, reached in curve)
     return float(np.interp(level, *zip(*points), left=np.nan, right=np.nan))
 
 
-def compare(curves: dict[str, list[Curve]], anchor: str) -> None:
-    """Print every curve's mean change of size against the anchor's, by level; photographs that do not reach a level on
-    both are left out there."""
-    print(f"{'against ' + anchor:<24}" + "".join(f"{level:>7} dB" for level in LEVELS))
-    for name, found in curves.items():
-        changes = [
-            [log_bytes(own, level) - log_bytes(other, level) for own, other in zip(found, curves[anchor])]
-            for level in LEVELS
-        ]
-        means = (100 * (np.exp(np.nanmean(row)) - 1) if not np.isnan(row).all() else np.nan for row in changes)
-        print(f"{name:<24}" + "".join(f"{mean:>+8.1f} %" for mean in means))
+def compare(photographs: list[Prepared], found: dict[str, list[list[File]]], anchor: str) -> None:
+    """Print the mean change of size of every kind of files against the anchor's, by level in both measures.
+
+    found: a list of files for each photograph. Photographs that do not reach a level in both are left out there.
+    """
+    for metric, at in METRICS.items():
+        curves: dict[str, list[Curve]] = {
+            name: [
+                [(size, metric(one.colours, np.asarray(shown)) or np.nan) for size, shown in files]
+                for one, files in rows
+            ]
+            for name, rows in ((name, zip(photographs, files)) for name, files in found.items())
+        }
+        print(f"{metric.__name__ + ', against ' + anchor:<32}" + "".join(f"{level:>8} " for level in at))
+        for name, own in curves.items():
+            changes = [[log_bytes(a, level) - log_bytes(b, level) for a, b in zip(own, curves[anchor])] for level in at]
+            means = (100 * (np.exp(np.nanmean(row)) - 1) if not np.isnan(row).all() else np.nan for row in changes)
+            print(f"{name:<32}" + "".join(f"{mean:>+7.1f} %" for mean in means), flush=True)
 
 
 def entry(photographs: list[Prepared]) -> None:
-    """Layers on tokens of several qualities, and tokens alone against the layer at their own PSNR."""
-    bases, alone = (75.0, 80.0, 85.0, 90.0), (85.0, 90.0, 95.0, 100.0)
-    curves = {f"on {base:g}": [Photograph(one, base).layered() for one in photographs] for base in bases}
-    compare(curves, f"on {LEAST:g}")
-    for quality in alone:
-        points = [Photograph(one, quality).point for one in photographs]
-        changes = [np.log(size) - log_bytes(own, level) for (size, level), own in zip(points, curves[f"on {LEAST:g}"])]
-        told = ", ".join(f"{100 * (np.exp(change) - 1):+.1f}" for change in changes)
-        print(f"tokens of {quality:g} alone: mean {100 * (np.exp(np.nanmean(changes)) - 1):+.1f} % ({told})")
+    """Layers on tokens of several qualities, and tokens alone."""
+    bases = {quality: [Photograph(one, quality) for one in photographs] for quality in (75, 80, 85, 90, 95, 100)}
+    found = {f"on {quality}": [one.files() for one in of] for quality, of in bases.items()}
+    found["tokens alone"] = [[one.alone for one in of] for of in zip(*bases.values())]
+    compare(photographs, found, f"on {ENTRY:g}")
 
 
 def kappa(photographs: list[Prepared]) -> None:
-    bases = [Photograph(one, LEAST) for one in photographs]
+    bases = [Photograph(one, ENTRY) for one in photographs]
     codes = {f"kappa {value:g}": partial(code_lattice, weight=value * HIGH_RATE) for value in KAPPAS}
-    compare({name: [one.layered(code) for one in bases] for name, code in codes.items()}, "kappa 0.6")
+    compare(photographs, {name: [one.files(code) for one in bases] for name, code in codes.items()}, "kappa 0.6")
 
 
 def control(photographs: list[Prepared]) -> None:
-    bases = [Photograph(one, LEAST) for one in photographs]
+    bases = [Photograph(one, ENTRY) for one in photographs]
     lattice = f"lattice, kappa {WEIGHT / HIGH_RATE:g}"
-    curves = {lattice: [one.layered() for one in bases]}
+    found = {lattice: [one.files() for one in bases]}
     for value in SCALAR_KAPPAS:
         code = partial(scalars, weight=value / (2 * SCALAR_ERROR))
-        curves[f"scalars, kappa {value:g}"] = [one.layered(code, 0.84) for one in bases]  # about the same errors
-    compare(curves, lattice)
+        found[f"scalars, kappa {value:g}"] = [one.files(code, 0.84) for one in bases]  # about the same errors
+    compare(photographs, found, lattice)
 
 
-WHAT: dict[str, Callable[[list[Prepared]], None]] = {"entry": entry, "kappa": kappa, "scalars": control}
+def steps(photographs: list[Prepared]) -> None:
+    bases = [Photograph(one, ENTRY) for one in photographs]
+    kinds: dict[str, Callable[[Photograph], np.ndarray]] = {
+        "equal": lambda one: np.ones_like(one.steps),
+        "by frequency": lambda one: np.broadcast_to(of_frequencies()[:, None, None], one.steps.shape),
+        "by block": lambda one: np.broadcast_to(of_blocks(np.asarray(one.below)), one.steps.shape),
+        "as in files": lambda one: one.steps,
+    }
+    found = {name: [one.files(steps=kind(one)) for one in bases] for name, kind in kinds.items()}
+    compare(photographs, found, "equal")
+
+
+WHAT: dict[str, Callable[[list[Prepared]], None]] = {
+    "entry": entry,
+    "kappa": kappa,
+    "scalars": control,
+    "steps": steps,
+}
 
 
 def prepared(path: Path) -> Prepared:

@@ -1,8 +1,9 @@
 """The detail layer of a file: what the decoded picture lacks, in a chunk of its own (leechcodec/detail).
 
-    picture ─▶ ( − ) ─▶ transform ─▶ points of the lattice ─▶ chunk ─▶ transform ─▶ ( + ) ─▶ picture
-                 ▲                                                                    ▲
-                 └──────────── the picture that the tokens decode to ─────────────────┘
+    picture ─▶ ( − ) ─▶ transform ─▶ ( ÷ ) ─▶ points of the lattice ─▶ chunk ─▶ ( × ) ─▶ transform ─▶ ( + ) ─▶ picture
+                 ▲                     ▲                                           ▲                     ▲
+                 │                     └───────────────── steps ───────────────────┘                     │
+                 └──────────────────────────── the picture that the tokens decode to ────────────────────┘
 
 The decoded picture is rounded to 8 bits first. Machines may differ there by a level in a pixel here and there, and then
 differ by as much in the end; the chunk decodes all the same.
@@ -17,6 +18,7 @@ from leechcodec.codec.dial import layer_of, step_at
 from leechcodec.config import hundredths
 from leechcodec.detail.coding import decode_detail, encode_detail
 from leechcodec.detail.head import STEP_UNIT
+from leechcodec.detail.steps import relative_steps
 from leechcodec.detail.transform import forward, inverse
 from leechcodec.errors import ConfigError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind
@@ -38,7 +40,8 @@ def detail_chunk(colours: np.ndarray, decoded: Image.Image, quality: float) -> t
     if step is None:
         raise ConfigError(f"no detail layer at quality {quality:g}")
     units = round(step / STEP_UNIT)
-    payload, points = encode_detail(forward(residual), units, hundredths(quality))
+    wanted = forward(residual) / relative_steps(np.asarray(decoded))
+    payload, points = encode_detail(wanted, units, hundredths(quality))
     return Chunk(ChunkKind.DETAIL, payload), added(decoded, points * (units * STEP_UNIT))
 
 
@@ -55,8 +58,9 @@ def with_detail(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
 
 
 def added(decoded: Image.Image, coefficients: np.ndarray) -> Image.Image:
-    """The picture with a layer's coefficients, float64 (3, 64, h, w) in pixel levels."""
-    levels = np.asarray(decoded) + inverse(coefficients, (decoded.height, decoded.width))
+    """The picture with a layer's coefficients, float64 (3, 64, h, w), in levels where a step is the file's own."""
+    below = np.asarray(decoded)
+    levels = below + inverse(coefficients * relative_steps(below), (decoded.height, decoded.width))
     return from_array(levels.round().clip(0, 255).astype(np.uint8))
 
 

@@ -7,11 +7,9 @@ from leechcodec.detail.head import quality_of
 from leechcodec.formats.container import Chunk, ChunkKind, Header
 
 ENTRY = 90.0
-"""From here on a layer lies on the tokens. At equal PSNR it would pay from 80 on, but up to some 38 dB tokens look
-better: at equal rate SSIMULACRA2 is 2 to 5 points higher with those of 90 (six held-out photographs)."""
-FEWER, SLOPE, LEAST = 92.0, 5.0, 80.0
-"""Above 92 the quality of the tokens falls by 5 for each unit of the dial, to 80: from 40 dB on a layer on those of 80
-saves 3 % against one on those of 90 (tools/tune_detail.py), and looks as good."""
+"""From here on a layer lies on the tokens of this quality. At equal SSIMULACRA2 layers on tokens of 80 to 100 are within
+1 % of it from the place on where they tell, and tokens alone are no better there
+(``python -m tools.tune_detail entry``, docs/experiments.md)."""
 COARSEST, FINEST = 10.0, 0.9
 """Steps, in levels, where a photograph's layer begins to tell, and at quality 100: 50 dB and more of any picture."""
 LOUDEST = 60.0
@@ -20,7 +18,7 @@ LOUDEST = 60.0
 
 def tokens_quality(quality: float) -> float:
     """Of the tokens at a quality of the dial."""
-    return min(quality, ENTRY) if quality <= FEWER else round(max(ENTRY - SLOPE * (quality - FEWER), LEAST), 2)
+    return min(quality, ENTRY)
 
 
 def step_at(quality: float, error: float) -> float | None:

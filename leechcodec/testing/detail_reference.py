@@ -97,15 +97,34 @@ class Reference:
         around = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
         return sum(self._sum(c, bands, *block) for block in around) // 4
 
-    def residual(self, row: int, column: int) -> tuple[float, float, float]:
-        """What is added to a pixel's red, green and blue, in levels."""
-        channels = [0.0, 0.0, 0.0]
+    def residual(self, decoded: np.ndarray, row: int, column: int) -> tuple[float, float, float]:
+        """What is added to a pixel's red, green and blue, in levels. decoded: the picture of the tokens, (H, W, 3)."""
+        channels, block_step = [0.0, 0.0, 0.0], self._block_step(decoded, row // 8, column // 8)
         for (c, k, *block), value in self.points.items():
             if block == [row // 8, column // 8]:
                 wave = _wave(k // 8, row % 8) * _wave(k % 8, column % 8)
-                channels[c] += value * self.step / 1024 * wave
+                channels[c] += value * self.step / 1024 * block_step * _frequency_step(k) * wave
         y, orange, green = channels[0] / math.sqrt(3), channels[1] / math.sqrt(2), channels[2] / math.sqrt(6)
         return y + orange - green, y + 2 * green, y - orange - green
+
+    def _block_step(self, decoded: np.ndarray, row: int, column: int) -> float:
+        """Multiples of the file's step in a block."""
+        squares = [self._busy(decoded, r, c) ** 2 for r in range(self.rows) for c in range(self.columns)]
+        return self._busy(decoded, row, column) / math.sqrt(math.fsum(squares) / len(squares))
+
+    def _busy(self, decoded: np.ndarray, row: int, column: int) -> float:
+        beside = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
+        total = 4 * self._variance(decoded, row, column) + math.fsum(self._variance(decoded, *one) for one in beside)
+        return (total / 8 + 9) ** (1 / 16)
+
+    def _variance(self, decoded: np.ndarray, row: int, column: int) -> float:
+        """Of luma in a block; beyond the border, in the nearest one."""
+        row, column = min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
+        rows = [min(8 * row + place, self.height - 1) for place in range(8)]
+        columns = [min(8 * column + place, self.width - 1) for place in range(8)]
+        values = [sum(map(int, decoded[r, c])) / math.sqrt(3) for r in rows for c in columns]
+        mean = math.fsum(values) / 64
+        return math.fsum((value - mean) ** 2 for value in values) / 64
 
 
 def scores(window: int) -> np.ndarray:
@@ -114,6 +133,12 @@ def scores(window: int) -> np.ndarray:
     return np.array(
         [[-((ROOTS[s % 4] * 2**10 // 2 ** (s // 4) * abs(v) + 2**15) // 2**16) for v in values] for s in range(72)]
     )
+
+
+def _frequency_step(k: int) -> float:
+    """Multiples of the file's step in a band."""
+    steps = [1 + math.hypot(band // 8, band % 8) / 16 for band in range(64)]
+    return steps[k] / math.sqrt(math.fsum(step**2 for step in steps) / 64)
 
 
 def _wave(u: int, place: int) -> float:

@@ -47,6 +47,8 @@ class PriorConfig:
     """In how many passes the new prior codes each stage (config.py), never fewer than the base's. None: the base's."""
     gates: bool | None = None
     """Whether the new prior may repeat tokens. None: as the base."""
+    channels: tuple[int, ...] | None = None
+    """Its widths, stride 64 to 4, none below the base's. None: the base's."""
     token_maps: MapSettings = field(default_factory=MapSettings)
     steps: int = 3000
     batch: int = 4
@@ -158,8 +160,8 @@ def _take_step(config: PriorConfig, model: CodecModel, maps: Sequence[TokenMap],
 
 
 def _to_train(config: PriorConfig, base: LoadedModel) -> CodecModel:
-    """The base's networks, with more passes and gates where the config wants them: the same function at first."""
-    wanted = {"passes": config.passes, "gates": config.gates}
+    """The base's networks, with what the config adds to the prior: the same function at first."""
+    wanted = {"passes": config.passes, "gates": config.gates, "prior_channels": config.channels}
     shape = replace(base.config, **{key: value for key, value in wanted.items() if value is not None})
     if shape == base.config:
         return copy.deepcopy(base.networks)  # the loaded one is everyone's

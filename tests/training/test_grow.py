@@ -128,3 +128,28 @@ def test_more_passes_change_nothing_at_first(saved, passes):
 def test_fewer_passes_are_refused(saved):
     with pytest.raises(ModelError, match="stage 3 had 2 passes, more than 1"):
         grown(saved[1], passes=(1, 1, 1, 1, 2))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("gates", [False, True])
+def test_a_wider_prior_is_the_same_at_first_and_can_learn(tmp_path, gates):
+    config = ModelConfig(quantizer="leech", **{**LAYOUT, "gates": gates})
+    torch.manual_seed(0)
+    model = CodecModel(config).eval()
+    path = tmp_path / "checkpoint.safetensors"
+    averages = {name: p.detach().clone() for name, p in model.named_parameters()}
+    save_checkpoint(path, config, model, averages, {}, torch.Generator(), 7, 1.0, None)
+    wide = grown(path, gates=gates, prior_channels=(8, 12, 8, 9, 8))
+    x, quality = torch.rand(1, 3, 128, 128) * 2 - 1, torch.tensor([70.0])
+    before, after = model(x, quality).stage_bits, wide(x, quality).stage_bits
+    assert torch.allclose(before, after, rtol=1e-5)
+    with torch.enable_grad():
+        wide(x, quality).stage_bits.sum().backward()
+    for stage in (1, 4):  # widened: what reads the new channels can learn to
+        for part in wide.prior.stages[stage]:
+            assert part.head.weight.grad[:, 8:].abs().max() > 0
+
+
+def test_a_narrower_prior_is_refused(saved):
+    with pytest.raises(ModelError, match="needs"):
+        grown(saved[1], prior_channels=(8, 4, 8, 8, 8))
