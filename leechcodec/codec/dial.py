@@ -7,9 +7,8 @@ from leechcodec.detail.head import quality_of
 from leechcodec.formats.container import Chunk, ChunkKind, Header
 
 ENTRY = 90.0
-"""From here on a layer lies on the tokens of this quality. At equal SSIMULACRA2 layers on tokens of 80 to 100 are within
-1 % of it from the place on where they tell, and tokens alone are no better there
-(``python -m tools.tune_detail entry``, docs/experiments.md)."""
+"""From here on a layer lies on the tokens of this quality (``python -m tools.tune_detail entry``,
+docs/experiments.md)."""
 COARSEST, FINEST = 10.0, 0.9
 """Steps, in levels, where a photograph's layer begins to tell, and at quality 100: 50 dB and more of any picture."""
 LOUDEST = 60.0

@@ -1,7 +1,7 @@
 """A picture at a quality, before it is a file.
 
 quality up to 90 ─▶ tokens of that quality ─────────────────────┐
-                                                                ├─▶ Draft ─▶ pipeline.pack ─▶ .lq
+                                                                ├─▶ Draft ─▶ Drawing.file ─▶ .lq
 above            ─▶ tokens ───────▶ picture ─▶ detail layer ────┘
 """
 
@@ -14,10 +14,10 @@ from leechcodec.codec.detail_layer import MAX_DETAIL_PIXELS, detail_chunk, with_
 from leechcodec.codec.dial import tokens_quality
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.codec.pipeline import Prepared
-from leechcodec.codec.token_coding import Progress, Tokens
+from leechcodec.codec.token_coding import Progress, Tokens, encode_tokens
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import CorruptError
-from leechcodec.formats.container import Chunk, read_file
+from leechcodec.formats.container import Chunk, Header, read_file
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Drawing:
         height, width = prepared.size
         self._layered = not loaded.is_second_decoder and width * height <= MAX_DETAIL_PIXELS
         self._base: tuple[tuple[float, int], Tokens, Image.Image] | None = None
+        self._coded: tuple[Tokens, tuple[Header, list[Chunk]]] | None = None
 
     def tokens_quality(self, quality: float) -> float:
         """Of the tokens at a quality of the dial. Raises ConfigError for one out of range."""
@@ -65,7 +66,10 @@ class Drawing:
 
     def file(self, draft: Draft, progress: Progress | None = None) -> bytes:
         """The .lq file of a draft. progress: of the coding."""
-        return pipeline.pack(self.loaded, draft.tokens, self.prepared.side_data, progress, draft.detail)
+        if self._coded is None or self._coded[0] is not draft.tokens:
+            self._coded = draft.tokens, encode_tokens(draft.tokens, self.loaded, progress)
+        header, chunks = self._coded[1]  # drafts with a layer share their tokens
+        return pipeline.assemble(header, chunks, self.prepared.side_data, draft.detail)
 
     def check(self, data: bytes, draft: Draft) -> None:
         """Decode a whole file and compare. Raises CorruptError where it differs from the draft or the image."""

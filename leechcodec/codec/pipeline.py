@@ -145,9 +145,15 @@ def pack(
     detail: Chunk | None = None,
 ) -> bytes:
     """The .lq file of tokens, side data and a detail layer."""
-    header, chunks = encode_tokens(tokens, loaded, progress)
-    chunks += [] if side_data is None else side_data.chunks()
-    return write_file(header, chunks + ([] if detail is None else [detail]))
+    return assemble(*encode_tokens(tokens, loaded, progress), side_data, detail)
+
+
+def assemble(
+    header: Header, token_chunks: Sequence[Chunk], side_data: SideData | None = None, detail: Chunk | None = None
+) -> bytes:
+    """The .lq file of tokens that are coded already, side data and a detail layer."""
+    others = [] if side_data is None else side_data.chunks()
+    return write_file(header, [*token_chunks, *others, *([] if detail is None else [detail])])
 
 
 def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens, prepared: Prepared) -> None:
