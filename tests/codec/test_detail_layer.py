@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leechcodec.codec import api
+from leechcodec.codec import api, drafts
 from leechcodec.codec.detail_layer import MAX_DETAIL_PIXELS, detail_chunk, with_detail
 from leechcodec.codec.dial import ENTRY
 from leechcodec.codec.distortion import psnr
+from leechcodec.codec.model_store import load_model
+from leechcodec.codec.pipeline import prepare
+from leechcodec.codec.token_coding import encode_tokens
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 
@@ -47,6 +50,20 @@ def test_a_size_above_the_entry_is_used(tiny_folder, noise):
     base = len(api.compress(image, quality=ENTRY, model=tiny_folder))
     data, found = api.compress_to(image, size=base + 6000, model=tiny_folder)
     assert found.quality > ENTRY and found.close and 0.98 * (base + 6000) <= len(data) <= base + 6000
+
+
+def test_drafts_with_a_layer_code_their_tokens_once(tiny_folder, noise, monkeypatch):
+    image, qualities, coded = Image.fromarray(noise), (91, 95, 97, 80), []
+    wanted = [api.compress(image, quality=quality, model=tiny_folder) for quality in qualities]
+
+    def counted(tokens, *others):
+        coded.append(tokens.quality)
+        return encode_tokens(tokens, *others)
+
+    monkeypatch.setattr(drafts, "encode_tokens", counted)
+    drawing = drafts.Drawing(load_model(tiny_folder), prepare(image))
+    assert [drawing.file(drawing.draft(quality)) for quality in qualities] == wanted
+    assert coded == [ENTRY, 80]
 
 
 def test_what_stops_at_the_base_ignores_it(tiny_folder, noise):
