@@ -10,6 +10,10 @@ for as many positions as are coded at a time. docs/FORMAT.md is the specificatio
 view that computes the same in plain tensors.
 """
 
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from leechcodec.networks import integer_prior_kernels as kernels
@@ -17,6 +21,12 @@ from leechcodec.networks.integer_prior_kernels import ACTIVATION_BITS
 from leechcodec.networks.integer_prior_weights import SCORE_SHIFT, IntegerWeights
 from leechcodec.networks.passes import neighbour_offsets
 from leechcodec.networks.prior_loop import AGREEMENT, Steps
+from leechcodec.threads import threads
+
+LEAST_ROWS = 16
+"""Of a map that a thread is worth starting for."""
+REACH = 2
+"""Rows that a residual block of the prior looks at on either side: two 3 x 3 convolutions."""
 
 Neighbours = tuple[np.ndarray, np.ndarray]
 """The codes so far, int8 (h, w, dim), and where the neighbours are, int64 (4, 2)."""
@@ -58,10 +68,17 @@ class IntegerView(Steps):
         return IntegerParams(self.weights, name, _as_array(h), around)
 
     def add_tokens(self, name: str, h: np.ndarray, codes: np.ndarray, shift: int) -> np.ndarray:
-        layers = (self.weights.layer(f"{name}.{part}") for part in ("embed", "conv1", "conv2"))
-        kernels.add_tokens(
-            _as_array(h), _as_array(np.asarray(codes, dtype=np.int8)), 1 << ACTIVATION_BITS - shift, *layers
-        )
+        layers = [self.weights.layer(f"{name}.{part}") for part in ("embed", "conv1", "conv2")]
+        rows, given = _as_array(h), _as_array(np.asarray(codes, dtype=np.int8))
+
+        def add(part: np.ndarray, tokens: np.ndarray) -> None:
+            kernels.add_tokens(part, tokens, 1 << ACTIVATION_BITS - shift, *layers)
+
+        parts = max(1, min(threads(), len(rows) // LEAST_ROWS))
+        if parts == 1:
+            add(rows, given)
+        else:
+            _side_by_side(add, rows, given, parts)
         return h
 
 
@@ -83,6 +100,22 @@ class IntegerParams:
         """Of every position: int64 (1, num_params, h, w)."""
         height, width = self.h.shape[:2]
         return self.at(np.arange(height * width)).T.reshape(1, -1, height, width)
+
+
+def _side_by_side(
+    add: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarray, given: np.ndarray, parts: int
+) -> None:
+    """Do to a map what a function does to it, in parts of its rows, a thread each.
+
+    A part is a copy with the rows around it that a residual block looks at. Those come out wrong and are left behind.
+    """
+    bounds = np.linspace(0, len(rows), parts + 1).astype(int).tolist()
+    wide = [slice(max(0, top - REACH), bottom + REACH) for top, bottom in itertools.pairwise(bounds)]
+    copies = [rows[part].copy() for part in wide]
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(add, copies, [given[part] for part in wide]))
+    for top, bottom, part, copy in zip(bounds, bounds[1:], wide, copies):
+        rows[top:bottom] = copy[top - part.start : bottom - part.start]
 
 
 _NO_NEIGHBOURS = np.zeros((1, 1, 1), dtype=np.int8), np.zeros((0, 2), dtype=np.int64)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leechcodec.errors import ModelError
+from leechcodec.networks import integer_prior
 from leechcodec.networks.integer_prior import IntegerView
 from leechcodec.networks.integer_prior_kernels import LIMIT
 from leechcodec.networks.integer_prior_reference import ReferenceView
@@ -83,6 +84,22 @@ def test_every_step_of_the_kernels_is_the_references(seed, height, width, sizes,
         )
     for a, b in zip(*found, strict=True):
         assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(("height", "threads"), [(32, 2), (33, 2), (50, 3), (130, 8), (31, 8)])
+def test_threads_change_nothing(monkeypatch, height, threads):
+    rng = np.random.default_rng(height)
+    view, parts = IntegerView(random_weights(8, 24, rng), 3333), []
+    h = rng.integers(-LIMIT, LIMIT + 1, (height, 5, 8)).astype(np.int16)
+    codes = rng.integers(-4, 5, (1, 24, height, 5)).astype(np.int8)
+    alone, together = (np.array(h)[None].transpose(0, 3, 1, 2) for _ in range(2))
+    monkeypatch.setattr(integer_prior, "threads", lambda: 1)
+    view.add_tokens("p", alone, codes, 1)
+    monkeypatch.setattr(integer_prior, "threads", lambda: threads)
+    kernel = integer_prior.kernels.add_tokens
+    monkeypatch.setattr(integer_prior.kernels, "add_tokens", lambda *given: parts.append(None) or kernel(*given))
+    view.add_tokens("p", together, codes, 1)
+    assert np.array_equal(alone, together) and len(parts) == max(1, min(threads, height // 16))
 
 
 @pytest.mark.parametrize("gated", [False, True])
