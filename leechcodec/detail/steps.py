@@ -21,7 +21,7 @@ FLOOR = 9.0
 
 def relative_steps(decoded: np.ndarray) -> np.ndarray:
     """Multiples of the file's step: uint8 (H, W, 3), the picture below the layer -> float64 (64, rows, columns)."""
-    return (of_frequencies()[:, None, None] * of_blocks(decoded)).astype(np.float64)
+    return of_frequencies()[:, None, None] * of_blocks(decoded)
 
 
 def of_frequencies() -> np.ndarray:
