@@ -89,7 +89,7 @@ class Avif420(Avif):
 
     key, name = "avif-420", "AVIF 4:2:0"
     description = "AVIF by Pillow (libavif), 4:2:0, speed 2"
-    values = (2, 10, 20, 30, 42, 54, 66)
+    values = (2, 10, 20, 42, 66)
 
     def save_options(self, setting: Setting) -> dict:
         return {"quality": round(setting.value), "subsampling": "4:2:0", "speed": 2}
