@@ -106,10 +106,15 @@ class LeechEffort(Leech):
         return super().versions() | {"refinement": code.hexdigest()[:8]}
 
 
+TOKENS_ALONE = Neural.values[:-1]
+"""The dial of models that are compared for their tokens: the layer above 90 is the same for all."""
+
+
 class Bsq(Neural):
     """The second model of the pair trained alike, or the one given by name or folder."""
 
     key = "bsq"
+    values = TOKENS_ALONE
 
     @property
     def source(self) -> str:
@@ -121,6 +126,7 @@ class Installed(Neural):
     """An installed model by its name, which is the key."""
 
     key: str = BSQ
+    values = TOKENS_ALONE
 
     @property
     def source(self) -> str:
