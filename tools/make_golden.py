@@ -1,6 +1,7 @@
 """Write golden files for a released model: .lq files, what they must decode to, for ever.
 
     python -m tools.make_golden tests/golden/leech-vbr-1
+    python -m tools.make_golden tests/golden/leech-vbr-1-layer --only finest
 
 Crops of data/sample.png at several qualities, one with transparency and metadata. For each: the file, the SHA-256 of
 its tokens and the decoded picture. A folder is written once, for a new model or format version, and never again: the
@@ -27,12 +28,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default=None)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="Where others have not changed.")
     args = parser.parse_args()
     if args.folder.exists():
         sys.exit(f"{args.folder} exists: golden files are never written again")
     args.folder.mkdir(parents=True)
     sample, files = Image.open(SAMPLE).convert("RGB"), {}
-    for name, (*box, quality) in CASES.items():
+    for name in args.only:
+        *box, quality = CASES[name]
         image = sample.crop(tuple(box))
         if name == "crop":
             image.putalpha(Image.linear_gradient("L").resize(image.size))
