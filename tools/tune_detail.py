@@ -104,8 +104,8 @@ class Photograph:
         for step in STEPS:
             units = round(scale * step / STEP_UNIT)
             data, points = encode_detail(self.coefficients / wanted, units, 9000, code)
-            levels = points * (units * STEP_UNIT) * (wanted / self.steps)
-            found.append((self.bytes + FRAME_SIZE + len(data), added(self.below, levels)))
+            shown = added(self.below, points * (units * STEP_UNIT) * wanted)
+            found.append((self.bytes + FRAME_SIZE + len(data), shown))
         return found
 
 

@@ -40,9 +40,9 @@ def detail_chunk(colours: np.ndarray, decoded: Image.Image, quality: float) -> t
     if step is None:
         raise ConfigError(f"no detail layer at quality {quality:g}")
     units = round(step / STEP_UNIT)
-    wanted = forward(residual) / relative_steps(np.asarray(decoded))
-    payload, points = encode_detail(wanted, units, hundredths(quality))
-    return Chunk(ChunkKind.DETAIL, payload), added(decoded, points * (units * STEP_UNIT))
+    steps = relative_steps(np.asarray(decoded))
+    payload, points = encode_detail(forward(residual) / steps, units, hundredths(quality))
+    return Chunk(ChunkKind.DETAIL, payload), added(decoded, points * (units * STEP_UNIT) * steps)
 
 
 def with_detail(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
@@ -54,13 +54,13 @@ def with_detail(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
     if payload is None:
         return decoded
     _check_pixels(decoded)
-    return added(decoded, decode_detail(payload, (decoded.height, decoded.width)))
+    coefficients = decode_detail(payload, (decoded.height, decoded.width))
+    return added(decoded, coefficients * relative_steps(np.asarray(decoded)))
 
 
 def added(decoded: Image.Image, coefficients: np.ndarray) -> Image.Image:
-    """The picture with a layer's coefficients, float64 (3, 64, h, w), in levels where a step is the file's own."""
-    below = np.asarray(decoded)
-    levels = below + inverse(coefficients * relative_steps(below), (decoded.height, decoded.width))
+    """The picture with a layer's coefficients, float64 (3, 64, h, w) in pixel levels."""
+    levels = np.asarray(decoded) + inverse(coefficients, (decoded.height, decoded.width))
     return from_array(levels.round().clip(0, 255).astype(np.uint8))
 
 

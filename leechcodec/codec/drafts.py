@@ -39,7 +39,7 @@ class Drawing:
         self.loaded, self.prepared = loaded, prepared
         height, width = prepared.size
         self._layered = not loaded.is_second_decoder and width * height <= MAX_DETAIL_PIXELS
-        self._base: tuple[tuple[float, int], Tokens, Image.Image] | None = None
+        self._base: tuple[int, Tokens, Image.Image] | None = None
         self._coded: tuple[Tokens, tuple[Header, list[Chunk]]] | None = None
 
     def tokens_quality(self, quality: float) -> float:
@@ -59,9 +59,9 @@ class Drawing:
                 return Draft(quality, self._tokens(quality, effort, progress), None, None)
             tokens, picture = self._shown(quality, effort, progress)
             return Draft(quality, tokens, None, picture)
-        if self._base is None or self._base[0] != (of_tokens, effort):
-            self._base = (of_tokens, effort), *self._shown(of_tokens, effort, progress)
-        _, tokens, below = self._base  # the next draft often has the same
+        if self._base is None or self._base[0] != effort:
+            self._base = effort, *self._shown(of_tokens, effort, progress)
+        _, tokens, below = self._base  # all drafts with a layer lie on tokens of one quality
         return Draft(quality, tokens, *detail_chunk(self.prepared.colours, below, quality), below)
 
     def file(self, draft: Draft, progress: Progress | None = None) -> bytes:

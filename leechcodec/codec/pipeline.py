@@ -142,10 +142,9 @@ def pack(
     tokens: Tokens,
     side_data: SideData | None = None,
     progress: Progress | None = None,
-    detail: Chunk | None = None,
 ) -> bytes:
-    """The .lq file of tokens, side data and a detail layer."""
-    return assemble(*encode_tokens(tokens, loaded, progress), side_data, detail)
+    """The .lq file of tokens and side data."""
+    return assemble(*encode_tokens(tokens, loaded, progress), side_data)
 
 
 def assemble(

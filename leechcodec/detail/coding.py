@@ -83,8 +83,9 @@ def code_lattice(
 def encode_detail(
     coefficients: np.ndarray, step: int, quality: int, code: CodeVectors = code_lattice
 ) -> tuple[bytes, np.ndarray]:
-    """The chunk of coefficients, float64 (3, 64, h, w) in pixel levels, and the points in it, int32 of that shape.
+    """The chunk of coefficients, float64 (3, 64, h, w), and the points in it, int32 of that shape.
 
+    coefficients: in pixel levels, divided by their relative steps (steps.py).
     step: 1..65,535 in 1/1024 levels: what an integer unit of the lattice stands for.
     quality: of the dial in hundredths, which the chunk only states. code: what measurements replace; files have the
     lattice.
@@ -99,9 +100,9 @@ def encode_detail(
 
 
 def decode_detail(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """The coefficients in a chunk, float64 (3, 64, h, w) in pixel levels. size: (height, width) of the picture.
+    """The coefficients in a chunk, float64 (3, 64, h, w), divided by their relative steps as they were given.
 
-    Raises CorruptError for what no encoder writes.
+    size: (height, width) of the picture. Raises CorruptError for what no encoder writes.
     """
     parameters, stream = Parameters.of_bytes(data)
     coder = TokenDecoder(stream)

@@ -8,7 +8,7 @@ error is that of equal steps.
 
 import numpy as np
 
-from leechcodec.detail.transform import BANDS, SIDE, block_grid
+from leechcodec.detail.transform import BANDS, SIDE, in_blocks
 
 SLOPE = 1 / 16
 """For each half wave of frequency a step is coarser by so much of the one at frequency 0."""
@@ -32,11 +32,8 @@ def of_frequencies() -> np.ndarray:
 
 def of_blocks(decoded: np.ndarray) -> np.ndarray:
     """(rows, columns): by the variance of luma in a block, half of it from the four beside it."""
-    height, width = decoded.shape[:2]
-    rows, columns = block_grid(height, width)
     luma = decoded.sum(axis=2, dtype=np.float64) / np.sqrt(3)
-    padded = np.pad(luma, ((0, -height % SIDE), (0, -width % SIDE)), mode="edge")
-    variance = padded.reshape(rows, SIDE, columns, SIDE).var(axis=(1, 3))
+    variance = in_blocks(luma).var(axis=(1, 3))
     around = np.pad(variance, 1, mode="edge")
     beside = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
     return _normalised(((4 * variance + beside) / 8 + FLOOR) ** EXPONENT)

@@ -22,14 +22,18 @@ def block_grid(height: int, width: int) -> tuple[int, int]:
     return -(-height // SIDE), -(-width // SIDE)
 
 
+def in_blocks(picture: np.ndarray) -> np.ndarray:
+    """(H, W, …), any sides, the last row and column repeated -> (rows, 8, columns, 8, …)."""
+    height, width, *rest = picture.shape
+    rows, columns = block_grid(height, width)
+    padding = ((0, -height % SIDE), (0, -width % SIDE), *((0, 0) for _ in rest))
+    return np.pad(picture, padding, mode="edge").reshape(rows, SIDE, columns, SIDE, *rest)
+
+
 def forward(residual: np.ndarray) -> np.ndarray:
     """Coefficients of a residual: (H, W, 3), any sides, the last row and column repeated -> float64 (3, 64, h, w)."""
-    height, width = residual.shape[:2]
-    padded = np.pad(residual, ((0, -height % SIDE), (0, -width % SIDE), (0, 0)), mode="edge")
-    rows, columns = block_grid(height, width)
-    blocks = (padded @ COLOUR.T).reshape(rows, SIDE, columns, SIDE, CHANNELS)
-    found = np.einsum("ui,vj,ricjk->kuvrc", DCT, DCT, blocks, optimize=True)
-    return np.ascontiguousarray(found.reshape(CHANNELS, BANDS, rows, columns))
+    found = np.einsum("ui,vj,ricjk->kuvrc", DCT, DCT, in_blocks(residual @ COLOUR.T), optimize=True)
+    return np.ascontiguousarray(found.reshape(CHANNELS, BANDS, *found.shape[3:]))
 
 
 def inverse(coefficients: np.ndarray, size: tuple[int, int]) -> np.ndarray:

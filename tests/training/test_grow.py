@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,10 +24,14 @@ WIDER = dict(
 def saved(tmp_path):
     """A tiny model and its checkpoint."""
     model = tiny_model()
+    return model, checkpoint_of(model, tmp_path)
+
+
+def checkpoint_of(model: CodecModel, folder: Path) -> Path:
     ema = {name: p.detach().clone() for name, p in model.named_parameters()}
-    path = tmp_path / "checkpoint.safetensors"
+    path = folder / "checkpoint.safetensors"
     save_checkpoint(path, model.config, model, ema, {}, torch.Generator(), 7, 1.0, None)
-    return model, path
+    return path
 
 
 def grown(path, **changes) -> CodecModel:
@@ -136,10 +141,7 @@ def test_a_wider_prior_is_the_same_at_first_and_can_learn(tmp_path, gates):
     config = ModelConfig(quantizer="leech", **{**LAYOUT, "gates": gates})
     torch.manual_seed(0)
     model = CodecModel(config).eval()
-    path = tmp_path / "checkpoint.safetensors"
-    averages = {name: p.detach().clone() for name, p in model.named_parameters()}
-    save_checkpoint(path, config, model, averages, {}, torch.Generator(), 7, 1.0, None)
-    wide = grown(path, gates=gates, prior_channels=(8, 12, 8, 9, 8))
+    wide = grown(checkpoint_of(model, tmp_path), gates=gates, prior_channels=(8, 12, 8, 9, 8))
     x, quality = torch.rand(1, 3, 128, 128) * 2 - 1, torch.tensor([70.0])
     before, after = model(x, quality).stage_bits, wide(x, quality).stage_bits
     assert torch.allclose(before, after, rtol=1e-5)
