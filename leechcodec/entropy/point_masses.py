@@ -74,7 +74,7 @@ def block_masses(residues: np.ndarray, index: np.ndarray, coset: np.ndarray) -> 
     Where m = 1 the last coordinate's q counts the other way, so that the even part is wanted for every token.
     """
     pairs, third = np.empty((len(index), BLOCKS, 16, 2)), np.empty((len(index), 16))
-    _block_masses(residues, index, coset, hamming_reversed(), _halves(), pairs, third)
+    _block_masses(residues, index, coset, hamming_reversed(), _halves(), pairs, third, _space())
     return pairs, third
 
 
@@ -92,11 +92,15 @@ def first_masses(pairs: np.ndarray, second: np.ndarray, third: np.ndarray) -> np
     return masses
 
 
-@exact_entry
-def _block_masses(residues, index, coset, shifts, halves, pairs, third):
+def _space() -> tuple[np.ndarray, ...]:
+    """Room for what :func:`_block_masses` computes."""
     lanes, tree = np.zeros((DIM, RESIDUES, LANES)), np.zeros((TREES, 32, ROW))
-    block, folded = np.empty((BLOCKS, 16, ROW)), np.empty((2, 8, ROW))
-    mass = np.empty((16, LANES))
+    return lanes, tree, np.empty((BLOCKS, 16, ROW)), np.empty((2, 8, ROW)), np.empty((16, LANES))
+
+
+@exact_entry
+def _block_masses(residues, index, coset, shifts, halves, pairs, third, space):
+    lanes, tree, block, folded, mass = space
     for start in range(0, len(index), LANES):
         count = min(LANES, len(index) - start)
         for lane in range(count):

@@ -28,7 +28,7 @@ def closest_point(y: np.ndarray) -> np.ndarray:
     """
     y = _vectors(y)
     points = np.empty(y.shape, dtype=np.int32)
-    _closest(y, turyn().byte, turyn().halves, *scratch(np.float32), points)
+    _closest(y, turyn().byte, turyn().halves, *scratch(np.float32), points, _space())
     return points
 
 
@@ -62,7 +62,7 @@ def rate_aware_point(
         raise ValueError(f"a weight is at least 0 and finite, not {weight}")
     points, values = np.empty(y.shape, dtype=np.int32), np.empty(len(y))
     structure = turyn().byte, turyn().halves
-    _best(y, float(weight), scores, index, *structure, *scratch(np.float32), points, values)
+    _best(y, float(weight), scores, index, *structure, *scratch(np.float32), points, values, _space())
     return points, values
 
 
@@ -75,10 +75,15 @@ def _vectors(y: np.ndarray) -> np.ndarray:
     return y
 
 
+def _space() -> tuple[np.ndarray, ...]:
+    """Room for what the kernels compute: near, top, winner, work."""
+    near, top = np.zeros((DIM, LANES), dtype=np.float32), np.empty(LANES, dtype=np.float32)
+    return near, top, np.empty(LANES, dtype=np.int32), np.empty((6, 3))
+
+
 @entry
-def _closest(y, byte, halves, residues, tree, table, scores, points):
-    near = np.zeros((DIM, LANES), dtype=np.float32)
-    winner, work = np.empty(LANES, dtype=np.int32), np.empty((6, 3))
+def _closest(y, byte, halves, residues, tree, table, scores, points, space):
+    near, top, winner, work = space
     for start in range(0, len(y), LANES):
         count = min(LANES, len(y) - start)
         for lane in range(count):
@@ -86,7 +91,7 @@ def _closest(y, byte, halves, residues, tree, table, scores, points):
                 near[i, lane] = y[start + lane, i] - _multiple_of_8(y[start + lane, i])
         _fill_distances(near, residues)
         fill_cosets(residues, halves, tree, table, scores)
-        _best_triples(scores, winner)
+        _best_triples(scores, top, winner)
         for lane in range(count):
             row = start + lane
             _way_back(residues, table, winner[lane], byte, lane, work, points[row])
@@ -113,20 +118,22 @@ def _fill_distances(near, residues):
 
 
 @entry
-def _best(y, weight, tables, index, byte, halves, residues, tree, table, scores, points, values):
-    best = np.empty(RESIDUES, dtype=np.float32)
-    winner, work = np.empty(LANES, dtype=np.int32), np.empty((6, 3))
+def _best(y, weight, tables, index, byte, halves, residues, tree, table, scores, points, values, space):
+    near, top, winner, work = space
+    best = near[0, :RESIDUES]
     half = tables.shape[1] // 2
     for start in range(0, len(y), LANES):
         count = min(LANES, len(y) - start)
         for lane in range(count):
             for i in range(DIM):
                 _fill_best(tables[index[start + lane, i]], y[start + lane, i], weight, best)
-                top = best.max()
+                highest = best[0]
+                for r in range(1, RESIDUES):
+                    highest = max(highest, best[r])
                 for r in range(RESIDUES):
-                    residues[i, r, lane] = best[r] - top  # small numbers near the optimum keep their digits
+                    residues[i, r, lane] = best[r] - highest  # small numbers near the optimum keep their digits
         fill_cosets(residues, halves, tree, table, scores)
-        _best_triples(scores, winner)
+        _best_triples(scores, top, winner)
         for lane in range(count):
             row = start + lane
             _way_back(residues, table, winner[lane], byte, lane, work, points[row])
@@ -162,9 +169,9 @@ def _fill_best(own, y, weight, best):
 
 
 @inner
-def _best_triples(scores, winner):
+def _best_triples(scores, top, winner):
     """The number 64·m + 8·y + c of every lane's best triple."""
-    top = np.full(LANES, -np.inf, dtype=np.float32)
+    top[:] = -np.inf
     for m in range(2):
         for k in range(CLASSES):
             for lane in range(LANES):

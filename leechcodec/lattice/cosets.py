@@ -18,12 +18,9 @@ dimension (lanes), as in structure.py.
 """
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
-from leechcodec.compiled import njit
+from leechcodec import compiled
 from leechcodec.lattice.points import RESIDUES
-from leechcodec.lattice.structure import NoAlias
 
 LANES = 16
 EVEN, ODD = 0, LANES
@@ -33,30 +30,43 @@ CLASSES = 64
 TREES = 6
 """Half-bytes of three blocks."""
 
-EXACT = {"nogil": True, "pipeline_class": NoAlias}
+exact_entry, exact = compiled.entry(), compiled.inner()
 """Without fastmath: no operation is fused or reordered."""
-exact_entry = njit(cache=True, **EXACT)
-exact = njit(no_cpython_wrapper=True, **EXACT)
 
 
-def plus(u, v):
+def _plus(u, v):
     """Addition of the semiring that the type of u names."""
     return max(u, v) if isinstance(u, np.float32) else u + v
 
 
-def times(u, v):
+def _times(u, v):
     """Multiplication of the semiring that the type of u names."""
     return u + v if isinstance(u, np.float32) else u * v
 
 
-@overload(plus)
-def _plus(u, v):
-    return (lambda u, v: u if u > v else v) if u is types.float32 else (lambda u, v: u + v)
+def _compiled_plus():
+    from numba import types
+    from numba.extending import overload
+
+    @overload(_plus)
+    def chosen(u, v):
+        return (lambda u, v: u if u > v else v) if u is types.float32 else (lambda u, v: u + v)
+
+    return _plus
 
 
-@overload(times)
-def _times(u, v):
-    return (lambda u, v: u + v) if u is types.float32 else (lambda u, v: u * v)
+def _compiled_times():
+    from numba import types
+    from numba.extending import overload
+
+    @overload(_times)
+    def chosen(u, v):
+        return (lambda u, v: u + v) if u is types.float32 else (lambda u, v: u * v)
+
+    return _times
+
+
+plus, times = compiled.numba_object(_compiled_plus, _plus), compiled.numba_object(_compiled_times, _times)
 
 
 @exact

@@ -24,7 +24,7 @@ def log_partition_and_marginals(scores: np.ndarray, index: np.ndarray) -> tuple[
     totals, marginals = np.empty(len(index)), np.empty((len(index), DIM, RESIDUES))
     structure = turyn()
     _marginals(residue_masses(masses), index, structure.halves, structure.partners,
-               np.ascontiguousarray(structure.partner_classes[0]), totals, marginals)  # fmt: skip
+               np.ascontiguousarray(structure.partner_classes[0]), totals, marginals, _space())  # fmt: skip
     return np.log(totals) + top[index].sum(axis=1), marginals
 
 
@@ -45,12 +45,17 @@ def table_gradient(scores: np.ndarray, index: np.ndarray, marginals: np.ndarray)
     return gradient
 
 
+def _space() -> tuple[np.ndarray, ...]:
+    """Room for what :func:`_marginals` computes."""
+    lanes, slope = np.zeros((2, DIM, RESIDUES, LANES))
+    tree, d_tree = np.zeros((2, TREES, 32, ROW))
+    table, rest = np.zeros((2, 3, CLASSES, ROW))
+    return lanes, slope, tree, d_tree, table, rest, np.zeros(LANES)
+
+
 @exact_entry
-def _marginals(residues, index, halves, partners, classes, totals, marginals):
-    lanes, slope = np.zeros((DIM, RESIDUES, LANES)), np.empty((DIM, RESIDUES, LANES))
-    tree, d_tree = np.zeros((TREES, 32, ROW)), np.zeros((TREES, 32, ROW))
-    table, rest = np.empty((3, CLASSES, ROW)), np.empty((3, CLASSES, ROW))
-    total = np.empty(LANES)
+def _marginals(residues, index, halves, partners, classes, totals, marginals, space):
+    lanes, slope, tree, d_tree, table, rest, total = space
     for start in range(0, len(index), LANES):
         count = min(LANES, len(index) - start)
         for lane in range(count):

@@ -32,7 +32,7 @@ def best(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if scores.size and not np.abs(scores).max() < 1e30:
         raise ValueError("a score is not finite, or beyond 1e30")
     codes, indices = np.empty(scores.shape[:2], dtype=np.int8), np.empty(len(scores), dtype=np.int64)
-    _search(scores, tuple(turyn()), codes, indices)
+    _search(scores, tuple(turyn()), codes, indices, _space())
     values = np.take_along_axis(scores, codes[..., None].astype(np.int64) + 4, axis=2).sum((1, 2), dtype=np.float64)
     return codes, values.astype(np.float32)
 
@@ -42,24 +42,28 @@ def _search_directions(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if z.ndim != 2 or z.shape[1] != LENGTH:
         raise ValueError(f"expected directions of shape (N, {LENGTH}), got {z.shape}")
     codes, indices = np.empty(z.shape, dtype=np.int8), np.empty(len(z), dtype=np.int64)
-    bad = _search(z[..., None], tuple(turyn()), codes, indices)
+    bad = _search(z[..., None], tuple(turyn()), codes, indices, _space())
     if bad >= 0:
         raise ValueError(f"a direction is zero or not finite: row {bad}")
     return codes, indices
 
 
+def _space() -> tuple[np.ndarray, ...]:
+    """Room for what :func:`_search` computes."""
+    tree = np.full((6, 32, ROW), -np.inf, dtype=np.float32)
+    g, table = np.zeros((LENGTH, VALUES, LANES), dtype=np.float32), np.empty((3, 64, ROW), dtype=np.float32)
+    return g, tree, table, np.empty(LANES, dtype=np.float32), np.empty(LANES, dtype=np.int32)
+
+
 @entry
-def _search(scores, turyn, codes, indices):
+def _search(scores, turyn, codes, indices, space):
     """Best codewords and their indices, one block of lanes at a time.
 
     scores: float32 (N, 24, 9), or directions (N, 24, 1).
     Returns the first row that is no direction, -1 if there is none.
     """
     byte, halves, octad_halves, _, _, twos, fours, complements, groups, supports = turyn
-    g = np.zeros((LENGTH, VALUES, LANES), dtype=np.float32)
-    tree = np.full((6, 32, ROW), -np.inf, dtype=np.float32)
-    table = np.empty((3, 64, ROW), dtype=np.float32)
-    top, winner = np.empty(LANES, dtype=np.float32), np.empty(LANES, dtype=np.int32)
+    g, tree, table, top, winner = space
     for start in range(0, len(scores), LANES):
         count = min(LANES, len(scores) - start)
         for lane in range(count):

@@ -4,9 +4,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.core.compiler import Compiler
 
-from leechcodec.compiled import njit
+from leechcodec import compiled
 from leechcodec.lattice.golay import LENGTH, golay_words, hamming, hamming_reversed, octad_supports, octad_words
 
 VALUES = 9
@@ -20,17 +19,8 @@ CHUNK = 512
 """Tokens whose exponentials are held at a time."""
 
 
-class NoAlias(Compiler):
-    """Tells LLVM that a function's array arguments do not overlap, without which it vectorises few of the loops."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.state.flags.noalias = True
-
-
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "pipeline_class": NoAlias}
-entry = njit(cache=True, **_OPTIONS)
-inner = njit(no_cpython_wrapper=True, **_OPTIONS)
+_OPTIONS: dict[str, Any] = {"fastmath": {"contract"}}
+entry, inner = compiled.entry(**_OPTIONS), compiled.inner(**_OPTIONS)
 
 
 class Turyn(NamedTuple):

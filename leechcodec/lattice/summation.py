@@ -29,28 +29,34 @@ def _log_partition(scores: np.ndarray, wanted: bool) -> tuple[np.ndarray, np.nda
     values = np.empty(len(scores))
     marginals = np.empty(scores.shape if wanted else (0, LENGTH, VALUES), dtype=np.float32)
     factors = np.empty((min(len(scores), CHUNK), LENGTH, VALUES))
+    space = _space()
     for start in range(0, len(scores), CHUNK):
         chunk = slice(start, min(start + CHUNK, len(scores)))
         with np.errstate(over="ignore"):  # what overflows is refused below; numpy's exp is vectorised, numba's is not
             part = np.exp(scores[chunk], out=factors[: chunk.stop - start], dtype=np.float64)
-        _sum(part, tuple(turyn()), values[chunk], marginals[chunk], wanted)
+        _sum(part, tuple(turyn()), values[chunk], marginals[chunk], wanted, space)
     if not np.isfinite(values).all():
         raise ValueError("scores beyond ±25 nats, or not finite")
     return values, marginals
 
 
+def _space() -> tuple[np.ndarray, ...]:
+    """Room for what :func:`_sum` computes."""
+    g, slope = np.ones((LENGTH, VALUES, LANES)), np.empty((LENGTH, VALUES, LANES))
+    tree, d_tree = np.zeros((6, 32, ROW)), np.zeros((6, 32, ROW))
+    table, rest = np.empty((3, 64, ROW)), np.zeros((3, 65, ROW))
+    return g, slope, tree, d_tree, table, rest, *np.zeros((5, LANES))
+
+
 @entry
-def _sum(factors, turyn, values, marginals, wanted):
+def _sum(factors, turyn, values, marginals, wanted, space):
     """Log partitions (and marginals) of scores whose exponentials are factors, float64 (N, 24, 9).
 
     Classes 1 and 2 are summed relative to the zero vector's factor, so that their zeros cost nothing.
     rest[j] holds the products of the other two blocks for each class of block j: its derivatives, P and F exchanged.
     """
     _, halves, octad_halves, partners, partner_classes, twos, fours, _, _, _ = turyn
-    g, slope = np.ones((LENGTH, VALUES, LANES)), np.empty((LENGTH, VALUES, LANES))
-    tree, d_tree = np.zeros((6, 32, ROW)), np.zeros((6, 32, ROW))
-    table, rest = np.empty((3, 64, ROW)), np.zeros((3, 65, ROW))
-    sum12, sum3, zero = np.empty(LANES), np.empty(LANES), np.empty(LANES)
+    g, slope, tree, d_tree, table, rest, sum12, sum3, zero, before, after = space
     for start in range(0, len(factors), LANES):
         count = min(LANES, len(factors) - start)
         for lane in range(count):
@@ -66,7 +72,7 @@ def _sum(factors, turyn, values, marginals, wanted):
             if wanted or j == 2:
                 _combine(table[j - 2], table[j - 1], twos, fours, rest[j])
         _add_up(table[0], table[1], table[2], rest[2], sum3, sum12)
-        _pairs(g, sum12, slope)
+        _pairs(g, sum12, slope, before, after)
         for lane in range(count):
             values[start + lane] = np.log(sum3[lane] + zero[lane] * sum12[lane])
         if wanted:
@@ -76,7 +82,9 @@ def _sum(factors, turyn, values, marginals, wanted):
                     _unfold(other, partners, partner_classes[:, h], rest[j], d_tree[2 * j + h])
             for h in range(6):
                 _ungrow(g[4 * h : 4 * h + 4], tree[h], d_tree[h], slope[4 * h : 4 * h + 4])
-            _write_marginals(g, slope, sum3 + zero * sum12, zero, marginals[start : start + count])
+            for lane in range(LANES):
+                sum3[lane] += zero[lane] * sum12[lane]
+            _write_marginals(g, slope, sum3, zero, marginals[start : start + count])
 
 
 @inner
@@ -240,9 +248,9 @@ def _add_up(x, y, z, rest, sum3, sum12):
 
 
 @inner
-def _pairs(g, sum12, slope):
+def _pairs(g, sum12, slope, before, after):
     """Class 1: the second elementary symmetric polynomial of t = g(4) + g(-4); slopes from sums before and after."""
-    before, after = np.zeros(LANES), np.zeros(LANES)
+    before[:], after[:] = 0, 0
     for i in range(LENGTH):
         for lane in range(LANES):
             slope[i, 0, lane] = before[lane]

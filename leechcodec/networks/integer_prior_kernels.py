@@ -3,27 +3,22 @@
       6 positions x 16 channels of sums in registers:      sums[p, o] += x[p, 2k] · w[2k, o] + x[p, 2k+1] · w[2k+1, o]
 
 Maps are int16 with channels last, so the three positions of a row that a 3 x 3 convolution sees are one run of memory.
-A product of pairs is written as LLVM's vectors. On x86 it becomes one instruction (vpmaddwd, or vpdpwssd with VNNI); on
-any other machine the same integers. A step walks down the rows and keeps four of them in the cache: nothing is padded,
-copied or cut into tiles. integer_prior_reference.py is the same in plain numpy.
+A product of pairs is written as LLVM's vectors (pair_products.py). A step walks down the rows and keeps four of them in
+the cache: nothing is padded, copied or cut into tiles. integer_prior_reference.py is the same in plain numpy.
+
+Kernels allocate nothing: the functions before them give them room.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import config, types
-from numba.extending import intrinsic
 
-from leechcodec.compiled import njit
+from leechcodec.compiled import entry, inner, numba_object
 from leechcodec.entropy.pmf import SCORE_UNIT
-from leechcodec.lattice.structure import NoAlias
 from leechcodec.quantizers.code import MAX_ACTIVATION
 
 POSITIONS = 6
 LANES = 16
-_VECTOR = 8
-_VECTORS = LANES // _VECTOR
 ACTIVATION_BITS = 8
 """Activations are multiples of 2^-8 within ±64 ..."""
 LIMIT = MAX_ACTIVATION << ACTIVATION_BITS
@@ -32,9 +27,7 @@ MAX_GATE = MAX_ACTIVATION * SCORE_UNIT
 """64 nats, in scores' units."""
 CHUNK = 96
 """Positions whose parameters are computed at a time."""
-_OPTIONS = {"nogil": True, "error_model": "numpy", "pipeline_class": NoAlias, "no_cfunc_wrapper": True}
-_entry = njit(cache=True, **_OPTIONS)
-_inner = njit(no_cpython_wrapper=True, **_OPTIONS)
+_entry, _inner = entry(), inner()
 
 
 class Layer(NamedTuple):
@@ -67,84 +60,10 @@ def packed(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> Layer:
     return Layer(np.ascontiguousarray(weights).ravel(), start, shifts, rows, pairs, outputs)
 
 
-_SHORT, _WORD, _LONG = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-_SHORTS, _WORDS = ir.VectorType(_SHORT, 2 * _VECTOR), ir.VectorType(_WORD, _VECTOR)
-_WIDES = ir.VectorType(_WORD, 2 * _VECTOR)
+def _product() -> Any:
+    from leechcodec.networks import pair_products
 
-
-@intrinsic
-def _multiply(typingctx: Any, sums, x, first, step, weights, at, pairs):
-    """sums[p, o] += sum over k of x[first + p·step + k] · w[k, o], in int32: the innermost loop, in vectors."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        def data(number: int) -> Any:
-            return context.make_array(signature.args[number])(context, builder, arguments[number]).data
-
-        builder.function.attributes.add("noinline")  # one copy of the loop in each entry compiles in half the time
-        target, source, matrix = data(0), data(1), data(4)
-        first_, step_, at_, pairs_ = (arguments[n] for n in (2, 3, 5, 6))
-        places = [
-            builder.gep(target, [ir.Constant(_LONG, (p * _VECTORS + v) * _VECTOR)])
-            for p in range(POSITIONS)
-            for v in range(_VECTORS)
-        ]
-        before = [_load(builder, place, _WORDS, 4) for place in places]
-        rows = [
-            builder.gep(source, [builder.add(first_, builder.mul(step_, ir.Constant(_LONG, p)))])
-            for p in range(POSITIONS)
-        ]
-        after = _loop(builder, rows, builder.gep(matrix, [at_]), pairs_, before)
-        for place, value in zip(places, after, strict=True):
-            builder.store(value, builder.bitcast(place, _WORDS.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    arrays = types.Array(types.int16, 1, "C")
-    return types.void(
-        types.Array(types.int32, 1, "C"), arrays, types.intp, types.intp, arrays, types.intp, types.intp
-    ), generate
-
-
-def _loop(builder: ir.IRBuilder, rows: list[Any], panel: Any, pairs: Any, before: list[Any]) -> list[Any]:
-    """The loop over pairs of inputs, from the sums before it to those after it."""
-    entry, loop, done = builder.block, builder.append_basic_block("pairs"), builder.append_basic_block("done")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    k = builder.phi(_LONG)
-    k.add_incoming(ir.Constant(_LONG, 0), entry)
-    sums = [builder.phi(_WORDS) for _ in before]
-    for phi, value in zip(sums, before, strict=True):
-        phi.add_incoming(value, entry)
-    panel_k = builder.gep(panel, [builder.mul(k, ir.Constant(_LONG, 2 * LANES))])
-    places = [builder.gep(panel_k, [ir.Constant(_LONG, 2 * _VECTOR * v)]) for v in range(_VECTORS)]
-    w, after = [_load(builder, place, _SHORTS, 2) for place in places], []
-    undefined, all_first = ir.Constant(_WORDS, ir.Undefined), ir.Constant(_WORDS, [0] * _VECTOR)
-    for p in range(POSITIONS):
-        pair = _load(builder, builder.gep(rows[p], [builder.mul(k, ir.Constant(_LONG, 2))]), _WORD, 2)
-        one: Any = builder.insert_element(undefined, pair, ir.Constant(_WORD, 0))
-        spread = builder.bitcast(builder.shuffle_vector(one, undefined, all_first), _SHORTS)
-        for v in range(_VECTORS):
-            after.append(builder.add(sums[p * _VECTORS + v], _pair_products(builder, spread, w[v])))
-    following = builder.add(k, ir.Constant(_LONG, 1))
-    k.add_incoming(following, loop)
-    for phi, value in zip(sums, after, strict=True):
-        phi.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, pairs), loop, done)
-    builder.position_at_end(done)
-    return after
-
-
-def _load(builder: ir.IRBuilder, pointer: Any, kind: Any, align: int) -> Any:
-    return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=align)
-
-
-def _pair_products(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
-    """a_2k · b_2k + a_2k+1 · b_2k+1 in 32 bits, in the form that LLVM knows as one instruction."""
-    wide = builder.mul(builder.sext(a, _WIDES), builder.sext(b, _WIDES))
-    halves: list[Any] = [
-        builder.shuffle_vector(wide, ir.Constant(_WIDES, ir.Undefined), ir.Constant(_WORDS, lanes))
-        for lanes in ([2 * lane + odd for lane in range(_VECTOR)] for odd in (0, 1))
-    ]
-    return builder.add(halves[0], halves[1])
+    return pair_products.multiply
 
 
 def _multiply_plain(sums: np.ndarray, x: np.ndarray, first: int, step: int, weights: np.ndarray, at: int, pairs: int):
@@ -155,19 +74,19 @@ def _multiply_plain(sums: np.ndarray, x: np.ndarray, first: int, step: int, weig
         sums[p * LANES : (p + 1) * LANES] += seen @ w.astype(np.int32)
 
 
-if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-    _multiply = _multiply_plain  # pyright: ignore[reportAssignmentType]
+_multiply = numba_object(_product, _multiply_plain, "leechcodec.networks.pair_products")
 
 
 @_inner
-def _apply(layer: Layer, x: np.ndarray, row: int, pitch: int, step: int, count: int, result: np.ndarray) -> None:
+def _apply(
+    layer: Layer, x: np.ndarray, row: int, pitch: int, step: int, count: int, sums: np.ndarray, result: np.ndarray
+) -> None:
     """result[p · outputs + o] <- the layer at the first positions of a row, rounded, int32.
 
     x: int16, positions step apart. A layer of 3 rows sees those from row - 1 of a ring of four, pitch apart. Up to
-    POSITIONS - 1 positions beyond the last are read.
+    POSITIONS - 1 positions beyond the last are read. sums: int32 (POSITIONS · LANES,), scratch.
     """
     size = layer.pairs * 2 * LANES
-    sums = np.empty(POSITIONS * LANES, dtype=np.int32)
     for block in range(len(layer.start) // LANES):
         channel = block * LANES
         for left in range(0, count, POSITIONS):
@@ -203,38 +122,67 @@ def add_row(h: np.ndarray, row: np.ndarray) -> None:
                 h[y, x, c] = _limited(np.int32(h[y, x, c]) + row[c])
 
 
-@_entry
 def project(h: np.ndarray, layer: Layer, result: np.ndarray) -> None:
     """A 1 x 1 convolution, limited: int16 (h, w, in) -> int16 (h, w, outputs), of any strides."""
+    _, width, channels = h.shape
+    x = np.zeros(room(width) * channels, dtype=np.int16)
+    _project(h, layer, x, _sums(), np.empty(width * layer.outputs, dtype=np.int32), result)
+
+
+def _sums() -> np.ndarray:
+    return np.empty(POSITIONS * LANES, dtype=np.int32)
+
+
+@_entry
+def _project(
+    h: np.ndarray, layer: Layer, x: np.ndarray, sums: np.ndarray, found: np.ndarray, result: np.ndarray
+) -> None:
     height, width, channels = h.shape
-    x = np.zeros(_room(width) * channels, dtype=np.int16)
-    found = np.empty(width * layer.outputs, dtype=np.int32)
     for y in range(height):
         for left in range(width):
             for c in range(channels):
                 x[left * channels + c] = h[y, left, c]
-        _apply(layer, x, 0, 0, channels, width, found)
+        _apply(layer, x, 0, 0, channels, width, sums, found)
         for left in range(width):
             for o in range(layer.outputs):
                 result[y, left, o] = _limited(found[left * layer.outputs + o])
 
 
-@_entry
 def add_tokens(h: np.ndarray, codes: np.ndarray, scale: int, embed: Layer, conv1: Layer, conv2: Layer) -> None:
     """Add the tokens of a pass to the map, then a residual block, in place.
 
     h: int16 (h, w, channels). codes: int8 (h, w, dim), zeros where there is no token. scale: of their entries.
     """
-    height, width, channels = h.shape
-    pitch = _room(width + 2) * channels
-    activated, hidden = np.zeros(4 * pitch, dtype=np.int16), np.zeros(4 * pitch, dtype=np.int16)
-    few = np.zeros(_room(width) * codes.shape[2], dtype=np.int16)
-    places = np.empty(width, dtype=np.int64)
+    _, width, channels = h.shape
+    rows = np.zeros((2, 4 * room(width + 2) * channels), dtype=np.int16)
+    few = np.zeros(room(width) * codes.shape[2], dtype=np.int16)
     found = np.empty(width * channels, dtype=np.int32)
+    places = np.empty(width, dtype=np.int64)
+    _add_tokens(h, codes, scale, embed, conv1, conv2, rows[0], rows[1], few, places, _sums(), found)
+
+
+@_entry
+def _add_tokens(
+    h: np.ndarray,
+    codes: np.ndarray,
+    scale: int,
+    embed: Layer,
+    conv1: Layer,
+    conv2: Layer,
+    activated: np.ndarray,
+    hidden: np.ndarray,
+    few: np.ndarray,
+    places: np.ndarray,
+    sums: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    """activated, hidden: rings of four rows, zeros at first. few, places, sums, found: scratch."""
+    height, width, channels = h.shape
+    pitch = len(activated) // 4
     for bottom in range(height + 2):  # rows bottom of the activated map, bottom - 1 of the hidden one, bottom - 2 of h
         at = (bottom & 3) * pitch + channels
         if bottom < height:
-            _embed(h[bottom], codes[bottom], scale, embed, few, places, found)
+            _embed(h[bottom], codes[bottom], scale, embed, few, places, sums, found)
             for x in range(width):
                 for c in range(channels):
                     activated[at + x * channels + c] = _activated(h[bottom, x, c])
@@ -243,28 +191,34 @@ def add_tokens(h: np.ndarray, codes: np.ndarray, scale: int, embed: Layer, conv1
         row = bottom - 1
         at = (row & 3) * pitch + channels
         if 0 <= row < height:
-            _apply(conv1, activated, row, pitch, channels, width, found)
+            _apply(conv1, activated, row, pitch, channels, width, sums, found)
             for n in range(width * channels):
                 hidden[at + n] = _activated(_limited(found[n]))
         elif row == height:
             hidden[at : at + width * channels] = 0
         row = bottom - 2
         if row >= 0:
-            _apply(conv2, hidden, row, pitch, channels, width, found)
+            _apply(conv2, hidden, row, pitch, channels, width, sums, found)
             for x in range(width):
                 for c in range(channels):
                     h[row, x, c] = _limited(np.int32(h[row, x, c]) + _limited(found[x * channels + c]))
 
 
-@_inner
-def _room(width: int) -> int:
+def room(width: int) -> int:
     """Positions that a row's buffer needs: what _apply reads, whole tiles, and one for a last pair."""
     return -(-width // POSITIONS) * POSITIONS + 3
 
 
 @_inner
 def _embed(
-    h: np.ndarray, codes: np.ndarray, scale: int, layer: Layer, few: np.ndarray, places: np.ndarray, found: np.ndarray
+    h: np.ndarray,
+    codes: np.ndarray,
+    scale: int,
+    layer: Layer,
+    few: np.ndarray,
+    places: np.ndarray,
+    sums: np.ndarray,
+    found: np.ndarray,
 ) -> None:
     """Add the embedding of a row's tokens to the map. A code of zeros adds nothing."""
     width, dim = codes.shape
@@ -275,14 +229,13 @@ def _embed(
                 few[count * dim + i] = np.int64(codes[x, i]) * scale
             places[count] = x
             count += 1
-    _apply(layer, few, 0, 0, dim, count, found)
+    _apply(layer, few, 0, 0, dim, count, sums, found)
     for p in range(count):
         x = places[p]
         for c in range(layer.outputs):
             h[x, c] = _limited(np.int32(h[x, c]) + _limited(found[p * layer.outputs + c]))
 
 
-@_entry
 def params_at(
     h: np.ndarray, positions: np.ndarray, head: Layer, gate: Layer, known: np.ndarray, offsets: np.ndarray, unit: int
 ) -> np.ndarray:
@@ -292,12 +245,33 @@ def params_at(
     (h, w, dim), the codes so far. offsets: int64 (4, 2), rows down and columns right to the neighbours, or (0, 2).
     unit: of an inner product of codes, as an activation.
     """
+    params = np.empty((len(positions), head.outputs), dtype=np.int64)
+    seen = np.zeros(room(CHUNK) * (h.shape[2] + 2), dtype=np.int16)
+    found, opened = np.empty(CHUNK * head.outputs, dtype=np.int32), np.zeros(CHUNK * 4, dtype=np.int32)
+    around = np.zeros((4, known.shape[2]), dtype=np.int32)
+    _params_at(h, positions, head, gate, known, offsets, unit, seen, _sums(), found, opened, around, params)
+    return params
+
+
+@_entry
+def _params_at(
+    h: np.ndarray,
+    positions: np.ndarray,
+    head: Layer,
+    gate: Layer,
+    known: np.ndarray,
+    offsets: np.ndarray,
+    unit: int,
+    seen: np.ndarray,
+    sums: np.ndarray,
+    found: np.ndarray,
+    opened: np.ndarray,
+    around: np.ndarray,
+    params: np.ndarray,
+) -> None:
+    """seen, opened, around: scratch, zeros at first. sums, found: scratch."""
     width, channels = h.shape[1:]
     gates, dim, inputs, outputs = len(offsets), known.shape[2], channels + 2, head.outputs
-    params = np.empty((len(positions), outputs), dtype=np.int64)
-    seen = np.zeros(_room(CHUNK) * inputs, dtype=np.int16)
-    found, opened = np.empty(CHUNK * outputs, dtype=np.int32), np.zeros(CHUNK * 4, dtype=np.int32)
-    around = np.zeros((4, dim), dtype=np.int32)
     for begin in range(0, len(positions), CHUNK):
         count = min(CHUNK, len(positions) - begin)
         for p in range(count):
@@ -311,9 +285,9 @@ def params_at(
                     for i in range(dim):
                         product += around[2 * pair, i] * around[2 * pair + 1, i]
                     seen[p * inputs + channels + pair] = _limited(product * unit)
-        _apply(head, seen, 0, 0, inputs, count, found)
+        _apply(head, seen, 0, 0, inputs, count, sums, found)
         if gates:
-            _apply(gate, seen, 0, 0, inputs, count, opened)
+            _apply(gate, seen, 0, 0, inputs, count, sums, opened)
         for p in range(count):
             for o in range(outputs):
                 params[begin + p, o] = found[p * outputs + o]
@@ -323,7 +297,6 @@ def params_at(
                     g = min(max(opened[p * 4 + k], 0), MAX_GATE)
                     for i in range(dim):
                         params[begin + p, i * (outputs // dim)] += g * around[k, i]
-    return params
 
 
 @_inner
