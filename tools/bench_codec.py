@@ -1,9 +1,10 @@
-"""CPU seconds of encoding and decoding pictures on one thread, beside another checkout, the two taking turns.
+"""Seconds of encoding and decoding pictures, beside another checkout, the two taking turns.
 
-    taskset -c 0 python -m tools.bench_codec IMAGE... --beside CHECKOUT [--quality 10 55 90] [--repeats 3]
+    taskset -c 0 python -m tools.bench_codec IMAGE... --beside CHECKOUT [--quality 10 55 90] [--repeats 3] [--threads 1]
 
-Each checkout codes with its own model in a process of its own, its kernels compiled before. The best of the repeats
-counts. "tokens" is decoding a file to its tokens: prior, masses and coding, without the picture.
+With one thread the seconds are the processor's, with more the clock's. Each checkout codes with its own model in a
+process of its own, its kernels compiled before. The best of the repeats counts. "tokens" is decoding a file to its
+tokens: prior, masses and coding, without the picture.
 """
 
 import argparse
@@ -21,12 +22,14 @@ try:
     from leechcodec.codec import api
 except ImportError:  # before 2026-11-28
     from leechcodec import codec as api
-torch.set_num_threads(1)
+threads = int(sys.argv[1])
+torch.set_num_threads(threads)
+now = time.process_time if threads == 1 else time.perf_counter
 
 def seconds(function, *inputs, **options):
-    start = time.process_time()
+    start = now()
     result = function(*inputs, **options)
-    return time.process_time() - start, result
+    return now() - start, result
 
 for line in sys.stdin:
     path, quality = json.loads(line)
@@ -41,9 +44,10 @@ for line in sys.stdin:
 class Checkout:
     """A process that codes with the package of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", WORKER]
+    def __init__(self, folder: Path, threads: int) -> None:
+        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+        environment["PYTHONPATH"] = str(folder)
+        command = [sys.executable, "-c", WORKER, str(threads)]
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -67,8 +71,11 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, required=True)
     parser.add_argument("--quality", type=float, nargs="+", default=[10.0, 55.0, 90.0])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    checkouts = [Checkout(args.beside.resolve()), Checkout(Path(__file__).resolve().parents[1])]
+    checkouts = [
+        Checkout(folder, args.threads) for folder in (args.beside.resolve(), Path(__file__).resolve().parents[1])
+    ]
     print("| image | q | checkout | encode | decode | tokens | bytes |\n|" + "---|" * 7)
     for image in (path.resolve() for path in args.images):
         for quality in args.quality:
