@@ -29,7 +29,7 @@ from leechcodec.codec.surroundings import shelter
 from leechcodec.config import ModelConfig
 from leechcodec.errors import TORCH_COMMAND, MissingPackageError, ModelError, UnknownModelError
 from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, integer_weights
-from leechcodec.networks.runtime import Transforms, check_torch, runtime
+from leechcodec.networks.runtime import Transforms, check_torch, has_torch, is_chosen, runtime
 from leechcodec.networks.shapes import check_weights
 from leechcodec.quantizers.code import TokenCode, code_of
 
@@ -159,7 +159,8 @@ def _half(name: str, value: "Tensor") -> np.ndarray:
 def load_model(model: str | Path | None = None, how: str | None = None) -> LoadedModel:
     """Load a model by name, by folder, or the default one; cached, so that each folder is read once a runtime.
 
-    how: the runtime, "torch" or "onnx"; None for the one in use (:func:`leechcodec.networks.runtime.use_runtime`).
+    how: the runtime, "torch" or "onnx"; None for the one in use (:func:`leechcodec.networks.runtime.use_runtime`), and
+        where none was named torch for quantizers that ONNX Runtime has not.
 
     Any number of threads may call it, and code with what it returns: nothing writes to a loaded model. Raises
     ModelError where a folder is missing, incomplete, damaged, or not exact; MissingPackageError where the runtime, or a
@@ -168,7 +169,7 @@ def load_model(model: str | Path | None = None, how: str | None = None) -> Loade
     check_arguments(model=model)
     folder = model_folder(model)
     with _LOADING, shelter():  # the same tensors, whoever asks first
-        return _load(folder.resolve(), how or runtime())
+        return _load(folder.resolve(), how or (runtime() if is_chosen() else None))
 
 
 def model_folder(model: str | Path | None = None) -> Path:
@@ -197,7 +198,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, how: str) -> LoadedModel:
+def _load(folder: Path, how: str | None) -> LoadedModel:
     if not folder.is_dir():
         raise ModelError(f"no model {folder.name!r}; installed: {', '.join(installed_models()) or 'none'}")
     try:
@@ -229,16 +230,16 @@ def _load(folder: Path, how: str) -> LoadedModel:
     )
 
 
-def _transforms(folder: Path, config: ModelConfig, tensors: Mapping[str, np.ndarray], how: str) -> Transforms:
+def _transforms(folder: Path, config: ModelConfig, tensors: Mapping[str, np.ndarray], how: str | None) -> Transforms:
     """Transforms of a model's tensors, which must fit the config."""
     try:
-        if how == "torch":
+        code = code_of(config.quantizer)
+        if how == "torch" or (how is None and code is None and has_torch()):
             from leechcodec.networks.torch_transforms import TorchTransforms, torch_model
 
             return TorchTransforms(torch_model(config, tensors))
         from leechcodec.networks.onnx_transforms import OnnxTransforms
 
-        code = code_of(config.quantizer)
         if code is None:
             raise MissingPackageError(f"the quantizer {config.quantizer} needs the runtime torch: {TORCH_COMMAND}")
         check_weights(config, code, tensors)
@@ -256,7 +257,7 @@ def _code(config: ModelConfig, transforms: Transforms) -> TokenCode:
     return cast(TorchTransforms, transforms).model.quantizer
 
 
-def _load_decoder(folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str) -> LoadedModel:
+def _load_decoder(folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str | None) -> LoadedModel:
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
     name = Path(str(values["base"])).name
     base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name, how)

@@ -100,9 +100,9 @@ def test_unshuffled_is_torchs():
 
 def test_which_runtime(monkeypatch):
     monkeypatch.delenv(runtime.VARIABLE, raising=False)
-    assert runtime.runtime() == "torch"
-    use_runtime("onnx")
-    assert runtime.runtime() == "onnx"
+    assert runtime.runtime() == "onnx" and not runtime.is_chosen()
+    use_runtime("torch")
+    assert runtime.runtime() == "torch" and runtime.is_chosen()
     use_runtime(None)
     monkeypatch.setattr(runtime, "find_spec", lambda name: None if name == "torch" else name)
     assert runtime.runtime() == "onnx" and not runtime.has_torch()

@@ -222,7 +222,7 @@ runtime_option = click.option(
     type=click.Choice(["torch", "onnx"]),
     callback=_use_runtime,
     expose_value=False,
-    help="Library that computes the transforms.  [default: torch where it is installed]",
+    help="Library that computes the transforms.  [default: onnx]",
 )
 """Of every command that codes."""
 
