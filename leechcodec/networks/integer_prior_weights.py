@@ -118,7 +118,7 @@ def check_exact(tensors: Mapping[str, np.ndarray]) -> int:
         if shift is None or shift.shape != value.shape[:1] or shift.min() < 0 or shift.max() > MAX_SHIFT:
             raise ModelError(f"prior layer {layer} needs a shift of 0 to {MAX_SHIFT} for each channel")
         bias = tensors.get(f"{layer}.bias", np.zeros(len(value), dtype=np.int32))
-        bound = int(_bounds(value.astype(np.int64), bias.astype(np.int64), shift.astype(np.int64)).max())
+        bound = int(_bounds(value.astype(np.int32), bias.astype(np.int64), shift.astype(np.int64)).max())
         if bound >= _SUM_LIMIT:
             raise ModelError(f"prior layer {layer}: partial sums could reach {bound}, beyond the exact range 2^31")
         largest = max(largest, bound)
@@ -127,7 +127,7 @@ def check_exact(tensors: Mapping[str, np.ndarray]) -> int:
 
 def _bounds(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """What no partial sum of a channel passes, with half a unit of scores added for rounding."""
-    return np.abs(weight).reshape(len(weight), -1).sum(1) * LIMIT + np.abs(bias) + (1 << shift + SCORE_SHIFT - 1)
+    return np.abs(weight).reshape(len(weight), -1).sum(1, dtype=np.int64) * LIMIT + np.abs(bias) + (1 << shift + SCORE_SHIFT - 1)
 
 
 def _canonical_layer(name: str, weight: np.ndarray, bias: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -59,6 +59,8 @@ def main() -> None:
             except LqError:
                 return
 
+        for data in seeds(model):
+            one_input(data)  # compiles what an input must not be blamed for
         command = [
             sys.argv[0],
             f"-max_len={MAX_BYTES}",
