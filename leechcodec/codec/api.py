@@ -3,6 +3,7 @@
 Here a model is named; drafts.py and pipeline.py do the work, with the model loaded.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ def compress(
     *,
     quality: float = 50.0,
     effort: int = 1,
+    max_seconds: float | None = None,
     metadata: bool = True,
     verify: bool = False,
     model: str | Path | None = None,
@@ -53,21 +55,27 @@ def compress(
         up to 50 dB of any picture at 100; not with a second decoder, nor for more than 2^24 pixels.
     effort: 1..9, how long to refine the tokens; 1 takes the encoder's first answer. A higher one makes a better picture
         of about the same size.
+    max_seconds: refine so long that the file comes after about so many, and take the best tokens so far. The file then
+        depends on how fast the machine is just then. What comes without refinement takes as long as it takes.
     metadata: keep ICC profile, EXIF and XMP of ``image.info``.
     verify: decode the whole file and compare its tokens, transparency and metadata.
     model: a name, a folder, or None for the default.
     progress: called with (steps done, steps in all).
     measured: called with the PSNR of the colours in dB, which takes a quarter longer.
 
-    Raises ConfigError for a quality or effort out of range, ImageError for an empty image or a mode without colours,
-    TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a difference.
+    Raises ConfigError for a quality, effort or time out of range, ImageError for an empty image or a mode without
+    colours, TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a
+    difference.
     """
-    check_arguments(model=model, progress=progress, measured=measured)
+    begun = time.monotonic()
+    check_arguments(model=model, progress=progress, measured=measured, max_seconds=max_seconds)
+    if max_seconds is not None and not max_seconds > 0:
+        raise ConfigError(f"max_seconds must be above 0, got {max_seconds}")
     check_quality(quality)
     image = apply_orientation(image)
     loaded = load_model(model)
     prepared = pipeline.prepare(image, metadata=metadata)
-    drawing = Drawing(loaded, prepared)
+    drawing = Drawing(loaded, prepared, None if max_seconds is None else begun + max_seconds)
     return _compress(drawing, quality=quality, effort=effort, verify=verify, progress=progress, measured=measured)
 
 

@@ -43,6 +43,7 @@ _OPTIONAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "model": (lambda value: isinstance(value, str | os.PathLike), "a name or a folder"),
     "progress": (callable, "a function"),
     "measured": (callable, "a function"),
+    "max_seconds": (_real, "a number"),
     "size": (_real, "a number of bytes"),
     "bpp": (_real, "a number"),
     "psnr": (_real, "a number"),

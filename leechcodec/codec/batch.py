@@ -30,6 +30,7 @@ def compress_many(
     *,
     quality: float = 50.0,
     effort: int = 1,
+    max_seconds: float | None = None,
     metadata: bool = True,
     verify: bool = False,
     model: str | Path | None = None,
@@ -40,7 +41,7 @@ def compress_many(
     images: any number of them. At most 2 · workers are taken ahead of the files asked for, so a generator that opens
         photographs one by one never holds them all. An image not loaded yet is loaded by the thread that compresses
         it, so the same one twice should be loaded first.
-    quality, effort, metadata, verify, model: as for :func:`compress`; the model is loaded once.
+    quality, effort, max_seconds, metadata, verify, model: as for :func:`compress`; the model is loaded once.
     workers: threads, at least 1; one per core by default. Each computes with an equal share of the cores, and
         their number is as before when the iterator ends.
 
@@ -49,7 +50,8 @@ def compress_many(
     below 1.
     """
     check_arguments(images=images, model=model)
-    work = partial(compress, quality=quality, effort=effort, metadata=metadata, verify=verify, model=model)
+    options = {"effort": effort, "max_seconds": max_seconds, "metadata": metadata, "verify": verify, "model": model}
+    work = partial(compress, quality=quality, **options)
     return _in_order(work, images, _count(workers))
 
 

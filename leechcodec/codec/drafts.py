@@ -33,10 +33,10 @@ class Draft:
 
 
 class Drawing:
-    """A prepared image, drafted at any quality with a model."""
+    """A prepared image, drafted at any quality with a model. deadline: as of :func:`pipeline.analyse`."""
 
-    def __init__(self, loaded: LoadedModel, prepared: Prepared) -> None:
-        self.loaded, self.prepared = loaded, prepared
+    def __init__(self, loaded: LoadedModel, prepared: Prepared, deadline: float | None = None) -> None:
+        self.loaded, self.prepared, self.deadline = loaded, prepared, deadline
         height, width = prepared.size
         self._layered = not loaded.is_second_decoder and width * height <= MAX_DETAIL_PIXELS
         self._base: tuple[int, Tokens, Image.Image] | None = None
@@ -86,7 +86,8 @@ class Drawing:
 
     def _tokens(self, quality: float, effort: int, progress: Progress | None) -> Tokens:
         pixels, size = self.prepared.pixels, self.prepared.size
-        return pipeline.analyse(self.loaded, pixels, size, quality=quality, effort=effort, progress=progress)
+        options = {"effort": effort, "progress": progress, "deadline": self.deadline}
+        return pipeline.analyse(self.loaded, pixels, size, quality=quality, **options)
 
     def _shown(self, quality: float, effort: int, progress: Progress | None) -> tuple[Tokens, Image.Image]:
         """Tokens and their picture."""

@@ -1,6 +1,7 @@
 """What an effort costs: its gradient steps, and the tiles that an image is refined in (refinement.py). No torch."""
 
 import math
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,6 +22,33 @@ def steps_in_all(effort: int, height: int, width: int) -> int:
     if not isinstance(effort, int) or effort not in STEPS:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
     return STEPS[effort] * len(list(tiles(Box(0, height, 0, width))))
+
+
+class Allowance:
+    """How many steps a tile gets: those of its effort, or as many as fit its share of the time left.
+
+    deadline: by time.monotonic(), None for as long as it takes. tiles: that are still to be refined, this one too.
+    """
+
+    STEP = 3.0
+    """What a step takes, in evaluations of the loss: one of them and its gradient."""
+
+    def __init__(self, most: int, deadline: float | None, tiles: int = 1) -> None:
+        self._most, self._begun = most, time.monotonic()
+        self._seconds = math.inf if deadline is None else (deadline - self._begun) / tiles
+
+    @property
+    def is_used_up(self) -> bool:
+        """Before anything was computed."""
+        return self._seconds <= 0
+
+    def steps(self, done: int) -> int:
+        """In all, as it looks after so many, one evaluation before the first of them and one to come after the last."""
+        if math.isinf(self._seconds):
+            return self._most
+        evaluation = (time.monotonic() - self._begun) / (1 + self.STEP * done)
+        fitting = (self._seconds / max(evaluation, 1e-9) - 2) / self.STEP
+        return min(self._most, max(done, math.floor(fitting)))
 
 
 class Box(NamedTuple):

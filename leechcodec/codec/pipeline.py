@@ -7,6 +7,7 @@ image ◀───────────────────────�
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,7 @@ def analyse(
     quality: float,
     effort: int = 1,
     progress: Progress | None = None,
+    deadline: float | None = None,
 ) -> Tokens:
     """The tokens of an image: the analysis transform, the quantizer, and refinement.
 
@@ -100,13 +102,17 @@ def analyse(
     quality: the dial, 1..100.
     effort: 1..9.
     progress: called with (steps done, steps in all).
+    deadline: by time.monotonic(): refinement ends so early that coding may take until then.
     Raises ConfigError for an effort out of range, MissingPackageError for one above 1 without torch.
     """
     quality = header_quality(quality)
     steps = efforts.steps_in_all(effort, *pixels.shape[2:])
     if steps:
         check_torch(f"effort {effort}")
+    begun = time.monotonic()
     codes = loaded.transforms.encode(pixels, quality)
+    if deadline is not None:
+        deadline -= time.monotonic() - begun  # coding takes about as long
     if progress:
         progress(1, 1 + steps)
     if steps:
@@ -116,7 +122,8 @@ def analyse(
             if progress:
                 progress(1 + done, 1 + steps)
 
-        codes = refine_arrays(loaded.networks, pixels, quality, codes, effort=effort, size=size, progress=further)
+        options = {"effort": effort, "size": size, "progress": further, "deadline": deadline}
+        codes = refine_arrays(loaded.networks, pixels, quality, codes, **options)
     return as_tokens(loaded, codes, size, quality)
 
 

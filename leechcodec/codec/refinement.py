@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leechcodec.codec.efforts import STEPS, Box, steps_in_all, tiles
+from leechcodec.codec.efforts import STEPS, Allowance, Box, steps_in_all, tiles
 from leechcodec.config import STRIDES
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
@@ -48,6 +48,7 @@ def refine(
     effort: int,
     size: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    deadline: float | None = None,
 ) -> list[Tensor]:
     """Better codes for one image.
 
@@ -57,6 +58,8 @@ def refine(
     effort: 1 (nothing) to 9.
     size: (height, width) of the image proper, where errors count.
     progress: called with (steps done, steps in all).
+    deadline: by time.monotonic(), when the last step is to be done. Every tile gets its share of the time left, and as
+        many steps as fit; so the codes depend on how fast the machine is just then.
 
     Returns codes like those given: tile by tile, of all those tried those of the least loss in its window. The loss is
     lambda·D + bits, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the prior in floating point.
@@ -74,9 +77,13 @@ def refine(
 
     with torch.inference_mode(False):
         codes = [code.clone() for code in codes]  # not the caller's, and not made in inference mode
-        for tile in tiles(Box(0, height, 0, width)):
+        parts = list(tiles(Box(0, height, 0, width)))
+        for number, tile in enumerate(parts):
+            allowance = Allowance(STEPS[effort], deadline, len(parts) - number)
+            if allowance.is_used_up:
+                break
             window = _Window(networks, x, quality, codes, tile, size or (height, width))
-            better = window.descend(STEPS[effort], step)
+            better = window.descend(allowance, step)
             for code, found, scale in zip(codes, better, networks.config.stage_scales):
                 rows, columns = tile.at(STRIDES[scale])
                 code[:, :, rows, columns] = found[:, :, *tile.inside(window.box).at(STRIDES[scale])]
@@ -131,11 +138,12 @@ class _Window:
             self.moves.append(moves)
             self.offsets.append(torch.zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
 
-    def descend(self, steps: int, after_step: Callable[[], None]) -> list[Tensor]:
+    def descend(self, allowance: Allowance, after_step: Callable[[], None]) -> list[Tensor]:
         """The best codes on the way, int8 (1, dim, h, w) per stage."""
         with torch.no_grad():
             least, _, best = self._measure(given=True)
-        for step in range(steps):
+        step = 0
+        while step < (steps := allowance.steps(step)):
             with torch.enable_grad():
                 loss, commitment, codes = self._measure()
                 gradients = torch.autograd.grad(loss + COMMITMENT * commitment, self.offsets)
@@ -145,7 +153,10 @@ class _Window:
             with torch.no_grad():
                 for offset, gradient in zip(self.offsets, gradients, strict=True):
                     offset.sub_(rate * gradient.clamp(-MAX_GRADIENT, MAX_GRADIENT))
+            step += 1
             after_step()
+        if not step:
+            return best
         with torch.no_grad():
             loss, _, codes = self._measure()
         return codes if loss < least else best

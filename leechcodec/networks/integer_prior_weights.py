@@ -127,7 +127,11 @@ def check_exact(tensors: Mapping[str, np.ndarray]) -> int:
 
 def _bounds(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """What no partial sum of a channel passes, with half a unit of scores added for rounding."""
-    return np.abs(weight).reshape(len(weight), -1).sum(1, dtype=np.int64) * LIMIT + np.abs(bias) + (1 << shift + SCORE_SHIFT - 1)
+    return (
+        np.abs(weight).reshape(len(weight), -1).sum(1, dtype=np.int64) * LIMIT
+        + np.abs(bias)
+        + (1 << shift + SCORE_SHIFT - 1)
+    )
 
 
 def _canonical_layer(name: str, weight: np.ndarray, bias: np.ndarray | None) -> dict[str, np.ndarray]:

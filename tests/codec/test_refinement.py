@@ -130,7 +130,7 @@ def test_the_margin_does_not_move(exactly, monkeypatch):
     codes = model.encode(x, 90.0)
     window = refinement._Window(model, x, 90.0, codes, Box(0, 64, 64, 128), (64, 192))
     assert window.box == Box(0, 64, 0, 192)
-    better = window.descend(4, lambda: None)
+    better = window.descend(efforts.Allowance(4, None), lambda: None)
     for code, found in zip(codes, better, strict=True):
         third = code.shape[3] // 3
         assert torch.equal(found[..., :third], code[..., :third])
@@ -190,3 +190,66 @@ def test_a_file_gets_better():
         error = np.asarray(decompress(data), dtype=float) - np.asarray(image)
         sizes.append(load_model().config.lmbda(80) * np.mean(error**2) * 127 * 129 + 8 * len(data))
     assert sizes[1] < 0.99 * sizes[0]
+
+
+class Clock:
+    """time.monotonic() that a test sets."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(efforts.time, "monotonic", lambda: self.now)
+
+
+def test_an_allowance_without_a_deadline():
+    assert [efforts.Allowance(12, None).steps(done) for done in (0, 7, 12)] == [12, 12, 12]
+
+
+def test_an_allowance_fits_the_time(monkeypatch):
+    clock = Clock(monkeypatch)
+    allowance = efforts.Allowance(12, 120.0, tiles=2)  # ten seconds for this tile
+    assert not allowance.is_used_up
+    clock.now += 1  # an evaluation: two of them and steps of three seconds each
+    assert allowance.steps(0) == 2
+    clock.now += 2  # the step was quicker than expected
+    assert allowance.steps(1) == 3
+    clock.now += 7  # and then something else ran: no more
+    assert allowance.steps(2) == 2
+
+
+def test_an_allowance_of_nothing(monkeypatch):
+    clock = Clock(monkeypatch)
+    assert efforts.Allowance(12, 99.0).is_used_up
+    allowance = efforts.Allowance(12, 101.0)
+    clock.now += 5
+    assert allowance.steps(0) == 0
+
+
+def test_refinement_ends_in_time(monkeypatch, exactly):
+    model, steps = tiny_model("leech"), []
+    x = torch.rand(1, 3, 128, 64) * 2 - 1
+    codes = model.encode(x, 70.0)
+    clock = Clock(monkeypatch)
+    measure = refinement._Window._measure
+
+    def measured(self, given=False):
+        clock.now += 1
+        return measure(self, given)
+
+    monkeypatch.setattr(refinement._Window, "_measure", measured)
+    found = refine(model, x, 70.0, codes, effort=5, deadline=109.0, progress=lambda done, _: steps.append(done))
+    assert steps[0] == 1 and 1 < len(steps) < 12
+    assert loss(model, x, 70.0, found) <= loss(model, x, 70.0, codes)
+    same = refine(model, x, 70.0, codes, effort=5, deadline=1.0)
+    assert all(torch.equal(a, b) for a, b in zip(same, codes, strict=True))
+
+
+def test_max_seconds(tiny_folder):
+    image = Image.open(SAMPLE).convert("RGB").crop((0, 0, 128, 128))
+    plain = compress(image, model=tiny_folder)
+    assert compress(image, model=tiny_folder, effort=9, max_seconds=1e-6) == plain
+    assert decompress(compress(image, model=tiny_folder, effort=2, max_seconds=600), model=tiny_folder).size == (
+        128,
+        128,
+    )
+    with pytest.raises(ConfigError, match="max_seconds must be above 0"):
+        compress(image, model=tiny_folder, max_seconds=0)
