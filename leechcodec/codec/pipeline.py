@@ -116,7 +116,7 @@ def analyse(
             if progress:
                 progress(1 + done, 1 + steps)
 
-        codes = refine_arrays(loaded.networks, pixels, quality, codes, effort=effort, size=size, progress=further)
+        codes = refine_arrays(loaded.networks_there, pixels, quality, codes, effort=effort, size=size, progress=further)
     return as_tokens(loaded, codes, size, quality)
 
 
