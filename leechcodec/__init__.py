@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         tokens_to_indices,
         vocabulary,
     )
+    from leechcodec.networks.devices import use_device
     from leechcodec.networks.runtime import use_runtime
 
 __version__ = "0.1.0"
@@ -68,6 +69,7 @@ __all__ = [
     "serialize_tokens",
     "tokenize",
     "tokens_to_indices",
+    "use_device",
     "use_runtime",
     "vocabulary",
 ]
@@ -86,6 +88,7 @@ _LAZY = {
     "serialize_tokens": "leechcodec.codec.token_files",
     "tokenize": "leechcodec.codec.api",
     "tokens_to_indices": "leechcodec.codec.token_files",
+    "use_device": "leechcodec.networks.devices",
     "use_runtime": "leechcodec.networks.runtime",
     "vocabulary": "leechcodec.codec.token_files",
 }

@@ -7,6 +7,9 @@ from hypothesis import settings
 
 from leechcodec.codec.paths import models_dir
 
+# Files are compared to the bit: by default everywhere on the processor.
+os.environ.setdefault("LEECHCODEC_DEVICE", "cpu")
+
 # No test is timed: a busy machine breaks nothing.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

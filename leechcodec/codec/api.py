@@ -43,6 +43,7 @@ def compress(
     metadata: bool = True,
     verify: bool = False,
     model: str | Path | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
     measured: Measured | None = None,
 ) -> bytes:
@@ -60,6 +61,7 @@ def compress(
     metadata: keep ICC profile, EXIF and XMP of ``image.info``.
     verify: decode the whole file and compare its tokens, transparency and metadata.
     model: a name, a folder, or None for the default.
+    device: where the networks compute, None for the one in use (:func:`leechcodec.use_device`).
     progress: called with (steps done, steps in all).
     measured: called with the PSNR of the colours in dB, which takes a quarter longer.
 
@@ -73,7 +75,7 @@ def compress(
         raise ConfigError(f"max_seconds must be above 0, got {max_seconds}")
     check_quality(quality)
     image = apply_orientation(image)
-    loaded = load_model(model)
+    loaded = load_model(model, device=device)
     prepared = pipeline.prepare(image, metadata=metadata)
     drawing = Drawing(loaded, prepared, None if max_seconds is None else begun + max_seconds)
     return _compress(drawing, quality=quality, effort=effort, verify=verify, progress=progress, measured=measured)
@@ -116,6 +118,7 @@ def compress_to(
     metadata: bool = True,
     verify: bool = False,
     model: str | Path | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
     measured: Measured | None = None,
 ) -> tuple[bytes, Found]:
@@ -124,7 +127,7 @@ def compress_to(
     size: bytes of the file, all of them.
     bpp: bits per pixel.
     psnr: dB, of the colours, transparency left out.
-    image, effort, metadata, verify, model, measured: as for :func:`compress`.
+    image, effort, metadata, verify, model, device, measured: as for :func:`compress`.
     progress: called after each encoding with (those with that effort so far, 16).
 
     Returns the file and how close it is (:class:`leechcodec.codec.target_search.Found`). The file is the best that is
@@ -137,7 +140,7 @@ def compress_to(
     check_arguments(size=size, bpp=bpp, psnr=psnr, model=model, progress=progress, measured=measured)
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
-    image, loaded = apply_orientation(image), load_model(model)
+    image, loaded = apply_orientation(image), load_model(model, device=device)
     prepared = pipeline.prepare(image, metadata=metadata)
     trials = _Trials(Drawing(loaded, prepared), effort, progress)
     if psnr is not None:
@@ -188,6 +191,7 @@ def decompress(
     data: bytes,
     *,
     model: str | Path | None = None,
+    device: str | None = None,
     max_pixels: int = MAX_PIXELS,
     shrink: int = 1,
     progress: Progress | None = None,
@@ -198,6 +202,7 @@ def decompress(
     names.
 
     model: a name, a folder, or None for whichever installed model the file's tokens belong to.
+    device: as for :func:`compress`.
     max_pixels: refuse larger images before anything is allocated; a side counts as at least 64.
     shrink: 1, 2, 4, 8 or 16: the image that many times smaller, sides rounded up. From 4 on the finest tokens and the
         detail layer are left out, which takes less time.
@@ -210,7 +215,7 @@ def decompress(
     if shrink not in STAGES_KEPT:
         raise ConfigError(f"shrink must be one of {', '.join(map(str, STAGES_KEPT))}, got {shrink}")
     header, chunks = read_file(data, max_pixels=max_pixels)
-    loaded = model_for_file(header.token_model, model, header.synthesis)
+    loaded = model_for_file(header.token_model, model, header.synthesis, device)
     tokens = pipeline.unpack(loaded, header, chunks, kept=STAGES_KEPT[shrink], progress=progress)
     image = pipeline.picture_of(loaded, tokens, chunks if STAGES_KEPT[shrink] == 1 else ())
     image = SideData.of_chunks(chunks).add_to(image)
@@ -230,14 +235,14 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 
 @sheltered
 def decompress_partial(
-    data: bytes, *, model: str | Path | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes, *, model: str | Path | None = None, device: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, list[str]]:
     """The best image that a damaged or truncated file still gives, and what is missing from it, a line each.
 
     Uses the chunks whose checksums hold: the coarse tokens up to the first damaged chunk, transparency and metadata
     where they are whole. A sound file gives what :func:`decompress` gives, and an empty list.
 
-    model, max_pixels: as for :func:`decompress`.
+    model, device, max_pixels: as for :func:`decompress`.
     Raises LqError kinds where nothing can be shown: a damaged header, or no coarsest tokens.
     """
     check_arguments(max_pixels=max_pixels, model=model)
@@ -245,7 +250,7 @@ def decompress_partial(
     payloads = [chunk.payload for kind, chunk in zip(TOKEN_KINDS, chunks) if chunk.kind == kind]
     if not payloads:
         raise problems[0] if problems else CorruptError("the file holds no tokens")
-    loaded = model_for_file(header.token_model, model, header.synthesis)
+    loaded = model_for_file(header.token_model, model, header.synthesis, device)
     layout = header_layout(loaded.config, header)
     stages = sum(layout.chunk(stage) < len(payloads) for stage in range(layout.stages))
     tokens = decode_tokens(loaded, header, payloads, stages)
@@ -268,12 +273,13 @@ def tokenize(
     quality: float = 50.0,
     effort: int = 1,
     model: str | Path | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> Tokens:
     """The image's tokens at a quality: the analysis transform and the quantizer, no entropy coding.
 
     image: as for :func:`compress`, but transparency is laid on white, with a warning, and profiles are not looked at.
-    quality, effort, model: as for :func:`compress`.
+    quality, effort, model, device: as for :func:`compress`.
     progress: called with (steps done, steps in all).
 
     A quality above 90 is that of the tokens, which have no detail layer.
@@ -284,20 +290,21 @@ def tokenize(
     image = apply_orientation(image)
     check_quality(quality)
     pixels = pipeline.padded_pixels(image)
-    size = (image.height, image.width)
-    return pipeline.analyse(load_model(model), pixels, size, quality=quality, effort=effort, progress=progress)
+    size, loaded = (image.height, image.width), load_model(model, device=device)
+    return pipeline.analyse(loaded, pixels, size, quality=quality, effort=effort, progress=progress)
 
 
 @sheltered
-def detokenize(tokens: Tokens, *, model: str | Path | None = None) -> Image.Image:
+def detokenize(tokens: Tokens, *, model: str | Path | None = None, device: str | None = None) -> Image.Image:
     """The image of tokens: the synthesis transform. Returns RGB of 8 bits, tokens.width x tokens.height pixels.
 
     model: a name, a folder, or None for whichever installed model the tokens belong to, the one whose synthesis
         transform they name where there are several.
+    device: as for :func:`compress`.
     Raises UnknownModelError where that is none, or not the model given.
     """
     check_arguments(tokens=tokens, model=model)
-    return pipeline.synthesise(model_for_file(tokens.token_model, model, tokens.synthesis), tokens)
+    return pipeline.synthesise(model_for_file(tokens.token_model, model, tokens.synthesis, device), tokens)
 
 
 @sheltered

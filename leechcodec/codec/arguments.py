@@ -41,6 +41,7 @@ def _pair(value: object) -> bool:
 
 _OPTIONAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "model": (lambda value: isinstance(value, str | os.PathLike), "a name or a folder"),
+    "device": (lambda value: isinstance(value, str), "a name"),
     "progress": (callable, "a function"),
     "measured": (callable, "a function"),
     "max_seconds": (_real, "a number"),

@@ -34,6 +34,7 @@ def compress_many(
     metadata: bool = True,
     verify: bool = False,
     model: str | Path | None = None,
+    device: str | None = None,
     workers: int | None = None,
 ) -> Iterator[bytes]:
     """Compress images to the bytes of .lq files, several at a time, in the order of the input.
@@ -41,7 +42,7 @@ def compress_many(
     images: any number of them. At most 2 · workers are taken ahead of the files asked for, so a generator that opens
         photographs one by one never holds them all. An image not loaded yet is loaded by the thread that compresses
         it, so the same one twice should be loaded first.
-    quality, effort, max_seconds, metadata, verify, model: as for :func:`compress`; the model is loaded once.
+    quality, effort, max_seconds, metadata, verify, model, device: as for :func:`compress`; the model is loaded once.
     workers: threads, at least 1; one per core by default. Each computes with an equal share of the cores, and
         their number is as before when the iterator ends.
 
@@ -49,9 +50,9 @@ def compress_many(
     raised in its place, after the files before it, and ends the iterator. Raises ConfigError at once for workers
     below 1.
     """
-    check_arguments(images=images, model=model)
-    options = {"effort": effort, "max_seconds": max_seconds, "metadata": metadata, "verify": verify, "model": model}
-    work = partial(compress, quality=quality, **options)
+    check_arguments(images=images, model=model, device=device)
+    options = {"effort": effort, "max_seconds": max_seconds, "metadata": metadata, "verify": verify}
+    work = partial(compress, quality=quality, model=model, device=device, **options)
     return _in_order(work, images, _count(workers))
 
 
@@ -59,6 +60,7 @@ def decompress_many(
     files: Iterable[bytes],
     *,
     model: str | Path | None = None,
+    device: str | None = None,
     max_pixels: int = MAX_PIXELS,
     shrink: int = 1,
     workers: int | None = None,
@@ -66,11 +68,11 @@ def decompress_many(
     """Decompress the bytes of .lq files to images, several at a time, in the order of the input.
 
     files, workers: as images and workers of :func:`compress_many`.
-    model, max_pixels, shrink: as for :func:`decompress`.
+    model, device, max_pixels, shrink: as for :func:`decompress`.
     Errors come as from :func:`compress_many`.
     """
-    check_arguments(files=files, max_pixels=max_pixels, shrink=shrink, model=model)
-    work = partial(decompress, model=model, max_pixels=max_pixels, shrink=shrink)
+    check_arguments(files=files, max_pixels=max_pixels, shrink=shrink, model=model, device=device)
+    work = partial(decompress, model=model, device=device, max_pixels=max_pixels, shrink=shrink)
     return _in_order(work, files, _count(workers))
 
 

@@ -28,8 +28,9 @@ from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.codec.surroundings import shelter
 from leechcodec.config import ModelConfig
 from leechcodec.errors import TORCH_COMMAND, MissingPackageError, ModelError, UnknownModelError
+from leechcodec.networks.devices import place
 from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, integer_weights
-from leechcodec.networks.runtime import Transforms, check_torch, has_torch, is_chosen, runtime
+from leechcodec.networks.runtime import Transforms, check_torch, has_torch
 from leechcodec.networks.shapes import check_weights
 from leechcodec.quantizers.code import TokenCode, code_of
 
@@ -78,8 +79,18 @@ class LoadedModel:
     def networks(self) -> "CodecModel":
         """torch's networks, of the base where this is a second decoder: evaluation mode, CPU, no gradients.
 
-        Made when first asked for, where the runtime is another. Raises MissingPackageError without torch.
+        Made when first asked for, where the transforms are computed by another runtime or elsewhere. Raises
+        MissingPackageError without torch.
         """
+        check_torch("what computes gradients or measures networks")
+        from leechcodec.networks.torch_transforms import TorchTransforms
+
+        own = isinstance(self.transforms, TorchTransforms) and self.transforms.device == "cpu"
+        return self.networks_there if own else self._networks
+
+    @property
+    def networks_there(self) -> "CodecModel":
+        """:attr:`networks` on the device of the transforms, where torch computes these."""
         check_torch("what computes gradients or measures networks")
         from leechcodec.networks.torch_transforms import TorchTransforms
 
@@ -156,20 +167,22 @@ def _half(name: str, value: "Tensor") -> np.ndarray:
     return half
 
 
-def load_model(model: str | Path | None = None, how: str | None = None) -> LoadedModel:
-    """Load a model by name, by folder, or the default one; cached, so that each folder is read once a runtime.
+def load_model(model: str | Path | None = None, how: str | None = None, device: str | None = None) -> LoadedModel:
+    """Load a model by name, by folder, or the default one; cached: each folder is read once a runtime and device.
 
     how: the runtime, "torch" or "onnx"; None for the one in use (:func:`leechcodec.networks.runtime.use_runtime`), and
-        where none was named torch for quantizers that ONNX Runtime has not.
+        where none was named ONNX Runtime, or torch for quantizers and devices that it has not.
+    device: None for the one in use (:func:`leechcodec.networks.devices.use_device`).
 
     Any number of threads may call it, and code with what it returns: nothing writes to a loaded model. Raises
     ModelError where a folder is missing, incomplete, damaged, or not exact; MissingPackageError where the runtime, or a
-    quantizer that no released model has, needs a package that is not installed.
+    quantizer that no released model has, needs a package that is not installed; ConfigError for a device that is not
+    there.
     """
-    check_arguments(model=model)
+    check_arguments(model=model, device=device)
     folder = model_folder(model)
     with _LOADING, shelter():  # the same tensors, whoever asks first
-        return _load(folder.resolve(), how or (runtime() if is_chosen() else None))
+        return _load(folder.resolve(), *place(device, how))
 
 
 def model_folder(model: str | Path | None = None) -> Path:
@@ -177,7 +190,9 @@ def model_folder(model: str | Path | None = None) -> Path:
     return Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
 
 
-def model_for_file(token_model: bytes, model: str | Path | None = None, synthesis: bytes | None = None) -> LoadedModel:
+def model_for_file(
+    token_model: bytes, model: str | Path | None = None, synthesis: bytes | None = None, device: str | None = None
+) -> LoadedModel:
     """The model that decodes a file: the given one, or the installed one with this token model id.
 
     synthesis: id of the synthesis transform to take where several go with these tokens; without it, or where it is not
@@ -186,7 +201,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
     candidates = [model] if model is not None else sorted(installed_models(), key=lambda name: name != DEFAULT_MODEL)
     fitting: list[LoadedModel] = []
     for candidate in candidates:
-        loaded = load_model(candidate)
+        loaded = load_model(candidate, device=device)
         if loaded.token_model == token_model:
             if loaded.synthesis == synthesis or (synthesis is None and not loaded.is_second_decoder):
                 return loaded
@@ -198,7 +213,7 @@ def model_for_file(token_model: bytes, model: str | Path | None = None, synthesi
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, how: str | None) -> LoadedModel:
+def _load(folder: Path, how: str | None, device: str) -> LoadedModel:
     if not folder.is_dir():
         raise ModelError(f"no model {folder.name!r}; installed: {', '.join(installed_models()) or 'none'}")
     try:
@@ -210,11 +225,11 @@ def _load(folder: Path, how: str | None) -> LoadedModel:
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
-        return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how)
+        return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how, device)
     config = ModelConfig.load(folder / "config.json")
     integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
     check_exact(integers)
-    transforms = _transforms(folder, config, tensors, how)
+    transforms = _transforms(folder, config, tensors, how, device)
     codebook = {name: t for name, t in tensors.items() if name.startswith("quantizer.")}
     synthesis = {n: t for n, t in tensors.items() if n.startswith("synthesis.")}
     return LoadedModel(
@@ -230,20 +245,22 @@ def _load(folder: Path, how: str | None) -> LoadedModel:
     )
 
 
-def _transforms(folder: Path, config: ModelConfig, tensors: Mapping[str, np.ndarray], how: str | None) -> Transforms:
+def _transforms(
+    folder: Path, config: ModelConfig, tensors: Mapping[str, np.ndarray], how: str | None, device: str
+) -> Transforms:
     """Transforms of a model's tensors, which must fit the config."""
     try:
         code = code_of(config.quantizer)
         if how == "torch" or (how is None and code is None and has_torch()):
             from leechcodec.networks.torch_transforms import TorchTransforms, torch_model
 
-            return TorchTransforms(torch_model(config, tensors))
+            return TorchTransforms(torch_model(config, tensors), device)
         from leechcodec.networks.onnx_transforms import OnnxTransforms
 
         if code is None:
             raise MissingPackageError(f"the quantizer {config.quantizer} needs the runtime torch: {TORCH_COMMAND}")
         check_weights(config, code, tensors)
-        return OnnxTransforms(config, code, tensors)
+        return OnnxTransforms(config, code, tensors, device)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
 
@@ -257,10 +274,12 @@ def _code(config: ModelConfig, transforms: Transforms) -> TokenCode:
     return cast(TorchTransforms, transforms).model.quantizer
 
 
-def _load_decoder(folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str | None) -> LoadedModel:
+def _load_decoder(
+    folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str | None, device: str
+) -> LoadedModel:
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
     name = Path(str(values["base"])).name
-    base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name, how)
+    base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name, how, device)
     if values.get("token_model") != base.token_model.hex():
         raise ModelError(f"{folder}: made for token model {values.get('token_model')}, not that of {name}")
     for key, value in tensors.items():
@@ -268,5 +287,5 @@ def _load_decoder(folder: Path, values: dict[str, Any], tensors: dict[str, np.nd
             raise ModelError(f"{folder}: {key} is no parameter of {name}'s synthesis transform")
     changed = {**base.tensors, **tensors}
     synthesis = synthesis_id(base.config, {key: t for key, t in changed.items() if key.startswith("synthesis.")})
-    decoder = _transforms(folder, base.config, changed, how)
+    decoder = _transforms(folder, base.config, changed, how, device)
     return dataclasses.replace(base, name=folder.name, decoder=decoder, synthesis=synthesis)

@@ -123,7 +123,7 @@ def analyse(
                 progress(1 + done, 1 + steps)
 
         options = {"effort": effort, "size": size, "progress": further, "deadline": deadline}
-        codes = refine_arrays(loaded.networks, pixels, quality, codes, **options)
+        codes = refine_arrays(loaded.networks_there, pixels, quality, codes, **options)
     return as_tokens(loaded, codes, size, quality)
 
 

@@ -94,8 +94,10 @@ def refine_arrays(
     networks: CodecModel, pixels: np.ndarray, quality: float, codes: Sequence[np.ndarray], **options: Any
 ) -> list[np.ndarray]:
     """:func:`refine` of arrays: pixels uint8 (1, 3, H, W), codes int8 (h, w, dim) per stage."""
+    device = networks.synthesis.constant.device
     with torch.inference_mode():
-        return as_arrays(refine(networks, as_batch(pixels), quality, as_tensors(codes), **options))
+        given = [code.to(device) for code in as_tensors(codes)]
+        return as_arrays(refine(networks, as_batch(pixels).to(device), quality, given, **options))
 
 
 class _Window:
@@ -129,14 +131,14 @@ class _Window:
         self.offsets: list[Tensor] = []
         for stage, (code, scale) in enumerate(zip(codes, networks.config.stage_scales)):
             code = code[:, :, *self.box.at(STRIDES[scale])].float()
-            moves = torch.zeros(code.shape[2:], dtype=torch.bool)
+            moves = torch.zeros(code.shape[2:], dtype=torch.bool, device=code.device)
             moves[tile.inside(self.box).at(STRIDES[scale])] = True
             sent = self.layout.mask(stage)
             if sent is not None:
-                moves &= torch.as_tensor(sent)
+                moves &= torch.as_tensor(sent, device=code.device)
             self.codes.append(code)
             self.moves.append(moves)
-            self.offsets.append(torch.zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
+            self.offsets.append(code.new_zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
 
     def descend(self, allowance: Allowance, after_step: Callable[[], None]) -> list[Tensor]:
         """The best codes on the way, int8 (1, dim, h, w) per stage."""
@@ -167,7 +169,8 @@ class _Window:
         networks, moved = self.networks, _MovedCodes(self)
         choose_codes = networks.given_codes(self.codes) if given else moved.choose_codes
         height, width = self.x.shape[2:]
-        with torch.autocast("cpu", torch.bfloat16, enabled=_bf16_is_fast()):
+        kind = self.x.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cpu" and _bf16_is_fast()):
             x_hat = networks.synthesis(height, width, self.weights, choose_codes)
             codes = self.codes if given else moved.straight
             stage_bits, *_ = networks.rates(codes, self.quality, height, width, layout=self.layout)

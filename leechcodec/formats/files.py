@@ -12,6 +12,8 @@ from pathlib import Path
 from leechcodec.errors import LqError
 
 _DESCRIPTORS = r"/dev/fd|/proc/(?:self|thread-self|%d)(?:/task/\d+)?/fd"
+MARK = ".leechcodec."
+"""How temporary names begin."""
 MAX_LINKS = 40
 """Symbolic links in a row, as Linux counts them."""
 
@@ -20,11 +22,30 @@ class OutputExistsError(LqError):
     """The output is there already and may not be overwritten."""
 
 
+def folders_below(folder: Path, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[str, list[str]]]:
+    """(path below a folder, names), folder by folder: files of some suffixes (in lower case), sorted.
+
+    Folders without any are left out. Links to folders are not followed.
+    """
+    below = [""]
+    while below:
+        place, names, inner = below.pop(), [], []
+        with os.scandir(folder / place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(os.path.join(place, entry.name))
+                elif os.path.splitext(entry.name)[1].lower() in suffixes and entry.is_file():
+                    names.append(entry.name)
+        if names:
+            yield place, sorted(names)
+        if recursive:
+            below += sorted(inner, reverse=True)
+
+
 def files_below(folder: Path, suffixes: Collection[str], recursive: bool) -> Iterator[Path]:
-    """Paths below a folder of the files of some suffixes (in lower case), in no order."""
-    for path in folder.rglob("*") if recursive else folder.glob("*"):
-        if path.suffix.lower() in suffixes and path.is_file():
-            yield path.relative_to(folder)
+    """Paths below a folder of the files of some suffixes (in lower case)."""
+    for place, names in folders_below(folder, suffixes, recursive):
+        yield from (Path(place, name) for name in names)
 
 
 def descriptor_of(path: str | Path) -> int | None:
@@ -54,13 +75,13 @@ def is_stream(path: str | Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
+def write_atomic(path: Path, data: bytes, *, force: bool = False, mark: str = MARK) -> None:
     """Write a file under a temporary name in the same folder, then rename it.
 
     An existing file is replaced with force, refused (OutputExistsError) without; whatever fails, it stays as it was
     and no partial file is left; whatever succeeds, it keeps its permissions. Of a symbolic link the target is written.
-    A device, a pipe or a descriptor (:func:`is_stream`) is written to. Raises OSError, naming the path, where it cannot
-    be written.
+    A device, a pipe or a descriptor (:func:`is_stream`) is written to. mark: how the temporary name begins. Raises
+    OSError, naming the path, where it cannot be written.
     """
     path = Path(path)
     try:
@@ -69,7 +90,7 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False) -> None:
             return
         if path.exists() and not force:
             raise OutputExistsError(f"{path}: exists; -f overwrites it")
-        _replace(Path(os.path.realpath(path)), data)
+        _replace(Path(os.path.realpath(path)), data, mark)
     except OSError as error:  # about the path that the caller knows, not the temporary one
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
@@ -85,11 +106,11 @@ def _write_to(path: Path, data: bytes) -> None:
         os.close(opened)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes, mark: str) -> None:
     if path.is_symlink():  # realpath leaves those that lead in a circle
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-    descriptor, temporary = _new_file(path.parent)
+    descriptor, temporary = _new_file(path.parent, mark)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -104,10 +125,10 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _new_file(folder: Path) -> tuple[int, str]:
+def _new_file(folder: Path, mark: str) -> tuple[int, str]:
     """Descriptor and name of a new file with the permissions of any new file: the system applies the umask."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     while True:
-        temporary = os.path.join(folder, f".leechcodec.{secrets.token_hex(6)}")
+        temporary = os.path.join(folder, f"{mark}{secrets.token_hex(6)}")
         with contextlib.suppress(FileExistsError):
             return os.open(temporary, flags, 0o666), temporary

@@ -14,6 +14,8 @@ import numpy as np
 import onnxruntime
 
 from leechcodec.config import MAX_QUALITY, MIN_QUALITY, STRIDES, ModelConfig
+from leechcodec.errors import ConfigError
+from leechcodec.networks.devices import execution_provider
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.onnx_graph import Graph
 from leechcodec.networks.onnx_layers import Layers
@@ -31,9 +33,11 @@ ChooseCodes = Callable[[int, np.ndarray], np.ndarray | None]
 class OnnxTransforms(Transforms):
     """The transforms of a model's tensors."""
 
-    def __init__(self, config: ModelConfig, code: TokenCode, tensors: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, config: ModelConfig, code: TokenCode, tensors: Mapping[str, np.ndarray], device: str = "cpu"
+    ) -> None:
         self.config, self.code, self.tensors = config, code, tensors
-        self._sessions = Sessions()
+        self._sessions = Sessions(device)
 
     def encode(self, pixels: np.ndarray, quality: float) -> list[np.ndarray]:
         return self._encode(pixels, quality, picture=False)[0]
@@ -236,7 +240,8 @@ class Sessions:
     One belongs to a process and a number of threads: a forked child has none of its parent's threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
         self._made: dict[tuple[str, int, int], onnxruntime.InferenceSession] = {}
 
     def get(self, name: str, graph: Callable[[], bytes]) -> Callable[..., np.ndarray]:
@@ -244,7 +249,7 @@ class Sessions:
         key = name, threads(), os.getpid()
         session = self._made.get(key)
         if session is None:
-            session = self._made.setdefault(key, _session(graph(), key[1]))
+            session = self._made.setdefault(key, _session(graph(), key[1], self._device))
 
         def run(**inputs: np.ndarray) -> np.ndarray:
             found = session.run(None, {name: np.ascontiguousarray(x) for name, x in inputs.items()})
@@ -253,14 +258,19 @@ class Sessions:
         return run
 
 
-def _session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _session(graph: bytes, threads: int, device: str) -> onnxruntime.InferenceSession:
+    """Raises ConfigError where ONNX Runtime has the device's provider and cannot start it: it would do without."""
     _share_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_mem_pattern = False  # it would keep a block of memory for each session
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions' threads want the cores
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    wanted = execution_provider(device)
+    session = onnxruntime.InferenceSession(graph, options, providers=[wanted])
+    if session.get_providers()[0] != wanted[0]:
+        raise ConfigError(f"device {device!r}: ONNX Runtime's {wanted[0]} does not start on this machine")
+    return session
 
 
 @cache

@@ -1,6 +1,7 @@
 """The transforms computed by torch (runtime.py), and torch's networks from the tensors of a model's file."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -14,23 +15,34 @@ from leechcodec.networks.runtime import Transforms
 
 
 class TorchTransforms(Transforms):
-    """The transforms of a model in evaluation mode."""
+    """The transforms of a model in evaluation mode, whose parameters lie on a device. Arrays go there and come back."""
 
-    def __init__(self, model: CodecModel) -> None:
-        self.model = model
+    def __init__(self, model: CodecModel, device: str = "cpu") -> None:
+        self.model, self.device = model.to(device), device
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, quality: float) -> list[np.ndarray]:
-        return as_arrays(self.model.encode(as_batch(pixels), quality))
+        with _full_precision(self.device):
+            return as_arrays(self.model.encode(as_batch(pixels).to(self.device), quality))
 
     @torch.inference_mode()
     def encode_and_decode(self, pixels: np.ndarray, quality: float) -> tuple[list[np.ndarray], np.ndarray]:
-        codes, x_hat = self.model.encode_and_decode(as_batch(pixels), quality)
-        return as_arrays(codes), x_hat.numpy()
+        with _full_precision(self.device):
+            codes, x_hat = self.model.encode_and_decode(as_batch(pixels).to(self.device), quality)
+            return as_arrays(codes), x_hat.cpu().numpy()
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[np.ndarray], height: int, width: int, quality: float) -> np.ndarray:
-        return self.model.decode(as_tensors(codes), height, width, quality).numpy()
+        with _full_precision(self.device):
+            tensors = [code.to(self.device) for code in as_tensors(codes)]
+            return self.model.decode(tensors, height, width, quality).cpu().numpy()
+
+
+def _full_precision(device: str) -> AbstractContextManager[None]:
+    """CUDA's convolutions in float32, as on the processor; by default they round to 10 bits, which moves pixels."""
+    if not device.startswith("cuda"):
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def as_batch(pixels: np.ndarray) -> Tensor:
@@ -40,7 +52,7 @@ def as_batch(pixels: np.ndarray) -> Tensor:
 
 def as_arrays(codes: Sequence[Tensor]) -> list[np.ndarray]:
     """Codes of the networks, (1, dim, h, w) per stage, as arrays (h, w, dim)."""
-    return [code[0].permute(1, 2, 0).contiguous().numpy() for code in codes]
+    return [code[0].permute(1, 2, 0).contiguous().cpu().numpy() for code in codes]
 
 
 def as_tensors(codes: Sequence[np.ndarray]) -> list[Tensor]:

@@ -7,15 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from leechcodec.errors import ConfigError
-
-
-def check_device(device: str) -> None:
-    """Raises ConfigError for a device that this machine, or this torch, does not have."""
-    try:
-        torch.zeros(1, device=device)
-    except (AssertionError, RuntimeError) as error:
-        raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
+from leechcodec.networks.devices import check_device
 
 
 @dataclass(frozen=True)

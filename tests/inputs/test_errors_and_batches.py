@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 import leechcodec.pillow  # noqa: F401 (registers .lq)
-from leechcodec.apps.cli import coding, main
+from leechcodec.apps.batch import coding
+from leechcodec.apps.cli import main
 from leechcodec.codec import api, batch, token_files
 from leechcodec.errors import ImageError, LqError
 from leechcodec.formats import plugins

@@ -12,9 +12,7 @@ less than --ratio times as fast as one. Linux: workers are looked up in /proc.
 """
 
 import argparse
-import contextlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -25,32 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
-from leechcodec.apps.shards.plan import find_images
-
-WORKERS = {"local": "multiprocessing.spawn", "ray": "ray::Map"}
-"""What the command line of a worker process holds, by executor."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-POLL = 0.05
-LINGER = 30.0
-"""Seconds that the workers of a killed run get to notice."""
-
-
-def pieces(photographs: Path, count: int, size: tuple[int, int], folder: Path) -> None:
-    """Write so many different pieces of a folder's photographs, each of a size."""
-    rng, names = random.Random(1), find_images(photographs, SUFFIXES, False)
-    if not names:
-        sys.exit(f"{photographs}: no photographs")
-    for number in range(count):
-        image = Image.open(photographs / names[number % len(names)]).convert("RGB")
-        scale = max(1.0, size[0] / image.width, size[1] / image.height)
-        image = image.resize((round(image.width * scale), round(image.height * scale)))
-        left, top = rng.randint(0, image.width - size[0]), rng.randint(0, image.height - size[1])
-        piece = image.crop((left, top, left + size[0], top + size[1]))
-        piece = ImageOps.mirror(piece) if rng.random() < 0.5 else piece
-        piece = ImageOps.flip(piece) if rng.random() < 0.5 else piece
-        piece.save(folder / f"{number:05}.png", compress_level=1)
+from tools.checks.workers import POLL, WORKERS, gone, pieces, workers
 
 
 @dataclass(frozen=True)
@@ -80,26 +53,6 @@ class Run:
         return len(parts) + shard_size * len(list(self.out.glob("*.tar")))
 
 
-def workers(root: int, executor: str) -> list[int]:
-    """Worker processes among the descendants of a process, that at work for longest first."""
-    parents, found = {}, []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                parents[int(entry.name)] = int(fields[1])
-                if WORKERS[executor] in command and fields[0] != "Z":
-                    found.append((-int(fields[11]), int(entry.name)))  # user time
-
-    def below(process: int) -> bool:
-        while process in parents and process != root:
-            process = parents[process]
-        return process == root
-
-    return [process for _, process in sorted(found) if below(process)]
-
-
 def kill_halfway(process: subprocess.Popen, run: Run, images: int, shard_size: int, whole: bool) -> list[int]:
     """Kill a worker, or the whole run; returns the workers there were."""
     while process.poll() is None and run.done(shard_size) < images / 2:
@@ -109,20 +62,6 @@ def kill_halfway(process: subprocess.Popen, run: Run, images: int, shard_size: i
         sys.exit(f"{run.executor}: no worker to kill; give it more images")
     os.kill(process.pid if whole else there[0], signal.SIGKILL)
     return there
-
-
-def gone(processes: list[int], kind: str) -> bool:
-    """Whether worker processes end within some time."""
-    deadline = time.monotonic() + LINGER
-    while time.monotonic() < deadline:
-        left = []
-        for process in processes:
-            with contextlib.suppress(OSError):
-                left.append(kind.encode() in Path(f"/proc/{process}/cmdline").read_bytes())
-        if not any(left):
-            return True
-        time.sleep(POLL)
-    return False
 
 
 def shards(folder: Path, images: int) -> dict[str, bytes]:

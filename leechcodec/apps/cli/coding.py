@@ -1,75 +1,46 @@
 """encode and decode: one file, or many."""
 
-import io
 import json
 import os
 import sys
-import time
-import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import closing, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from leechcodec.apps.cli import batch
-from leechcodec.apps.cli.batch import Job
+from leechcodec.apps.batch.coding import Decoding, Done, Encoding
+from leechcodec.apps.batch.names import PHOTOGRAPHS, Names, is_single
 from leechcodec.apps.cli.group import note
 from leechcodec.apps.cli.streams import (
-    about,
     check_output,
+    count_bar,
     keep_stamps,
     names_folder,
-    naming,
     progress_bar,
     read,
     readable_size,
-    runtime_option,
+    runtime_options,
     set_threads,
     split_format,
     target_of,
     tell_cache,
+    tell_warning,
     warnings_told,
     write,
 )
+from leechcodec.apps.messages import about
 from leechcodec.config import header_quality
+from leechcodec.formats.storage import is_newer, is_url
 
 QUALITY = click.FloatRange(1, 100)
 POSITIVE = click.FloatRange(0, min_open=True)
 DEFAULT_QUALITY = 50.0
-POOR = 18.0
-"""dB; with a tenth of the quality what photographs hardly ever stay below."""
 DAMAGED = 3
 """Exit status of decode --partial where something is missing."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of a file. bytes: of the .lq file, whichever way. seconds: of the work, reading and writing left
-    out. effort, psnr: of a file that was made; psnr in dB, of its colours. remarks: lines for the user. missing: what a
-    damaged file no longer holds."""
-
-    input: str
-    output: str
-    width: int
-    height: int
-    bytes: int
-    bpp: float
-    quality: float
-    seconds: float
-    effort: int | None = None
-    psnr: float | None = None
-    remarks: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-
-    def line(self) -> str:
-        effort = f"effort {self.effort}, " if self.effort else ""
-        return (
-            f"{self.input} -> {self.output}: {self.width} x {self.height}, {readable_size(self.bytes)}, "
-            f"{self.bpp:.4f} bpp, quality {self.quality:g}, {effort}{self.seconds:.2f} s"
-        )
 
 
 def _shared_options(command: Callable) -> Callable:
@@ -78,11 +49,16 @@ def _shared_options(command: Callable) -> Callable:
         click.option("--quiet", is_flag=True, help="No warnings and remarks, only errors."),
         click.option("-v", "--verbose", is_flag=True, help="Print size, bits per pixel, quality and time of each."),
         click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs."),
-        click.option("--skip-existing", is_flag=True, help="Leave existing outputs as they are, and do the others."),
+        click.option("--skip-existing", is_flag=True, help="Leave outputs newer than their inputs, and do the others."),
         click.option("--keep-extension", is_flag=True, help="Name outputs photo.jpg.lq, not photo.lq."),
-        click.option("--jobs", type=click.IntRange(1), help="Files at a time.  [default: one a core]"),
-        runtime_option,
-        click.option("--threads", type=click.IntRange(1), help="Threads a file.  [default: the cores' share]"),
+        click.option("--manifest", metavar="FILE", help="Many: a line of JSON for each, or FILE.parquet."),
+        click.option("--jobs", type=click.IntRange(1), help="Many: by so many processes.  [default: threads]"),
+        click.option("--ray", is_flag=True, help="Many: by Ray Data, on this machine."),
+        click.option("--ray-address", metavar="ADDRESS", help="Many: by Ray Data, on the cluster at ADDRESS."),
+        runtime_options,
+        click.option(
+            "--threads", type=click.IntRange(1), help="Threads a file.  [default: its share of cores; by processes 1]"
+        ),
         click.option("--model", help="Model name or folder.  [default: leech-vbr]"),
         click.option("--recursive", is_flag=True, help="Take folders' subfolders too."),
         click.option("-o", "--output", help="Output file, - for standard output, or a folder.  [default: beside each]"),
@@ -106,9 +82,7 @@ def _shared_options(command: Callable) -> Callable:
 @click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True, help="1 to 9: refine the tokens.")
 @click.option("--verify", is_flag=True, help="Decode the file again before it gets its name.")
 @click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile (colours become sRGB).")
-def encode(
-    sources, output, recursive, model, threads, jobs, quality, bpp, target_size, psnr, effort, verify, strip, **show
-) -> None:
+def encode(sources, output, model, threads, quality, bpp, target_size, psnr, effort, verify, strip, **more) -> None:
     """Compress images to .lq files.
 
     INPUT is an image, - for standard input, a folder, or a pattern. --bpp, --target-size and --psnr search the dial, in
@@ -127,18 +101,20 @@ def encode(
     targets = {"size": target_size, "bpp": bpp, "psnr": psnr}
     if sum(value is not None for value in (quality, *targets.values())) > 1:
         raise click.UsageError("give at most one of -q, --bpp, --target-size and --psnr")
-    if output and batch.is_single(sources) and Path(output).suffix.lower() in batch.PHOTOGRAPHS:
+    if output and is_single(sources) and Path(output).suffix.lower() in PHOTOGRAPHS:
         raise click.UsageError(f"{output}: encode writes .lq files")
-    work = partial(
-        encode_file,
+    show, many = _sorted_out(more)
+    coding = Encoding(
         quality=DEFAULT_QUALITY if quality is None else header_quality(quality),
         targets=targets if any(value is not None for value in targets.values()) else None,
-        options={"effort": effort, "metadata": not strip, "verify": verify, "model": model},
-        force=show["force"],
+        effort=effort,
+        metadata=not strip,
+        verify=verify,
+        model=_absolute(model),
         judged=not show["quiet"] and not (model and Path(model).is_dir()),
-        measure=show["as_json"],
+        measure=show["as_json"] or bool(many["manifest"]),
     )
-    _run(work, sources, output, ".lq", batch.PHOTOGRAPHS, recursive, model, threads, jobs, **show)
+    _run(coding, sources, output, PHOTOGRAPHS, ".lq", threads=threads, show=show, many=many)
 
 
 @click.command()
@@ -146,7 +122,7 @@ def encode(
 @click.option("--format", "form", help="Format of the outputs: png, jpg, webp, …  [default: from the name, else png]")
 @click.option("--partial", "partly", is_flag=True, help="Show what a damaged file still holds; then exit with 3.")
 @click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and the colour profile (colours become sRGB).")
-def decode(sources, output, recursive, model, threads, jobs, form, partly, strip, **show) -> None:
+def decode(sources, output, model, threads, form, partly, strip, **more) -> None:
     """Decompress .lq files to images.
 
     INPUT is an .lq file, - for standard input, a folder, or a pattern.
@@ -163,79 +139,73 @@ def decode(sources, output, recursive, model, threads, jobs, form, partly, strip
     from leechcodec.formats.files import is_stream
     from leechcodec.formats.images import image_format
 
-    if named and output and batch.is_single(sources) and not (form or prefix):
+    if named and output and is_single(sources) and not (form or prefix):
         suffix = Path(output).suffix or (suffix if is_stream(output) else "")
     image_format(suffix)  # refused before the work
-    work = partial(decode_file, suffix=suffix, model=model, partly=partly, strip=strip, force=show["force"])
-    _run(work, sources, output, suffix, frozenset({".lq"}), recursive, model, threads, jobs, **show)
+    show, many = _sorted_out(more)
+    coding = Decoding(suffix, model=_absolute(model), partly=partly, strip=strip)
+    _run(coding, sources, output, frozenset({".lq"}), suffix, threads=threads, show=show, many=many)
+
+
+def _sorted_out(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of what is told and kept, and those of many files."""
+    many = {name: options.pop(name) for name in ("recursive", "jobs", "ray", "ray_address", "manifest")}
+    return options, many
+
+
+def _absolute(model: str | None) -> str | None:
+    """A model's name, or its folder as other processes find it."""
+    return str(Path(model).resolve()) if model and Path(model).is_dir() else model
 
 
 class _Report:
     """Tells what the user asked to be told of each file that is done, and remembers whether one was damaged."""
 
-    def __init__(self, *, quiet: bool, verbose: bool, as_json: bool) -> None:
-        self.quiet, self.verbose, self.as_json = quiet, verbose, as_json
+    def __init__(self, *, quiet: bool, verbose: bool, as_json: bool, many: bool) -> None:
+        self.quiet, self.verbose, self.as_json, self.many = quiet, verbose, as_json, many
         self.damaged = False
 
-    def __call__(self, job: Job, done: Done) -> None:
-        for remark in () if self.quiet else done.remarks:
-            note(remark if not job.batch else f"{job.source}: {remark}")
-        if done.missing:
+    def __call__(self, done: Done) -> None:
+        if not self.quiet:
+            for warning in done.warnings:
+                tell_warning(warning)
+            for remark in done.facts.remarks:
+                note(f"{done.input}: {remark}" if self.many else remark)
+        if done.facts.missing:
             self.damaged = True
-            note(f"{job.source}: missing: {'; '.join(done.missing)}")
+            note(f"{done.input}: missing: {'; '.join(done.facts.missing)}")
         if self.as_json:
-            facts = asdict(done)
+            facts = {"input": done.input, "output": done.output} | asdict(done.facts)
             click.echo(json.dumps({key: value for key, value in facts.items() if value not in ((), None)}))
         elif self.verbose:
-            click.echo(done.line(), err=True)
+            click.echo(_line(done), err=True)
 
 
-def _run(
-    work, sources, output, suffix, taken, recursive, model, threads, jobs,
-    *, force, skip_existing, keep_extension, verbose, quiet, as_json,
-) -> None:  # fmt: skip
-    """One file with a bar of its own, or many through the pool; then what the user asked to be told."""
+def _line(done: Done) -> str:
+    facts = done.facts
+    effort = f"effort {facts.effort}, " if facts.effort else ""
+    return (
+        f"{done.input} -> {done.output}: {facts.width} x {facts.height}, {readable_size(facts.bytes)}, "
+        f"{facts.bpp:.4f} bpp, quality {facts.quality:g}, {effort}{facts.seconds:.2f} s"
+    )
+
+
+def _run(coding, sources, output, taken, suffix, *, threads, show, many) -> None:
+    """One file with a bar of its own, or many by the batch engine; then what the user asked to be told."""
     output, _ = split_format(output)
-    if force and skip_existing:
+    if show["force"] and show["skip_existing"]:
         raise click.UsageError("--skip-existing or -f, not both")
-    finished = _Report(quiet=quiet, verbose=verbose, as_json=as_json)
-
-    def there(target: Path | None) -> bool:
-        found = skip_existing and target is not None and os.path.lexists(target) and not is_stream(target)
-        if found and verbose:
-            click.echo(f"{target}: is there", err=True)
-        return found
-
-    from leechcodec.formats.files import is_stream
-
-    if batch.is_single(sources):
-        (source,) = sources
-        named = source if not keep_extension or source == "-" else f"{source}.x"
-        target = target_of(source, output, suffix, force or skip_existing, named)
-        if there(target):
-            return
-        job = Job(source, target)
-        if job.target is None and as_json:
-            raise click.UsageError("--json and the file cannot both go to standard output")
-        check_output(job.target)
-        set_threads(threads)
-        with warnings_told(quiet), about(source):
-            done = work(job)
-            keep_stamps(source, job.target)
-            finished(job, done)
-        failed = 0
+    tell = {name: show[name] for name in ("quiet", "verbose", "as_json")}
+    if is_single(sources):
+        if given := next((name for name, value in many.items() if value and name != "recursive"), None):
+            raise click.UsageError(f"--{given.replace('_', '-')} is for many files, and {sources[0]} is one")
+        finished, failed = _Report(**tell, many=False), 0
+        _one(coding, sources[0], output, suffix, finished, threads=threads, show=show)
     else:
-        todo = batch.plan(sources, output, suffix, taken, recursive, keep_extension)
-        todo = [job for job in todo if not there(job.target)]
-        if not todo:
-            return
-        from leechcodec.codec.model_store import load_model
-
-        if suffix == ".lq":
-            load_model(model)  # once, and one error where there is none
-        with warnings_told(quiet):
-            failed = batch.run(todo, work, finished, force=force, workers=jobs, threads=threads)
-    if verbose:
+        finished = _Report(**tell, many=True)
+        names = Names(sources, output, suffix, taken, many["recursive"], show["keep_extension"])
+        failed = _many(coding, names, finished, threads=threads, show=show, many=many)
+    if show["verbose"]:
         tell_cache()
     if failed:
         sys.exit(1)
@@ -243,83 +213,69 @@ def _run(
         sys.exit(DAMAGED)
 
 
-def encode_file(
-    job: Job,
-    *,
-    quality: float,
-    targets: dict | None,
-    options: dict,
-    force: bool,
-    judged: bool = False,
-    measure: bool = False,
-) -> Done:
-    """Compress a job's file; options and targets are those of api.compress and compress_to. judged: warn of a poor
-    result. (Of an installed model: one that is being trained is no measure.) measure: tell the PSNR."""
-    from leechcodec.codec import api
-    from leechcodec.formats.images import load_image
+def _one(coding, source, output, suffix, finished: _Report, *, threads, show) -> None:
+    from leechcodec.formats.files import is_stream
 
-    image = load_image(io.BytesIO(read(job.source)) if job.source == "-" else job.source)
-    started, remarks, psnr = time.perf_counter(), (), []
-    measured = psnr.append if judged or measure else None
-    bar = nullcontext() if job.batch else progress_bar("encoding", image.width * image.height)
-    with naming(job.source), bar as progress:
-        if targets:
-            data, found = api.compress_to(image, **targets, **options, progress=progress, measured=measured)
-            quality = found.quality
-            if not found.close:
-                reached = f"{found.value:.2f} dB" if targets["psnr"] else f"{found.value:,} bytes"
-                remarks = (f"nearest to the target: {reached} at quality {found.quality:g}",)
-        else:
-            data = api.compress(image, quality=quality, **options, progress=progress, measured=measured)
-    seconds = time.perf_counter() - started
-    write(job.target, data, force)
-    if judged and psnr[-1] < POOR + quality / 10:
-        warnings.warn(
-            f"{psnr[-1]:.1f} dB is poor for quality {quality:g}: this picture is unlike photographs; a quality above "
-            f"90 keeps more of it, PNG or lossless WebP all",
-            stacklevel=1,
-        )
-    decibels = round(psnr[-1], 3) if psnr else None
-    return _done(
-        job,
-        image.width,
-        image.height,
-        len(data),
-        quality,
-        seconds,
-        effort=options["effort"],
-        psnr=decibels,
-        remarks=remarks,
-    )
+    skip = show["skip_existing"]
+    named = source if not show["keep_extension"] or source == "-" else f"{source}.x"
+    target = target_of(source, output, suffix, show["force"] or skip, named)
+    if skip and target is not None and os.path.lexists(target) and not is_stream(target) and _is_done(target, source):
+        if show["verbose"]:
+            click.echo(f"{target}: is there", err=True)
+        return
+    if target is None and show["as_json"]:
+        raise click.UsageError("--json and the file cannot both go to standard output")
+    check_output(target)
+    set_threads(threads)
+    with warnings_told(show["quiet"]), about(source):
+        whole = source == "-" or isinstance(coding, Decoding)
+        made, facts = coding.make(read(source) if whole else source, source, progress_bar)
+        write(target, made, show["force"] or skip)
+        keep_stamps(source, target)
+        finished(Done(source, "standard output" if target is None else str(target), facts))
 
 
-def decode_file(job: Job, *, suffix: str, model: str | None, partly: bool, force: bool, strip: bool = False) -> Done:
-    """Decompress a job's file to an image of the format that suffix names."""
-    from leechcodec.codec.dial import dial_quality
-    from leechcodec.formats.container import read_header, salvage
-
-    data = read(job.source)
-    with naming(job.source):
-        header, _ = read_header(data)
-    from leechcodec.codec import api
-    from leechcodec.formats.writing import encode_image, stripped
-
-    started, missing = time.perf_counter(), []
-    bar = nullcontext() if job.batch else progress_bar("decoding", header.width * header.height)
-    with naming(job.source), bar as progress:
-        if partly:
-            image, missing = api.decompress_partial(data, model=model)
-        else:
-            image = api.decompress(data, model=model, progress=progress)
-    seconds = time.perf_counter() - started
-    with naming(job.source):
-        made = encode_image(stripped(image) if strip else image, suffix)
-    write(job.target, made, force)
-    quality = dial_quality(header, salvage(data)[1])
-    return _done(job, image.width, image.height, len(data), quality, seconds, missing=tuple(missing))
+def _is_done(target: Path, source: str) -> bool:
+    if source == "-" or not target.exists() or not os.path.exists(source):  # a link that leads nowhere is left alone
+        return True
+    return is_newer(os.stat(target).st_mtime, os.stat(source).st_mtime)
 
 
-def _done(job: Job, width: int, height: int, size: int, quality: float, seconds: float, **more) -> Done:
-    output = "standard output" if job.target is None else str(job.target)
-    bpp = round(8 * size / (width * height), 5)
-    return Done(job.source, output, width, height, size, bpp, quality, round(seconds, 4), **more)
+def _many(coding, names: Names, finished: _Report, *, threads, show, many) -> int:
+    """Returns the number of files that failed, each told in one line at the end."""
+    from leechcodec.apps.batch.drivers import Workers
+    from leechcodec.apps.batch.files import Existing, FileSettings, run_files
+    from leechcodec.apps.batch.manifest import Manifest
+    from leechcodec.apps.batch.threads import run_threads
+
+    workers = Workers(many["jobs"], many["ray"], many["ray_address"])
+    if many["jobs"] or workers.ray:
+        settings = FileSettings(coding, threads or 1)
+        execute = workers.executor(settings.alone, threads or 1)
+        coding.prepare()  # one error where there is no model, and not one for each worker
+    else:
+        execute = partial(run_threads, FileSettings(coding).here, threads=threads)
+    with (
+        warnings_told(show["quiet"]),
+        count_bar(None, "image") as bar,
+        closing(Manifest(Path(many["manifest"]))) if many["manifest"] else nullcontext() as manifest,
+    ):
+        total = names.count() if not bar.disable and not any(map(is_url, names.sources)) else None
+
+        def progress(done: int, present: int) -> None:
+            bar.total = None if total is None else total - present
+            bar.update(done - bar.n)
+
+        def told(done: Done) -> None:
+            with bar.external_write_mode():  # lines above the bar
+                finished(done)
+
+        existing = Existing(skip=show["skip_existing"], force=show["force"])
+        summary = run_files(names, execute, existing, manifest=manifest, finished=told, progress=progress)
+    for _, reason in sorted(summary.failures):
+        note(reason)
+    if (left := summary.failed - len(summary.failures)) > 0:
+        note(f"and {left:,} more")
+    if not show["quiet"]:
+        note(summary.line())
+    return summary.failed

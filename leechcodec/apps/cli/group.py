@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from leechcodec.errors import TORCH_COMMAND, LqError
+from leechcodec.apps.messages import reason
 
 
 class Commands(click.Group):
@@ -42,21 +42,6 @@ class Commands(click.Group):
                 message = f"internal error: {type(error).__name__}: {error}"
             note(message)
             sys.exit(1)
-
-
-def reason(error: Exception) -> str | None:
-    """What to tell the user of an error that can be foreseen, None for any other."""
-    if isinstance(error, LqError):
-        return str(error)
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
-    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-        return f"this needs torch: {TORCH_COMMAND}"
-    # torch reports a lack of memory as a RuntimeError
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return "out of memory"
-    return None
 
 
 def note(message: str) -> None:

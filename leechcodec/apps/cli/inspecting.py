@@ -9,7 +9,8 @@ from typing import TypeVar
 import click
 from click.shell_completion import get_completion_class
 
-from leechcodec.apps.cli.streams import naming, read, readable_size, runtime_option, set_threads
+from leechcodec.apps.cli.streams import read, readable_size, runtime_options, set_threads
+from leechcodec.apps.messages import naming
 from leechcodec.errors import LqError
 
 BENCH_QUALITIES = (10.0, 50.0, 90.0)
@@ -128,7 +129,7 @@ def models(as_json: bool) -> None:
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
 @click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True, help="Of encoding.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-@runtime_option
+@runtime_options
 def bench(image: str | None, model: str | None, threads: int | None, effort: int, as_json: bool) -> None:
     """Measure encoding and decoding on this machine.
 

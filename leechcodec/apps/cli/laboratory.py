@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from leechcodec.apps.cli.streams import about_picture, naming, tell_layer
+from leechcodec.apps.cli.streams import device_option, tell_layer
+from leechcodec.apps.messages import about_picture, naming
 from leechcodec.errors import LqError
 from leechcodec.lab.report.command import report
 
@@ -30,6 +31,7 @@ RATES_SAMPLES = "Uniform directions, with --rates tokens.  [default: 100000, wit
     multiple=True,
     help="leech, jpeg, …, or an installed model; repeat it.  [default: leech and the peers but compressai]",
 )
+@device_option
 @click.option("-o", "--output", type=PATH, default=Path("results"), show_default=True, help="Folder of results.")
 @click.option("--model", help="Model name or folder of the codec leech.  [default: leech-vbr]")
 @click.option("--bsq-model", help="Model name or folder of the codec bsq.  [default: bsq-twin]")

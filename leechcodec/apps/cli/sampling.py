@@ -11,7 +11,6 @@ import click
 from leechcodec.apps.cli.coding import QUALITY
 from leechcodec.apps.cli.streams import (
     check_output,
-    naming,
     progress_bar,
     read,
     set_threads,
@@ -20,6 +19,7 @@ from leechcodec.apps.cli.streams import (
     warnings_told,
     write,
 )
+from leechcodec.apps.messages import naming
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ import secrets
 import click
 
 from leechcodec.apps.cli.group import note
-from leechcodec.apps.cli.streams import runtime_option, warnings_told
+from leechcodec.apps.cli.streams import runtime_options, warnings_told
 
 PORT = 8642
 LOOPBACK = "127.0.0.1"
@@ -18,7 +18,7 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 @click.option("--open", "launch", is_flag=True, help="Open the page in the browser.")
 @click.option("--model", help="Model name or folder.  [default: leech-vbr]")
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
-@runtime_option
+@runtime_options
 def serve(host: str, port: int, launch: bool, model: str | None, threads: int | None) -> None:
     """Open a page on this machine: drop a photograph, move the dial, compare.
 

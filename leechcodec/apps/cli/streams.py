@@ -5,20 +5,16 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from pathlib import Path
 
 import click
 
 from leechcodec.apps.cli.group import note
-from leechcodec.errors import LqError, ModelError
+from leechcodec.apps.messages import hear_warnings
+from leechcodec.errors import LqError
 
 LONG_PIXELS = 2_000_000
 """From so many pixels on the work is long enough for a progress bar."""
-PILLOWS = ("Truncated File Read", "Corrupt EXIF data", "Metadata Warning", "Possibly corrupt EXIF", "Tag data larger")
-"""How warnings of Pillow's begin that say less than the codec's own of the same file."""
-CURRENT: ContextVar[str | None] = ContextVar("CURRENT", default=None)
-"""The file that a thread works on, for the warnings about it; None where it is not known."""
 
 
 def split_format(output: str | None) -> tuple[str | None, str | None]:
@@ -113,48 +109,16 @@ def keep_stamps(source: str, target: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def about(source: str) -> Iterator[None]:
-    """Warnings inside are about this file."""
-    token = CURRENT.set("standard input" if source == "-" else source)
-    try:
-        yield
-    finally:
-        CURRENT.reset(token)
-
-
-@contextlib.contextmanager
-def naming(source: str) -> Iterator[None]:
-    """Put the file's name before the message of whatever is wrong with it. (A model's troubles are not its own.)"""
-    try:
-        with about(source):
-            yield
-    except ModelError:
-        raise
-    except LqError as error:
-        name = "standard input" if source == "-" else source
-        raise error if str(error).startswith(f"{name}: ") else type(error)(f"{name}: {error}") from error
-
-
-def about_picture(message: str) -> str | None:
-    """A warning with the name of the picture that it is about; None for one that says nothing of its own."""
-    if message.startswith(PILLOWS):
-        return None
-    name = CURRENT.get()
-    return f"{name}: {message}" if name and name not in message else message
-
-
-@contextlib.contextmanager
 def warnings_told(quiet: bool = False) -> Iterator[None]:
     """Warnings about pictures, one line each on standard error, from whichever thread they come."""
-
-    def show(message, category, *_, **__) -> None:
-        if category is UserWarning and not quiet and (text := about_picture(str(message))):
-            note(f"warning: {text}")
-
     with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = show
+        hear_warnings(None if quiet else tell_warning)
         yield
+
+
+def tell_warning(message: str) -> None:
+    """One line about a picture."""
+    note(f"warning: {message}")
 
 
 @contextlib.contextmanager
@@ -174,8 +138,8 @@ def progress_bar(label: str, pixels: int) -> Iterator[Callable[[int, int], None]
         yield update
 
 
-def count_bar(count: int, unit: str):
-    """A tqdm bar over so many things, on a terminal."""
+def count_bar(count: int | None, unit: str):
+    """A tqdm bar over so many things, on a terminal; None for a number that is not known."""
     from tqdm import tqdm
 
     return tqdm(total=count, unit=unit, leave=False, delay=0.5, disable=not sys.stderr.isatty())
@@ -217,6 +181,16 @@ def _use_runtime(context: click.Context, _: click.Parameter, name: str | None) -
         context.call_on_close(lambda: runtime.use_runtime(before))
 
 
+def _use_device(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    """For the command alone, as with the runtime."""
+    if name is not None:
+        from leechcodec.networks import devices
+
+        before = os.environ.get(devices.VARIABLE)
+        devices.use_device(name)
+        context.call_on_close(lambda: devices.use_device(before))
+
+
 runtime_option = click.option(
     "--runtime",
     type=click.Choice(["torch", "onnx"]),
@@ -224,7 +198,18 @@ runtime_option = click.option(
     expose_value=False,
     help="Library that computes the transforms.  [default: onnx]",
 )
-"""Of every command that codes."""
+device_option = click.option(
+    "--device",
+    metavar="NAME",
+    callback=_use_device,
+    expose_value=False,
+    help="Where they are computed: cpu, cuda, cuda:1, mps, auto.  [default: auto]",
+)
+
+
+def runtime_options(command: Callable) -> Callable:
+    """Of every command that codes: which library, and where."""
+    return runtime_option(device_option(command))
 
 
 def readable_size(count: int) -> str:

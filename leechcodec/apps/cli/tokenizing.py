@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from leechcodec.apps.cli.batch import PHOTOGRAPHS
+from leechcodec.apps.batch.names import PHOTOGRAPHS
 from leechcodec.apps.cli.coding import DEFAULT_QUALITY, QUALITY
 from leechcodec.apps.cli.group import note
 from leechcodec.apps.cli.sampling import Size
 from leechcodec.apps.cli.streams import (
-    about,
     check_output,
     count_bar,
-    naming,
     progress_bar,
     read,
     readable_size,
-    runtime_option,
+    runtime_options,
     set_threads,
     split_format,
     target_of,
@@ -29,6 +27,7 @@ from leechcodec.apps.cli.streams import (
     warnings_told,
     write,
 )
+from leechcodec.apps.messages import about, naming
 from leechcodec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ FORMATS = ("safetensors", "npz", "npy")
 @click.option("--jobs", type=click.IntRange(1), help="Shards: worker processes.  [default: one a core]")
 @click.option("--ray", "by_ray", is_flag=True, help="Shards: by Ray Data, on this machine.")
 @click.option("--ray-address", metavar="ADDRESS", help="Shards: by Ray Data, on the cluster at ADDRESS.")
-@runtime_option
+@runtime_options
 def tokenize(
     source, output, quality, effort, form, model, threads, force, verbose, recursive, shard_size, jobs, by_ray,
     ray_address,
@@ -82,7 +81,7 @@ def tokenize(
         _shards(
             Path(source), Path(output), quality=DEFAULT_QUALITY if quality is None else quality, effort=effort,
             form=form or "safetensors", model=model, threads=threads or 1, verbose=verbose, recursive=recursive,
-            shard_size=shard_size, jobs=jobs, by_ray=by_ray or bool(ray_address), ray_address=ray_address,
+            shard_size=shard_size, jobs=jobs, by_ray=by_ray, ray_address=ray_address,
         )  # fmt: skip
         return
     if given := next((name for name, value in sharding.items() if value), None):
@@ -148,24 +147,16 @@ def _tokens_of(source: str, quality: float | None, effort: int, model: str | Non
 def _shards(
     folder, output, *, verbose, recursive, shard_size, jobs, by_ray, ray_address, form, model, **settings
 ) -> None:
-    if by_ray:
-        from leechcodec.formats.packages import require
-
-        require("ray.data", "ray")  # before anything is written
+    from leechcodec.apps.batch.drivers import Workers
     from leechcodec.apps.shards.plan import SHARD_SIZE, Plan, find_images
-    from leechcodec.apps.shards.processes import run_processes
-    from leechcodec.apps.shards.ray_data import run_ray
     from leechcodec.apps.shards.run import write_shards
-    from leechcodec.apps.shards.worker import Settings
-    from leechcodec.formats.machine import available_cores
+    from leechcodec.apps.shards.worker import Settings, Worker
 
+    workers = Workers(jobs, by_ray, ray_address)
     plan = Plan(folder, find_images(folder, PHOTOGRAPHS, recursive), output, shard_size or SHARD_SIZE)
     model = str(Path(model).resolve()) if model and Path(model).is_dir() else model
     settings = Settings(folder.resolve(), form=form, model=model, **settings)
-    if by_ray:
-        execute = partial(run_ray, settings, jobs, ray_address)
-    else:
-        execute = partial(run_processes, settings, jobs or len(available_cores()))
+    execute = workers.executor(partial(Worker, settings), settings.threads)
     with count_bar(len(plan.sources), "image") as bar:
 
         def progress(done: int, total: int) -> None:
@@ -191,7 +182,7 @@ def _shards(
 @click.option("--model", help="Model name or folder.  [default: the file's; of a .npy leech-vbr]")
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
-@runtime_option
+@runtime_options
 def detokenize(source, output, size, quality, model, threads, force) -> None:
     """Turn tokens back into an image.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from leechcodec.apps.cli.streams import naming, read, runtime_option, warnings_told
+from leechcodec.apps.cli.streams import read, runtime_options, warnings_told
+from leechcodec.apps.messages import naming
 from leechcodec.errors import LqError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ UNLIMITED = 10_000
 @click.option("--mode", type=click.Choice(MODES), default="auto", show_default=True, help="How to draw.")
 @click.option("--width", type=click.IntRange(1, 1000), help="Columns.  [default: what fits the terminal]")
 @click.option("--model", help="Model name or folder.  [default: the file's]")
-@runtime_option
+@runtime_options
 def view(source: str, mode: str, width: int | None, model: str | None) -> None:
     """Show an image in the terminal.
 

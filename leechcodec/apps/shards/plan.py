@@ -12,6 +12,7 @@ from pathlib import Path
 
 from leechcodec.errors import ConfigError, TokensError
 from leechcodec.formats.files import files_below
+from leechcodec.formats.locks import LockedError, lock
 
 SHARD_SIZE = 1000
 NUMBER = re.compile(r"%0?\d*d")
@@ -102,7 +103,10 @@ def claimed(plan: Plan, settings: dict[str, str | int | float]) -> Iterator[None
     wanted = {**settings, "shards": plan.pattern.name, "shard_size": plan.shard_size, "images": len(plan.sources)}
     wanted["sources_sha256"] = plan.digest
     with open(plan.manifest, "a+b") as file:  # never replaced: the lock is on this very file
-        _lock(file.fileno(), plan)
+        try:
+            lock(file.fileno(), f"{plan.pattern}: another run is at work on these shards")
+        except LockedError as error:
+            raise TokensError(str(error)) from None
         file.seek(0)
         text = file.read()
         if not text:  # it is new, or a run was killed before it did anything
@@ -123,17 +127,3 @@ def claimed(plan: Plan, settings: dict[str, str | int | float]) -> Iterator[None
             what = "; ".join(f"{name} {wanted.get(name)}, there {found.get(name)}" for name in differences)
             raise TokensError(f"{plan.manifest}: begun otherwise, {what}; name another output")
         yield
-
-
-def _lock(descriptor: int, plan: Plan) -> None:
-    """Until the file is closed. The system lets go of it when a process dies."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise TokensError(f"{plan.pattern}: another run is at work on these shards") from None
-    except OSError:  # a file system without locks
-        return

@@ -8,15 +8,16 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from leechcodec.apps.batch.tasks import Executor, Outcome, Task, attempts
 from leechcodec.apps.shards.archive import fragment, read_index, write_archive
 from leechcodec.apps.shards.plan import PART, Plan, claimed, key_of
-from leechcodec.apps.shards.worker import Outcome, Settings, Task
+from leechcodec.apps.shards.worker import Settings
 from leechcodec.codec.model_store import LoadedModel, load_model
 from leechcodec.codec.token_files import LAYOUT, vocabulary
 from leechcodec.config import check_quality, header_quality
@@ -24,12 +25,8 @@ from leechcodec.errors import TokensError
 from leechcodec.formats.files import write_atomic
 from leechcodec.networks.runtime import runtime
 
-Executor = Callable[[Sequence[Task]], Iterable[Outcome]]
-"""Does tasks, in any order, somewhere. An outcome that comes twice is dropped, one that does not come is a death."""
 Progress = Callable[[int, int], None]
 """Called with the images done, those of earlier runs included, and the images in all."""
-ATTEMPTS = 3
-"""At an image whose worker dies, or whose file cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -85,24 +82,6 @@ def _networks_digest(loaded: LoadedModel) -> str:
     return digest.hexdigest()
 
 
-def _attempts(execute: Executor, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
-    """One outcome for every task; those that fail transiently, or get none, are tried again after the others."""
-    for _ in range(ATTEMPTS):
-        waiting = {task.number: task for task in tasks}
-        again: dict[int, Outcome] = {}
-        for outcome in execute(tasks) if tasks else ():
-            if outcome.number not in waiting:
-                continue
-            if outcome.transient:
-                again[outcome.number] = outcome
-            else:
-                del waiting[outcome.number]
-                yield outcome
-        tasks = list(waiting.values())
-    for task in tasks:
-        yield again.get(task.number) or Outcome.death(task)
-
-
 class _Run:
     """One run over a plan that is claimed."""
 
@@ -134,8 +113,8 @@ class _Run:
         done, failed = 0, {}
         if progress:
             progress(len(there), len(plan.sources))
-        with open(plan.failed, "w") as failures, contextlib.closing(_attempts(execute, tasks)) as outcomes:
-            for outcome in outcomes:
+        with open(plan.failed, "w") as failures, contextlib.closing(attempts(execute, tasks)) as outcomes:
+            for _, outcome in outcomes:
                 number = outcome.number
                 if outcome.error:
                     failed[number] = outcome.error
@@ -154,7 +133,7 @@ class _Run:
         return Report(tuple(path for path in written if path), done, len(there), found)
 
     def _keep(self, outcome: Outcome) -> None:
-        blocks = fragment(key_of(outcome.number), {"json": outcome.about, self._form: outcome.tokens})
+        blocks = fragment(key_of(outcome.number), {"json": outcome.about, self._form: outcome.data})
         write_atomic(self._plan.part_path(outcome.number), blocks, force=True)
         self._parts.add(outcome.number)
 

@@ -7,10 +7,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from leechcodec.apps.batch.tasks import Outcome, Task, outcome_of
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.token_files import describe, serialize_tokens
-from leechcodec.errors import LqError
 from leechcodec.formats.images import load_image
 from leechcodec.formats.side_data import flattened
 from leechcodec.threads import set_threads
@@ -30,34 +30,6 @@ class Settings:
     threads: int = 1
 
 
-@dataclass(frozen=True)
-class Task:
-    """An image: its place in the list, and its path below the folder."""
-
-    number: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task: the two files of a sample, or an error.
-
-    tokens: bytes of the file of tokens. about: of the JSON beside it. error: one line, empty where all went well.
-    transient: the error may be the worker's or the disk's, not the image's: try again.
-    """
-
-    number: int
-    tokens: bytes = b""
-    about: bytes = b""
-    error: str = ""
-    transient: bool = False
-
-    @classmethod
-    def death(cls, task: Task) -> "Outcome":
-        """The worker that had a task died."""
-        return cls(task.number, error=f"{task.source}: its worker died", transient=True)
-
-
 class Worker:
     """Tokenizes images; the model is loaded once."""
 
@@ -67,16 +39,7 @@ class Worker:
         load_model(settings.model)  # cached in the process
 
     def __call__(self, task: Task) -> Outcome:
-        """Never raises: one image must not end the work on the others."""
-        try:
-            return self._tokenized(task)
-        except LqError as error:
-            return Outcome(task.number, error=str(error))
-        except (MemoryError, OSError) as error:
-            return Outcome(task.number, error=f"{task.source}: {error or 'out of memory'}", transient=True)
-        except Exception as error:  # torch reports a lack of memory as a RuntimeError
-            message = f"{task.source}: {type(error).__name__}: {error}"
-            return Outcome(task.number, error=message, transient="memory" in message)
+        return outcome_of(task, self._tokenized)
 
     def _tokenized(self, task: Task) -> Outcome:
         settings = self._settings

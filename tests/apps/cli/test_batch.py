@@ -1,14 +1,15 @@
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from leechcodec.apps.batch.names import PHOTOGRAPHS, Names, is_single
 from leechcodec.apps.cli import main
-from leechcodec.apps.cli.batch import PHOTOGRAPHS, is_single, plan
 from leechcodec.errors import LqError
 
 
@@ -69,7 +70,8 @@ def test_what_fails_is_told_at_the_end_and_the_rest_is_done(run, photos, tmp_pat
     (tmp_path / "lq/sub/b.lq").write_bytes(b"precious")
     result = run("encode", photos, "-o", tmp_path / "lq", "--recursive", code=1)
     lines = result.stderr.splitlines()
-    assert len(lines) == 3 and "broken.png" in lines[0] and "exists" in lines[1] and "2 of 4 files failed" in lines[2]
+    assert len(lines) == 3 and "broken.png" in lines[0] and "exists" in lines[1]
+    assert lines[2].startswith("leechcodec: 2 images, 2 failed, 0.00 MB in, 0.00 MB out, ")
     assert names(tmp_path / "lq") == ["a.lq", "sub/b.lq", "sub/deeper/c.lq"]
     assert (tmp_path / "lq/sub/b.lq").read_bytes() == b"precious"
     run("encode", photos, "-o", tmp_path / "lq", "--recursive", "-f", code=1)
@@ -92,11 +94,11 @@ def test_patterns_and_several_files(run, photos):
 def test_two_inputs_of_one_output_are_refused(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "others")
     with pytest.raises(LqError, match="both become"):
-        plan([str(photos), str(tmp_path / "others")], str(tmp_path / "out"), ".lq", PHOTOGRAPHS, False)
+        list(Names((str(photos), str(tmp_path / "others")), str(tmp_path / "out"), ".lq", PHOTOGRAPHS).jobs())
 
 
 def test_a_file_named_twice_is_done_once(photos):
-    assert len(plan([str(photos / "a.png"), str(photos)], None, ".lq", PHOTOGRAPHS, False)) == 1
+    assert len(list(Names((str(photos / "a.png"), str(photos)), None, ".lq", PHOTOGRAPHS).jobs())) == 1
 
 
 def test_nothing_to_do_is_an_error(run, tmp_path):
@@ -122,5 +124,41 @@ def test_warnings_name_their_file_and_quiet_silences_them(run, tmp_path):
         Image.new("RGBA", (16, 16), (255, 0, 0, 128)).save(tmp_path / f"{name}.png")
     run("encode", tmp_path)
     result = run("decode", tmp_path, "--format", "jpg")
-    assert sorted(line.split(": ")[2][-6:] for line in result.stderr.splitlines()) == ["one.lq", "two.lq"]
+    assert sorted(line.split(": ")[2][-6:] for line in result.stderr.splitlines()[:-1]) == ["one.lq", "two.lq"]
     assert run("decode", tmp_path, "--format", "jpg", "-f", "--quiet").stderr == ""
+
+
+@pytest.mark.slow
+def test_processes_and_a_manifest(run, photos, tmp_path):
+    (photos / "broken.png").write_bytes(b"no")
+    arguments = (photos, "-o", tmp_path / "lq", "--recursive", "--jobs", 1, "--manifest", tmp_path / "m.jsonl")
+    result = run("encode", *arguments, "--skip-existing", code=1)
+    assert result.stderr.splitlines()[0] == f"leechcodec: {photos / 'broken.png'}: not an image that can be read"
+    rows = {row["name"]: row for row in map(json.loads, (tmp_path / "m.jsonl").read_text().splitlines())}
+    assert len(rows) == 4 and rows[str(photos / "a.png")]["psnr"] > 0
+    run("encode", photos, "-o", tmp_path / "one", "--recursive", code=1)
+    for name in names(tmp_path / "one"):
+        assert (tmp_path / "lq" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    (photos / "broken.png").unlink()
+    told = run("encode", *arguments, "--skip-existing").stderr
+    assert told.startswith("leechcodec: 0 images, 3 there before, ")
+    run("decode", tmp_path / "lq", "-o", tmp_path / "out", "--recursive", "--jobs", 1)
+    assert names(tmp_path / "out") == ["a.png", "sub/b.png", "sub/deeper/c.png"]
+
+
+@pytest.mark.slow
+def test_workers_warnings_are_told(run, tmp_path):
+    Image.new("RGBA", (16, 16), (255, 0, 0, 128)).save(tmp_path / "one.png")
+    run("encode", tmp_path)
+    result = run("decode", tmp_path, "--format", "jpg", "--jobs", 1)
+    assert result.stderr.startswith(f"leechcodec: warning: {tmp_path / 'one.lq'}: ")
+    assert run("decode", tmp_path, "--format", "jpg", "--jobs", 1, "-f", "--quiet").stderr == ""
+
+
+def test_what_is_for_many_files_is_not_for_one(run, photos, monkeypatch):
+    for option in (("--jobs", 2), ("--ray",), ("--ray-address", "auto"), ("--manifest", "m.jsonl")):
+        assert f"{option[0]} is for many files" in run("encode", photos / "a.png", *option, code=2).stderr
+    for module in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, module, None)
+    result = run("encode", photos, "-o", photos / "out", "--ray", code=1)
+    assert "pip install 'leechcodec[ray]'" in result.stderr and not (photos / "out").exists()

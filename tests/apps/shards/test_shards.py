@@ -2,29 +2,28 @@
 
 import hashlib
 import json
-import multiprocessing
-import sys
 import tarfile
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from leechcodec.apps.batch.processes import run_processes
+from leechcodec.apps.batch.ray_data import run_ray
+from leechcodec.apps.batch.tasks import ATTEMPTS, Outcome, Task
 from leechcodec.apps.shards.archive import fragment, read_index, write_archive
 from leechcodec.apps.shards.plan import Plan, find_images
-from leechcodec.apps.shards.processes import run_processes
-from leechcodec.apps.shards.ray_data import run_ray
-from leechcodec.apps.shards.run import ATTEMPTS, write_shards
-from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
+from leechcodec.apps.shards.run import write_shards
+from leechcodec.apps.shards.worker import Settings, Worker
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
 from leechcodec.codec.token_files import deserialize_tokens
-from leechcodec.errors import ConfigError, MissingPackageError, TokensError, WorkerError
+from leechcodec.errors import ConfigError, TokensError
 from leechcodec.formats.images import load_image
 from leechcodec.formats.side_data import flattened
 from leechcodec.testing.tiny import tiny_model
+from tests.batch_workers import Mortal
 from tests.lab.lab_files import picture
-from tests.shard_workers import POISON, Killer, Mortal, Stillborn, Victim
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +136,7 @@ def test_transparency_is_laid_on_white(tmp_path, tiny_folder):
     settings = Settings(tmp_path / "in", model=str(tiny_folder))
     outcome = Worker(settings)(Task(0, "a.png"))
     white = api.tokenize(picture(1, 1).resize((64, 64)).point(lambda _: 255), model=tiny_folder)
-    assert deserialize_tokens(outcome.tokens, model=tiny_folder).digest() == white.digest()
+    assert deserialize_tokens(outcome.data, model=tiny_folder).digest() == white.digest()
 
 
 # --- whoever, whenever -----------------------------------------------------------------------------------------
@@ -240,6 +239,7 @@ def test_transient_errors_are_tried_again_within_the_run(photos, settings, tmp_p
     rounds = []
 
     def shaky(tasks):
+        tasks = list(tasks)
         rounds.append(len(tasks))
         for outcome in here(settings, tasks):
             unlucky = outcome.number in (2, 5) and len(rounds) < ATTEMPTS
@@ -249,7 +249,7 @@ def test_transient_errors_are_tried_again_within_the_run(photos, settings, tmp_p
     assert rounds == [9, 2, 2] and written(tmp_path / "out") == undisturbed
 
     def forgetful(tasks):
-        return here(settings, tasks[1:])
+        return here(settings, list(tasks)[1:])
 
     plan = plan_of(photos, tmp_path / "forgotten")
     report = write_shards(plan, settings, forgetful)
@@ -362,95 +362,19 @@ def test_an_archive_is_read_as_it_was_written(tmp_path):
         read_index(tmp_path / "mixed.tar")
 
 
-# --- executors -------------------------------------------------------------------------------------------------
-
-
-def no_settings():
-    return Settings(Path())
-
-
-def some_tasks(count=40):
-    return [Task(number, f"{number}.png") for number in range(count)]
-
-
-def test_processes_lose_nothing_but_what_kills_them():
-    outcomes = list(run_processes(no_settings(), 2, some_tasks(), Killer))
-    check_killed(outcomes)
-
-
-def check_killed(outcomes):
-    by_number = {outcome.number: outcome for outcome in outcomes}
-    assert sorted(by_number) == list(range(40))
-    assert by_number[POISON].transient and by_number[POISON].error == "3.png: its worker died"
-    for number, outcome in by_number.items():
-        assert number == POISON or outcome.tokens == b"%d" % number
-
-
-def test_images_that_all_kill_their_workers_are_told_apart_from_workers_that_cannot_start():
-    outcomes = list(run_processes(no_settings(), 1, some_tasks(6), Victim))
-    assert [outcome.error for outcome in outcomes] == [f"{number}.png: its worker died" for number in range(6)]
-
-
-def test_processes_that_only_die_end_the_run():
-    with pytest.raises(WorkerError, match="5 workers died in a row"):
-        list(run_processes(no_settings(), 1, some_tasks(), Stillborn))
-
-
-def test_processes_write_the_same_shards(photos, settings, tmp_path, undisturbed):
-    write_shards(plan_of(photos, tmp_path / "out"), settings, partial(run_processes, settings, 2))
-    assert written(tmp_path / "out") == undisturbed
+# --- drivers ---------------------------------------------------------------------------------------------------
 
 
 def test_processes_write_the_same_shards_when_a_worker_is_killed(photos, settings, tmp_path, undisturbed):
-    report = write_shards(
-        plan_of(photos, tmp_path / "out"), settings, partial(run_processes, settings, 2, worker=Mortal)
-    )
+    execute = partial(run_processes, partial(Mortal, settings), 2)
+    report = write_shards(plan_of(photos, tmp_path / "out"), settings, execute)
     assert (tmp_path / "killed").exists() and report.done == 9 and not report.failed
     assert written(tmp_path / "out") == undisturbed
 
 
-def test_an_executor_given_up_ends_its_processes():
-    outcomes = run_processes(no_settings(), 1, some_tasks(3), Killer)
-    next(outcomes)
-    assert multiprocessing.active_children()
-    outcomes.close()
-    assert not multiprocessing.active_children()
-
-
-def test_ray_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'leechcodec\[ray\]'"):
-        next(run_ray(no_settings(), 1, None, some_tasks()))
-
-
-@pytest.fixture(scope="module")
-def ray():
-    return pytest.importorskip("ray", reason="needs Ray: pip install 'leechcodec[ray]'")
-
-
-def test_ray_writes_the_same_shards(ray, photos, settings, tmp_path, undisturbed):
-    write_shards(plan_of(photos, tmp_path / "out"), settings, partial(run_ray, settings, 2, None))
+def test_ray_writes_the_same_shards_when_a_worker_is_killed(photos, settings, tmp_path, undisturbed):
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'leechcodec[ray]'")
+    execute = partial(run_ray, partial(Mortal, settings), 2, None)
+    report = write_shards(plan_of(photos, tmp_path / "out"), settings, execute)
+    assert (tmp_path / "killed").exists() and report.done == 9 and not report.failed
     assert written(tmp_path / "out") == undisturbed and not ray.is_initialized()
-
-
-def test_ray_writes_the_same_shards_when_a_worker_is_killed(ray, photos, settings, tmp_path, undisturbed):
-    report = write_shards(
-        plan_of(photos, tmp_path / "out"), settings, partial(run_ray, settings, 2, None, worker=Mortal)
-    )
-    assert (tmp_path / "killed").exists() and report.done == 9 and not report.failed
-    assert written(tmp_path / "out") == undisturbed
-
-
-def test_ray_loses_nothing_but_what_kills_its_workers(ray):
-    outcomes = list(run_ray(no_settings(), 2, None, some_tasks(), worker=Killer))
-    assert len(outcomes) == 40
-    check_killed(outcomes)
-
-
-def test_a_cluster_that_is_not_there(ray, monkeypatch):
-    def nobody(**_):
-        raise ConnectionError("nobody answers\nat all")
-
-    monkeypatch.setattr(ray, "init", nobody)
-    with pytest.raises(WorkerError, match=r"no Ray at 10\.0\.0\.1:6379: nobody answers$"):
-        next(run_ray(no_settings(), 1, "10.0.0.1:6379", some_tasks()))

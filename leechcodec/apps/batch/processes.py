@@ -1,4 +1,4 @@
-"""The executor of one machine: worker processes, each at one image at a time.
+"""The driver of one machine: worker processes, each at one image at a time.
 
 Each has a pipe of its own. So where one dies it is known at which image, the others go on, and when the parent dies
 its workers see the pipe's end and go too; a shared pool of processes offers none of the three.
@@ -7,14 +7,13 @@ its workers see the pipe's end and go too; a shared pool of processes offers non
 import contextlib
 import multiprocessing
 import signal
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
 
-from leechcodec.apps.shards.worker import Outcome, Settings, Task, Worker
+from leechcodec.apps.batch.tasks import Make, Outcome, Task
 from leechcodec.errors import WorkerError
 
 MAX_DEATHS = 5
@@ -32,33 +31,34 @@ class _Busy:
     ready: bool
 
 
-def run_processes(settings: Settings, jobs: int, tasks: Sequence[Task], worker: type = Worker) -> Iterator[Outcome]:
+def run_processes(make: Make, jobs: int, tasks: Iterable[Task]) -> Iterator[Outcome]:
     """The outcome of every task, as they come; that of a worker's death is transient.
 
-    jobs: worker processes. worker: made of the settings in each of them, makes outcomes of tasks. Raises WorkerError
-    where they die before they have begun.
+    make: called in each worker. jobs: worker processes. Raises WorkerError where they die before they have begun.
     """
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
-    todo = deque(tasks)
+    source = iter(tasks)
     busy: dict[Connection, _Busy] = {}
     deaths = 0
 
     def start() -> tuple[Connection, BaseProcess]:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, worker, settings), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, make), daemon=True)
         process.start()
         theirs.close()
         return ours, process
 
-    def give(connection: Connection, process: BaseProcess, ready: bool) -> None:
-        busy[connection] = _Busy(process, todo.popleft(), ready)
+    def give(connection: Connection, process: BaseProcess, task: Task, ready: bool) -> None:
+        busy[connection] = _Busy(process, task, ready)
         with contextlib.suppress(OSError):  # it died: reading says so
-            connection.send(busy[connection].task)
+            connection.send(task)
 
     try:
-        while todo or busy:
-            while todo and len(busy) < jobs:
-                give(*start(), ready=False)
+        while True:
+            while len(busy) < jobs and (task := next(source, None)) is not None:
+                give(*start(), task, ready=False)
+            if not busy:
+                return
             for connection in cast(list[Connection], wait(list(busy))):
                 done = busy.pop(connection)
                 try:
@@ -72,8 +72,8 @@ def run_processes(settings: Settings, jobs: int, tasks: Sequence[Task], worker: 
                     if outcome == READY:
                         busy[connection] = replace(done, ready=True)
                         continue
-                    if todo:
-                        give(connection, done.process, ready=True)
+                    if (task := next(source, None)) is not None:
+                        give(connection, done.process, task, ready=True)
                     else:
                         _end(connection, done.process)
                 yield outcome
@@ -96,10 +96,10 @@ def _end(connection: Connection, process: BaseProcess) -> None:
         process.join()
 
 
-def _serve(connection: Connection, worker: type, settings: Settings) -> None:
+def _serve(connection: Connection, make: Make) -> None:
     """A worker process: tasks in, a word that it is ready and outcomes out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends the others
-    work = worker(settings)
+    work = make()
     with contextlib.suppress(EOFError, OSError):
         connection.send(READY)
         while True:

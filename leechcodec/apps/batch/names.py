@@ -1,0 +1,143 @@
+"""Which file becomes which, folder by folder: what is held is one folder's names."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leechcodec.errors import LqError
+from leechcodec.formats.storage import is_url, join, storage_of
+
+_SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp avif heic heif hif jxl jp2 tif tiff bmp ppm pgm pnm gif tga"
+PHOTOGRAPHS = frozenset(f".{suffix}" for suffix in _SUFFIXES.split(" "))
+"""What encode takes from a folder; a file that is named is always tried."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file: its folder as it was given, its name, and the folder that its output is for."""
+
+    folder: str
+    name: str
+    place: str
+
+    @property
+    def path(self) -> str:
+        return join(self.folder, self.name)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file and what it becomes. output: its name in the file's place."""
+
+    file: File
+    output: str
+
+    @property
+    def target(self) -> str:
+        return join(self.file.place, self.output)
+
+
+@dataclass(frozen=True)
+class Names:
+    """sources: files, folders and patterns, or URLs of files and folders. output: a folder, made where it is missing,
+    that keeps the names below each folder given; None writes beside each file. suffix: of the outputs. taken: suffixes
+    taken from folders. keep_extension: a.jpg becomes a.jpg.lq; what would become one output in one folder, a.jpg and
+    a.png, does so in any case.
+
+    Raises LqError where the output is a file.
+    """
+
+    sources: tuple[str, ...]
+    output: str | None
+    suffix: str
+    taken: Collection[str]
+    recursive: bool = False
+    keep_extension: bool = False
+
+    def __post_init__(self) -> None:
+        output = self.output
+        if output == "-":
+            raise LqError("many files do not go to standard output; give a folder with -o")
+        if output is None or is_url(output) or Path(output).is_dir():
+            return
+        if Path(output).exists():
+            raise LqError(f"{output}: not a folder")
+        if Path(output).suffix.lower() in {self.suffix, *PHOTOGRAPHS}:
+            raise LqError(f"{output}: the name of one file; many files need a folder")
+
+    def jobs(self) -> Iterator[Job]:
+        """Every job, in order. Raises LqError where there are none, or where two inputs would become one output."""
+        found = False
+        for files in self._groups():
+            for job in self._named(files):
+                found = True
+                yield job
+        if not found:
+            deeper = "" if self.recursive else " (--recursive looks deeper)"
+            raise LqError(f"{', '.join(self.sources)}: no files to work on{deeper}")
+
+    def count(self) -> int:
+        """How many jobs there are, or nearly."""
+        return sum(len(files) for files in self._groups())
+
+    def _groups(self) -> Iterator[list[File]]:
+        """Files whose outputs may be in one folder: of one folder, or of all sources where there are several."""
+        if len(self.sources) == 1 and storage_of(self.sources[0]).is_folder(self.sources[0]):
+            yield from self._of_folder(self.sources[0])
+            return
+        files, seen = [], set()
+        for source in self.sources:
+            for file in self._of_source(source):
+                real = file.path if is_url(source) else os.path.realpath(file.path)
+                if real not in seen:
+                    seen.add(real)
+                    files.append(file)
+        yield files
+
+    def _of_source(self, source: str) -> Iterator[File]:
+        pattern = not is_url(source) and glob.has_magic(source) and not os.path.exists(source)
+        matches = sorted(glob.glob(source, recursive=True)) if pattern else []
+        for path in matches or [source]:
+            if storage_of(path).is_folder(path):
+                for files in self._of_folder(path):
+                    yield from files
+            else:
+                folder, name = path.rsplit("/", 1) if is_url(path) else os.path.split(path)
+                yield File(folder, name, folder if self.output is None else self.output)
+
+    def _of_folder(self, folder: str) -> Iterator[list[File]]:
+        for below, names in storage_of(folder).folders(folder, self.taken, self.recursive):
+            inside = join(folder, below)
+            place = inside if self.output is None else join(self.output, below)
+            yield [File(inside, name, place) for name in names]
+
+    def _named(self, files: list[File]) -> Iterator[Job]:
+        """Full names are told apart within a folder, so a file whose output is another's too gets that."""
+        kept = [self.keep_extension] * len(files)
+        while True:
+            names = [self._output(file.name, keep) for file, keep in zip(files, kept)]
+            counts = Counter((file.place, name) for file, name in zip(files, names))
+            again = [i for i, name in enumerate(names) if not kept[i] and counts[files[i].place, name] > 1]
+            if not again:
+                break
+            for i in again:
+                kept[i] = True
+        if len(counts) < len(files):
+            place, name = next(key for key, count in counts.items() if count > 1)
+            one, other, *_ = (file.path for file, own in zip(files, names) if (file.place, own) == (place, name))
+            raise LqError(f"{one} and {other} would both become {join(place, name)}")
+        yield from (Job(file, name) for file, name in zip(files, names))
+
+    def _output(self, name: str, keep: bool) -> str:
+        return (name if keep else os.path.splitext(name)[0]) + self.suffix
+
+
+def is_single(sources: Sequence[str]) -> bool:
+    """Whether the command line names one file of this machine, and not a folder or a pattern."""
+    if len(sources) != 1 or not sources[0]:
+        return len(sources) == 1
+    path = sources[0]
+    return not is_url(path) and not os.path.isdir(path) and (os.path.exists(path) or not glob.has_magic(path))
