@@ -61,6 +61,7 @@ class Encoding:
     quality: float
     targets: dict[str, float | None] | None = None
     effort: int = 1
+    max_seconds: float | None = None
     metadata: bool = True
     verify: bool = False
     model: str | None = None
@@ -92,6 +93,7 @@ class Encoding:
                     reached = f"{found.value:.2f} dB" if self.targets["psnr"] else f"{found.value:,} bytes"
                     remarks = (f"nearest to the target: {reached} at quality {found.quality:g}",)
             else:
+                options["max_seconds"] = self.max_seconds
                 data = api.compress(image, quality=quality, **options, progress=progress)
         seconds = round(time.perf_counter() - started, 4)
         if self.judged and psnr[-1] < POOR + quality / 10:

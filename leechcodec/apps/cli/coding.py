@@ -79,10 +79,15 @@ def _shared_options(command: Callable) -> Callable:
 @click.option("--bpp", type=POSITIVE, help="The best file of at most so many bits per pixel.")
 @click.option("--target-size", type=click.IntRange(1), help="The best file of at most so many bytes.")
 @click.option("--psnr", type=POSITIVE, help="The smallest file with at least this PSNR in dB.")
-@click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True, help="1 to 9: refine the tokens.")
+@click.option(
+    "--effort", type=click.IntRange(1, 9), help="1 to 9: refine the tokens.  [default: 1; 9 with --max-seconds]"
+)
+@click.option("--max-seconds", type=POSITIVE, help="Refine for as long as a file may take, about.")
 @click.option("--verify", is_flag=True, help="Decode the file again before it gets its name.")
 @click.option("--strip", is_flag=True, help="Drop EXIF, XMP and the colour profile (colours become sRGB).")
-def encode(sources, output, model, threads, quality, bpp, target_size, psnr, effort, verify, strip, **more) -> None:
+def encode(
+    sources, output, model, threads, quality, bpp, target_size, psnr, effort, max_seconds, verify, strip, **more
+) -> None:
     """Compress images to .lq files.
 
     INPUT is an image, - for standard input, a folder, or a pattern. --bpp, --target-size and --psnr search the dial, in
@@ -96,18 +101,22 @@ def encode(sources, output, model, threads, quality, bpp, target_size, psnr, eff
     leechcodec encode -q 80 photo.png -o small.lq    another name, another quality
     leechcodec encode --target-size 20000 photo.png  the best in 20 kB
     leechcodec encode --effort 5 photo.png           better, slower
+    leechcodec encode --max-seconds 10 photo.png     as good as ten seconds make it
     leechcodec encode photos/ --recursive -o out/    a tree of folders
     """
     targets = {"size": target_size, "bpp": bpp, "psnr": psnr}
     if sum(value is not None for value in (quality, *targets.values())) > 1:
         raise click.UsageError("give at most one of -q, --bpp, --target-size and --psnr")
+    if max_seconds and any(value is not None for value in targets.values()):
+        raise click.UsageError("--max-seconds goes with -q, not with a target")
     if output and is_single(sources) and Path(output).suffix.lower() in PHOTOGRAPHS:
         raise click.UsageError(f"{output}: encode writes .lq files")
     show, many = _sorted_out(more)
     coding = Encoding(
         quality=DEFAULT_QUALITY if quality is None else header_quality(quality),
         targets=targets if any(value is not None for value in targets.values()) else None,
-        effort=effort,
+        effort=effort or (9 if max_seconds else 1),
+        max_seconds=max_seconds,
         metadata=not strip,
         verify=verify,
         model=_absolute(model),

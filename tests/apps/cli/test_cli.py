@@ -168,6 +168,14 @@ def test_standard_output_in_a_given_format(run, photo):
     assert "cannot both" in run("encode", photo, "-o", "-", "--json", code=2).stderr
 
 
+def test_a_time_limit(run, photo, tmp_path):
+    run("encode", photo)
+    facts = json.loads(run("encode", photo, "--max-seconds", "0.001", "-o", tmp_path / "soon.lq", "--json").stdout)
+    assert facts["effort"] == 9 and (tmp_path / "soon.lq").read_bytes() == photo.with_suffix(".lq").read_bytes()
+    assert "goes with -q" in run("encode", photo, "--max-seconds", 1, "--bpp", 1, code=2).stderr
+    run("encode", photo, "--max-seconds", 0, code=2)
+
+
 def test_unknown_model(photo, tmp_path, tiny_folder, run):
     result = CliRunner().invoke(main, ["encode", str(photo), "--model", "no-such"])
     assert result.exit_code == 1
