@@ -4,8 +4,8 @@
 
 A setting is a process of its own: threads, instruction sets (oneDNN, ATen, OpenBLAS and numba capped at AVX2), flushed
 denormals, memory layout, tiles of a few rows and few tokens at once, the prior's matrix products through numpy,
-compiled kernels off, ONNX Runtime in torch's place, other interpreters with other versions of torch and numpy, or
-without torch. A cell is one encoder's files in one
+compiled kernels off or for any processor, torch in ONNX Runtime's place, other interpreters with other versions of
+torch and numpy, or without torch. A cell is one encoder's files in one
 decoder. Exit status 1 where one differs.
 """
 
@@ -29,16 +29,18 @@ AVX2 = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NUMBA_CPU_NAME": "haswell",
 }
+TORCH = {"LEECHCODEC_RUNTIME": "torch"}
 SETTINGS: dict[str, dict] = {
     "plain": {},
     "1 thread": {"threads": 1},
     "2 threads": {"threads": 2},
     "AVX2": {"environment": AVX2},
-    "flushed denormals": {"flush": True},
-    "channels_last": {"channels_last": True},
+    "any x86-64": {"environment": AVX2 | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}},
+    "torch": {"environment": TORCH},
+    "torch, flushed denormals": {"environment": TORCH, "flush": True},
+    "torch, channels_last": {"environment": TORCH, "channels_last": True},
     "small pieces": {"tile": 64},
     "numpy products": {"numpy": True},
-    "ONNX Runtime": {"environment": {"LEECHCODEC_RUNTIME": "onnx"}},
     "no compiler": {"environment": {"NUMBA_DISABLE_JIT": "1"}, "small": True},
 }
 """small: takes part with the first, smallest case alone, because it is slow."""
