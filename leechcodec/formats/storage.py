@@ -117,7 +117,7 @@ class _Remote(Storage):
         fsspec = require("fsspec", "remote")
         self._atomic = protocol in ATOMIC
         try:
-            self._files: Any = fsspec.filesystem(protocol)
+            self._files: Any = fsspec.filesystem(protocol, use_listings_cache=False)  # others write there too
         except ImportError as error:  # fsspec's own says which package
             raise LqError(f"{protocol}://: {error}; pip install 'leechcodec[remote]'") from None
         except ValueError as error:
