@@ -207,7 +207,7 @@ def _run(coding, sources, output, taken, suffix, *, threads, show, many) -> None
 
         finished, settings = _Report(**tell, many=True), partial(FileSettings, coding)
         shards = [is_shards(path) for path in (output, *sources)]
-        if all(shards):
+        if output and all(shards):
             names = Shards(sources, output)
             settings = partial(ShardSettings, coding, taken=taken, suffix=suffix)
         elif any(shards):
