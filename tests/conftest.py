@@ -1,4 +1,5 @@
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from leechcodec.codec.paths import models_dir
 
 # Files are compared to the bit: by default everywhere on the processor.
 os.environ.setdefault("LEECHCODEC_DEVICE", "cpu")
+
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's workers wait for everybody else, and tests for them
 
 # No test is timed: a busy machine breaks nothing.
 settings.register_profile("untimed", deadline=None)
@@ -70,3 +73,28 @@ def chromium():
             pytest.skip("needs Chromium: playwright install chromium")
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """URL of an empty bucket of an S3 server in this process."""
+    server = pytest.importorskip("moto.server", reason="needs moto: pip install 'moto[server]'")
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs: pip install 'leechcodec[remote]'")
+    from leechcodec.formats import storage
+
+    running = server.ThreadedMotoServer(port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    storage._remote.cache_clear()
+    name = f"photographs-{secrets.token_hex(4)}"  # the server's memory outlives it
+    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+    yield f"s3://{name}"
+    running.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
+    storage._remote.cache_clear()

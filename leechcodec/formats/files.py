@@ -29,7 +29,9 @@ def folders_below(folder: Path, suffixes: Collection[str], recursive: bool) -> I
     """
     below = [""]
     while below:
-        place, names, inner = below.pop(), [], []
+        place = below.pop()
+        names: list[str] = []
+        inner: list[str] = []
         with os.scandir(folder / place) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):

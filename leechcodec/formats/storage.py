@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ class _Remote(Storage):
         fsspec = require("fsspec", "remote")
         self._atomic = protocol in ATOMIC
         try:
-            self._files: Any = fsspec.filesystem(protocol)
+            self._files: Any = fsspec.filesystem(protocol, use_listings_cache=False)  # others write there too
         except ImportError as error:  # fsspec's own says which package
             raise LqError(f"{protocol}://: {error}; pip install 'leechcodec[remote]'") from None
         except ValueError as error:
@@ -142,7 +142,7 @@ class _Remote(Storage):
                 inner = sorted((name for name, entry in entries.items() if entry["type"] == "directory"), reverse=True)
                 below += [f"{folder}/{name}" if folder else name for name in inner]
 
-    def _listed(self, url: str) -> dict[str, dict]:
+    def _listed(self, url: str) -> dict[str, dict[str, Any]]:
         """Entries of a folder by name; none where it is missing."""
         path = self._path(url)
         with _told(url):
@@ -187,7 +187,7 @@ class _Remote(Storage):
 
 
 @contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
+def _told(url: str) -> Generator[None]:
     """Whatever a network's library raises becomes an OSError, which may pass, with the URL."""
     try:
         yield
@@ -198,9 +198,9 @@ def _told(url: str) -> Iterator[None]:
         raise OSError(number, getattr(error, "strerror", None) or f"{type(error).__name__}: {error}", url) from error
 
 
-def _seconds(entry: dict) -> float:
+def _seconds(entry: dict[str, Any]) -> float:
     """When a file of a listing was written; 0 where that is not known."""
-    when = entry.get("LastModified") or entry.get("mtime") or entry.get("updated") or entry.get("created") or 0
+    when: Any = entry.get("LastModified") or entry.get("mtime") or entry.get("updated") or entry.get("created") or 0
     return when.timestamp() if hasattr(when, "timestamp") else float(when)
 
 

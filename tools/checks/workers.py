@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from leechcodec.apps.batch.names import PHOTOGRAPHS
 from leechcodec.formats.files import files_below
 
-WORKERS = {"local": "multiprocessing.spawn", "ray": "ray::Map"}
+WORKERS = {"local": "multiprocessing.spawn", "ray": "ray::_Actor"}
 """What the command line of a worker process holds, by executor."""
 POLL = 0.05
 LINGER = 30.0

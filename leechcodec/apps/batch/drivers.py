@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from leechcodec.apps.batch.processes import run_processes
-from leechcodec.apps.batch.ray_data import run_ray
+from leechcodec.apps.batch.ray_actors import run_ray
 from leechcodec.apps.batch.tasks import Executor, Make, Work
 from leechcodec.formats.machine import available_cores
 from leechcodec.formats.packages import require
@@ -25,7 +25,7 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.ray:
-            require("ray.data", "ray")
+            require("ray", "ray")
 
     @property
     def ray(self) -> bool:

@@ -11,14 +11,21 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from leechcodec.apps.batch.coding import Decoding, Done, Encoding, Facts
 from leechcodec.apps.batch.manifest import Manifest
-from leechcodec.apps.batch.names import Job, Names
+from leechcodec.apps.batch.names import Job
 from leechcodec.apps.batch.tasks import Executor, Outcome, Task, attempts, outcome_of
 from leechcodec.apps.messages import about, collected, hear_warnings
 from leechcodec.formats.storage import Times, is_newer, is_url, storage_of
+
+
+class Listed(Protocol):
+    """Files, or shards, and what each becomes."""
+
+    def jobs(self) -> Iterator[Job]: ...
+
 
 TOLD = 1000
 """Failures that are remembered for the end; a manifest has all."""
@@ -102,7 +109,7 @@ class Existing:
 
 
 def run_files(
-    names: Names,
+    names: Listed,
     execute: Executor,
     existing: Existing,
     *,
@@ -122,10 +129,7 @@ def run_files(
     started = time.perf_counter()
     with contextlib.closing(attempts(execute, run.tasks(), run.disturbed)) as outcomes:
         for task, outcome in outcomes:
-            if outcome.error:
-                run.fail(task.number, task.source, task.target, outcome.error)
-            else:
-                done = run.keep(task, json.loads(outcome.about))
+            for done in run.took(task, outcome):
                 if finished:
                     finished(done)
     run.sweep()
@@ -137,7 +141,7 @@ class _Run:
     """What is counted and remembered of a run, none of it for every image."""
 
     def __init__(
-        self, names: Names, existing: Existing, manifest: Manifest | None, progress: Callable[[int, int], None]
+        self, names: Listed, existing: Existing, manifest: Manifest | None, progress: Callable[[int, int], None]
     ) -> None:
         self._names, self._existing, self._manifest, self._progress = names, existing, manifest, progress
         self._disturbed: set[str] = set()
@@ -178,27 +182,40 @@ class _Run:
             return "is the input; -o names another output"
         return "" if self._existing.skip or self._existing.force else "exists; -f overwrites it"
 
-    def keep(self, task: Task, told: dict[str, Any]) -> Done:
-        """Count and record a file that is done."""
-        facts = Facts(**{each.name: told[each.name] for each in fields(Facts)})
+    def took(self, task: Task, outcome: Outcome) -> Iterator[Done]:
+        """Count and record what became of a task: of a file, or of each of a shard's."""
+        if outcome.error:
+            self.fail(task.number, task.source, task.target, outcome.error)
+            return
+        told = json.loads(outcome.about)
+        places = {"name": task.source, "output": task.target}
+        images = [places | each for each in told.get("members", [told])]
+        if self._manifest:
+            self._manifest.add(*images)
+        for each in images:
+            if each.get("error"):
+                self._count_failure(task.number, each["error"])
+            else:
+                yield self._count(each)
+
+    def _count(self, told: dict[str, Any]) -> Done:
         self.summary.done += 1
         self.summary.read += told["read"]
         self.summary.written += told["written"]
-        if self._manifest:
-            self._manifest.add(
-                name=task.source, output=task.target, bytes=facts.bytes, width=facts.width, height=facts.height,
-                bpp=facts.bpp, psnr=facts.psnr, seconds=facts.seconds,
-            )  # fmt: skip
         self._tell()
-        return Done(task.source, task.target, facts, tuple(told["warnings"]))
+        facts = Facts(**{each.name: told[each.name] for each in fields(Facts)})
+        return Done(told["name"], told["output"], facts, tuple(told["warnings"]))
 
     def fail(self, number: int, source: str, target: str, reason: str) -> None:
         """Count and record a file that could not be done."""
+        if self._manifest:
+            self._manifest.add({"name": source, "output": target, "error": reason})
+        self._count_failure(number, reason)
+
+    def _count_failure(self, number: int, reason: str) -> None:
         self.summary.failed += 1
         if len(self.summary.failures) < TOLD:
             self.summary.failures.append((number, reason))
-        if self._manifest:
-            self._manifest.add(name=source, output=target, error=reason)
         self._tell()
 
     def disturbed(self, task: Task) -> None:

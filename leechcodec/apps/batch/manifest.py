@@ -31,9 +31,9 @@ ROWS = 50_000
 class Manifest:
     """Opened for one run, which nobody else may join.
 
-    What earlier runs wrote is kept: but lines of errors, since those images are tried again, and a last line that was
-    not written whole. Of two lines of one name, which a run leaves that was killed while it made an image again, the
-    later one stays.
+    What earlier runs wrote is kept: but lines of errors, since those images are tried again (not those of a shard,
+    which is there without them), and a last line that was not written whole. Of two lines of one name, which a run
+    leaves that was killed while it made an image again, the later one stays.
 
     Raises LqError where another run is at work on it, or where it holds something else; MissingPackageError for a
     .parquet without pyarrow.
@@ -49,6 +49,7 @@ class Manifest:
             if path.exists() and not self._lines.exists():
                 self._from_parquet()
         self._open()
+        self._shards: set[str] = set()
         self._known, dirty, twice = self._survey(errors=False)
         if dirty or len(twice):
             self._compact(twice, errors=False)
@@ -56,16 +57,18 @@ class Manifest:
         self._again = False
 
     def __contains__(self, name: str) -> bool:
-        """Whether an earlier run did an image."""
+        """Whether an earlier run did an image, or a shard of images."""
+        if name in self._shards:
+            return True
         digest = _digest(name)
         place = int(np.searchsorted(self._known, digest))
         return place < len(self._known) and self._known[place] == digest
 
-    def add(self, **values: Any) -> None:
-        """Append a line: some of the columns, or all."""
-        self._again |= values["name"] in self
-        row = {key: values.get(key) for key in COLUMNS}
-        self._file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n")
+    def add(self, *rows: dict[str, Any]) -> None:
+        """Append lines, all at once: some of the columns, or all."""
+        self._again |= any(row["name"] in self for row in rows)
+        lines = [json.dumps({key: row.get(key) for key in COLUMNS}, ensure_ascii=False) + "\n" for row in rows]
+        self._file.write("".join(lines).encode("utf-8", "surrogateescape"))
         self._file.flush()
 
     def close(self) -> None:
@@ -101,10 +104,11 @@ class Manifest:
         Eight bytes a name, and nothing else is held of the lines."""
         found, dirty = array("Q"), False
         for _, row in self._rows():
-            if row is None or (row.get("error") and not errors):
+            if row is None or _is_dropped(row, errors):
                 dirty = True
             else:
                 found.append(_digest(row["name"]))
+                self._shards |= {shard} if (shard := shard_of(row["name"])) else set()
         digests = np.sort(np.frombuffer(found, dtype=np.uint64)) if found else np.empty(0, dtype=np.uint64)
         return digests, dirty, np.unique(digests[1:][digests[1:] == digests[:-1]])
 
@@ -116,7 +120,7 @@ class Manifest:
         temporary = self._lines.with_name(f".{self._lines.name}.new")
         with open(temporary, "wb") as file:
             for number, (line, row) in enumerate(self._rows()):
-                if row is None or (row.get("error") and not errors):
+                if row is None or _is_dropped(row, errors):
                     continue
                 if last.get(row["name"], number) == number:
                     file.write(line)
@@ -151,6 +155,17 @@ class Manifest:
         except (OSError, ValueError) as error:
             raise LqError(f"{self._path}: no manifest that can be read ({error}); name another file") from None
         os.replace(temporary, self._lines)
+
+
+def shard_of(name: str) -> str:
+    """The tar that an image is in, as photos.tar/000.jpg says; empty for one that is a file."""
+    path, inside, _ = name.partition(".tar/")
+    return path + inside.rstrip("/") if inside else ""
+
+
+def _is_dropped(row: dict[str, Any], errors: bool) -> bool:
+    """Whether a line is of an image that is tried again."""
+    return bool(row.get("error")) and not errors and not shard_of(row["name"])
 
 
 def _valid(value: Any) -> Any:

@@ -98,9 +98,7 @@ class Names:
         yield files
 
     def _of_source(self, source: str) -> Iterator[File]:
-        pattern = not is_url(source) and glob.has_magic(source) and not os.path.exists(source)
-        matches = sorted(glob.glob(source, recursive=True)) if pattern else []
-        for path in matches or [source]:
+        for path in expanded(source):
             if storage_of(path).is_folder(path):
                 for files in self._of_folder(path):
                     yield from files
@@ -133,6 +131,12 @@ class Names:
 
     def _output(self, name: str, keep: bool) -> str:
         return (name if keep else os.path.splitext(name)[0]) + self.suffix
+
+
+def expanded(source: str) -> list[str]:
+    """The paths that a pattern stands for; of anything else itself."""
+    pattern = not is_url(source) and glob.has_magic(source) and not os.path.exists(source)
+    return (sorted(glob.glob(source, recursive=True)) if pattern else []) or [source]
 
 
 def is_single(sources: Sequence[str]) -> bool:

@@ -53,8 +53,8 @@ def _shared_options(command: Callable) -> Callable:
         click.option("--keep-extension", is_flag=True, help="Name outputs photo.jpg.lq, not photo.lq."),
         click.option("--manifest", metavar="FILE", help="Many: a line of JSON for each, or FILE.parquet."),
         click.option("--jobs", type=click.IntRange(1), help="Many: by so many processes.  [default: threads]"),
-        click.option("--ray", is_flag=True, help="Many: by Ray Data, on this machine."),
-        click.option("--ray-address", metavar="ADDRESS", help="Many: by Ray Data, on the cluster at ADDRESS."),
+        click.option("--ray", is_flag=True, help="Many: by Ray, on this machine."),
+        click.option("--ray-address", metavar="ADDRESS", help="Many: by Ray, on the cluster at ADDRESS."),
         runtime_options,
         click.option(
             "--threads", type=click.IntRange(1), help="Threads a file.  [default: its share of cores; by processes 1]"
@@ -205,15 +205,25 @@ def _run(coding, sources, output, taken, suffix, *, threads, show, many) -> None
     if show["force"] and show["skip_existing"]:
         raise click.UsageError("--skip-existing or -f, not both")
     tell = {name: show[name] for name in ("quiet", "verbose", "as_json")}
-    if is_single(sources):
+    if is_single(sources) and not sources[0].lower().endswith(".tar"):
         if given := next((name for name, value in many.items() if value and name != "recursive"), None):
             raise click.UsageError(f"--{given.replace('_', '-')} is for many files, and {sources[0]} is one")
         finished, failed = _Report(**tell, many=False), 0
         _one(coding, sources[0], output, suffix, finished, threads=threads, show=show)
     else:
-        finished = _Report(**tell, many=True)
-        names = Names(sources, output, suffix, taken, many["recursive"], show["keep_extension"])
-        failed = _many(coding, names, finished, threads=threads, show=show, many=many)
+        from leechcodec.apps.batch.files import FileSettings
+        from leechcodec.apps.batch.tars import Shards, ShardSettings, is_shards
+
+        finished, settings = _Report(**tell, many=True), partial(FileSettings, coding)
+        shards = [is_shards(path) for path in (output, *sources)]
+        if output and all(shards):
+            names = Shards(sources, output)
+            settings = partial(ShardSettings, coding, taken=taken, suffix=suffix)
+        elif any(shards):
+            raise click.UsageError("shards become shards: name them with -o, as in -o out-%06d.tar")
+        else:
+            names = Names(sources, output, suffix, taken, many["recursive"], show["keep_extension"])
+        failed = _many(settings, names, finished, threads=threads, show=show, many=many)
     if show["verbose"]:
         tell_cache()
     if failed:
@@ -250,20 +260,23 @@ def _is_done(target: Path, source: str) -> bool:
     return is_newer(os.stat(target).st_mtime, os.stat(source).st_mtime)
 
 
-def _many(coding, names: Names, finished: _Report, *, threads, show, many) -> int:
-    """Returns the number of files that failed, each told in one line at the end."""
+def _many(settings, names, finished: _Report, *, threads, show, many) -> int:
+    """Returns the number of files that failed, each told in one line at the end.
+
+    settings: makes the workers' settings of the threads that each computes with.
+    """
     from leechcodec.apps.batch.drivers import Workers
-    from leechcodec.apps.batch.files import Existing, FileSettings, run_files
+    from leechcodec.apps.batch.files import Existing, run_files
     from leechcodec.apps.batch.manifest import Manifest
     from leechcodec.apps.batch.threads import run_threads
 
     workers = Workers(many["jobs"], many["ray"], many["ray_address"])
     if many["jobs"] or workers.ray:
-        settings = FileSettings(coding, threads or 1)
-        execute = workers.executor(settings.alone, threads or 1)
-        coding.prepare()  # one error where there is no model, and not one for each worker
+        made = settings(threads=threads or 1)
+        execute = workers.executor(made.alone, threads or 1)
+        made.coding.prepare()  # one error where there is no model, and not one for each worker
     else:
-        execute = partial(run_threads, FileSettings(coding).here, threads=threads)
+        execute = partial(run_threads, settings().here, threads=threads)
     with (
         warnings_told(show["quiet"]),
         count_bar(None, "image") as bar,

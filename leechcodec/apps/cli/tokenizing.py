@@ -49,8 +49,8 @@ FORMATS = ("safetensors", "npz", "npy")
 @click.option("--recursive", is_flag=True, help="Shards: take the folder's subfolders too.")
 @click.option("--shard-size", type=click.IntRange(1), help="Shards: images in each.  [default: 1000]")
 @click.option("--jobs", type=click.IntRange(1), help="Shards: worker processes.  [default: one a core]")
-@click.option("--ray", "by_ray", is_flag=True, help="Shards: by Ray Data, on this machine.")
-@click.option("--ray-address", metavar="ADDRESS", help="Shards: by Ray Data, on the cluster at ADDRESS.")
+@click.option("--ray", "by_ray", is_flag=True, help="Shards: by Ray, on this machine.")
+@click.option("--ray-address", metavar="ADDRESS", help="Shards: by Ray, on the cluster at ADDRESS.")
 @runtime_options
 def tokenize(
     source, output, quality, effort, form, model, threads, force, verbose, recursive, shard_size, jobs, by_ray,
@@ -69,7 +69,7 @@ def tokenize(
     leechcodec tokenize photo.png -q 80 -o photo.npy         the numbers alone
     leechcodec tokenize photo.lq -o npy:- | wc -c            the tokens of a file
     leechcodec tokenize photos/ -o tokens-%06d.tar           a folder, by one process a core
-    leechcodec tokenize photos/ -o tokens-%06d.tar --ray     by Ray Data
+    leechcodec tokenize photos/ -o tokens-%06d.tar --ray     by Ray
     """
     sharding = {"--recursive": recursive, "--shard-size": shard_size, "--jobs": jobs, "--ray": by_ray}
     sharding["--ray-address"] = ray_address

@@ -23,6 +23,7 @@ from leechcodec.codec.token_files import LAYOUT, vocabulary
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import TokensError
 from leechcodec.formats.files import write_atomic
+from leechcodec.networks.devices import device
 from leechcodec.networks.runtime import runtime
 
 Progress = Callable[[int, int], None]
@@ -67,6 +68,7 @@ def _identity(settings: Settings) -> dict[str, str | int | float]:
         "threads": settings.threads,
         "token_model": loaded.token_model.hex(),
         "networks_sha256": _networks_digest(loaded),
+        **({"device": where} if (where := device()) != "cpu" else {}),
     }
 
 

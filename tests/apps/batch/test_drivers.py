@@ -1,17 +1,15 @@
 """Drivers: one outcome for every task whatever becomes of a worker, and a bounded number of tasks ahead."""
 
 import multiprocessing
-import os
 import sys
 import threading
 from functools import partial
 
 import pytest
 
-from leechcodec.apps.batch import ray_data
 from leechcodec.apps.batch.drivers import Workers
 from leechcodec.apps.batch.processes import run_processes
-from leechcodec.apps.batch.ray_data import run_ray
+from leechcodec.apps.batch.ray_actors import _room, run_ray
 from leechcodec.apps.batch.tasks import ATTEMPTS, Outcome, Task, attempts, outcome_of
 from leechcodec.apps.batch.threads import run_threads
 from leechcodec.errors import ImageError, MissingPackageError, WorkerError
@@ -159,8 +157,7 @@ def test_a_driver_given_up_ends_its_processes():
 
 
 def test_ray_that_is_not_there_is_named(monkeypatch):
-    for module in ("ray", "ray.data"):
-        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'leechcodec\[ray\]'"):
         next(run_ray(Killer, 1, None, some_tasks()))
     for wanted in ({"by_ray": True}, {"address": "10.0.0.1:6379"}):
@@ -174,14 +171,19 @@ def ray():
 
 
 @pytest.mark.slow
-def test_ray_loses_nothing_but_what_kills_its_workers_window_by_window(ray, monkeypatch):
-    monkeypatch.setattr(ray_data, "WINDOW", 12)  # 24 images, then 16
+def test_ray_loses_nothing_but_what_kills_its_workers_and_takes_few_tasks_ahead(ray):
     given, outcomes = [], []
     for outcome in run_ray(Killer, 2, None, counted(some_tasks(), given)):
         outcomes.append(outcome)
-        assert len(given) == (24 if len(outcomes) <= 24 else 40)
+        assert len(given) <= len(outcomes) + 3
     assert len(outcomes) == 40 and not ray.is_initialized()
     check_killed(outcomes)
+
+
+@pytest.mark.slow
+def test_actors_that_only_die_end_the_run(ray):
+    with pytest.raises(WorkerError, match="5 workers died in a row: "):
+        list(run_ray(Stillborn, 1, None, some_tasks()))
 
 
 def test_a_cluster_that_is_not_there(ray, monkeypatch):
@@ -194,25 +196,5 @@ def test_a_cluster_that_is_not_there(ray, monkeypatch):
 
 
 def test_actors_are_as_many_as_a_cluster_has_room_for():
-    assert ray_data._room({"CPU": 9.0}, 2, 0) == 4 and ray_data._room({}, 2, 0) == 1
-    assert ray_data._room({"CPU": 9.0, "GPU": 2.0}, 1, 1) == 2 and ray_data._room({"CPU": 9.0}, 1, 1) == 1
-
-
-def test_a_name_of_any_bytes_goes_to_a_worker():
-    name = os.fsdecode(b"\xff.png")
-    assert [outcome.about for outcome in _through_rows(Task(5, name, "a"))] == [b"\xff.png a"]
-
-
-def _through_rows(task):
-    class Ledger:
-        class begin:
-            remote = staticmethod(lambda number: 1)
-
-    def work(task):
-        return Outcome(task.number, about=os.fsencode(task.source) + b" " + os.fsencode(task.target))
-
-    ray = pytest.importorskip("ray")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray, "get", lambda value: value)
-        row = {"number": task.number, "source": os.fsencode(task.source), "target": os.fsencode(task.target)}
-        yield Outcome(**ray_data._Actor(lambda: work, Ledger)(row))
+    assert _room({"CPU": 9.0}, 2, 0) == 4 and _room({}, 2, 0) == 1
+    assert _room({"CPU": 9.0, "GPU": 2.0}, 1, 1) == 2 and _room({"CPU": 9.0}, 1, 1) == 1

@@ -13,11 +13,12 @@ from leechcodec.apps.batch.files import Existing, FileSettings, run_files
 from leechcodec.apps.batch.manifest import Manifest
 from leechcodec.apps.batch.names import PHOTOGRAPHS, Names
 from leechcodec.apps.batch.processes import run_processes
-from leechcodec.apps.batch.ray_data import run_ray
+from leechcodec.apps.batch.ray_actors import run_ray
 from leechcodec.apps.batch.tasks import Outcome
 from leechcodec.codec import api
 from leechcodec.errors import WorkerError
 from leechcodec.formats.images import load_image
+from leechcodec.formats.storage import storage_of
 from tests.batch_workers import MortalFiles
 from tests.lab.lab_files import picture
 
@@ -213,3 +214,34 @@ def test_a_worker_that_is_killed_leaves_no_trace(driver, names, settings, whole,
         summary = run_files(names, execute, Existing(), manifest=manifest)
     assert (tmp_path / "killed").exists() and (summary.done, summary.failed) == (6, 0)
     assert files(tmp_path / "again") == whole and len(rows(tmp_path / "m.jsonl")) == 6
+
+
+# --- URLs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_from_and_to_urls(kind, photos, whole, here, tmp_path, request):
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'leechcodec[remote]'")
+    base = request.getfixturevalue("bucket") if kind == "s3" else "memory://archive"
+    for name, data in files(photos).items():
+        storage_of(base).write(f"{base}/in/{name}", data)
+    there = Names((f"{base}/in",), f"{base}/lq", ".lq", PHOTOGRAPHS, recursive=True)
+    with closing(Manifest(tmp_path / "m.jsonl")) as manifest:
+        summary = run_files(there, here, SKIP, manifest=manifest)
+    assert (summary.done, summary.failed) == (6, 0)
+    for name, data in whole.items():
+        assert storage_of(base).read(f"{base}/lq/{name}") == data
+    assert f"{base}/in/sub/ä.png" in {row["name"] for row in rows(tmp_path / "m.jsonl")}
+    summary = run_files(there, partial(pytest.fail, "nothing to do"), SKIP)
+    assert (summary.done, summary.present) == (0, 6)
+    down = Names((f"{base}/in",), str(tmp_path / "down"), ".lq", PHOTOGRAPHS, recursive=True)
+    assert run_files(down, here, SKIP).done == 6 and files(tmp_path / "down") == whole
+    if kind == "memory":
+        fsspec.filesystem("memory").store.clear()
+
+
+@pytest.mark.slow
+def test_worker_processes_and_s3(names, settings, bucket, whole, tmp_path):
+    up = Names(names.sources, f"{bucket}/lq", ".lq", PHOTOGRAPHS, recursive=True)
+    assert run_files(up, partial(run_processes, settings.alone, 2), SKIP).done == 6
+    assert storage_of(bucket).read(f"{bucket}/lq/sub/a.lq") == whole["sub/a.lq"]

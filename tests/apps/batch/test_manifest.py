@@ -23,7 +23,7 @@ def killed(manifest):
 def test_lines_are_there_at_once(tmp_path):
     path = tmp_path / "new" / "m.jsonl"
     with closing(Manifest(path)) as manifest:
-        manifest.add(name="ä.png", output="ä.lq", bytes=10, width=2, height=3, bpp=1.5, psnr=30.0, seconds=0.1)
+        manifest.add(dict(name="ä.png", output="ä.lq", bytes=10, width=2, height=3, bpp=1.5, psnr=30.0, seconds=0.1))
         assert rows(path) == [
             {"name": "ä.png", "output": "ä.lq", "bytes": 10, "width": 2, "height": 3, "bpp": 1.5, "psnr": 30.0,
              "seconds": 0.1, "error": None}
@@ -40,26 +40,26 @@ def test_a_line_that_was_not_written_whole_is_left_out(tmp_path, cut):
     path.unlink(missing_ok=True)
     manifest = Manifest(path)
     for name in "abc":
-        manifest.add(name=name)
+        manifest.add(dict(name=name))
     killed(manifest)
     data = path.read_bytes()[:cut]
     path.write_bytes(data)
     with closing(Manifest(path)) as manifest:
         assert [name in manifest for name in "abc"] == [n < data.count(b"\n") for n in range(3)]
         for name in "abc"[data.count(b"\n") :]:
-            manifest.add(name=name)
+            manifest.add(dict(name=name))
     assert [row["name"] for row in rows(path)] == list("abc")
 
 
 def test_errors_are_left_out_when_the_next_run_begins(tmp_path):
     path = tmp_path / "m.jsonl"
     with closing(Manifest(path)) as manifest:
-        manifest.add(name="a", error="no")
-        manifest.add(name="b")
+        manifest.add(dict(name="a", error="no"))
+        manifest.add(dict(name="b"))
     assert [row["error"] for row in rows(path)] == ["no", None]
     with closing(Manifest(path)) as manifest:
         assert "a" not in manifest and [row["name"] for row in rows(path)] == ["b"]
-        manifest.add(name="a")
+        manifest.add(dict(name="a"))
     assert [row["name"] for row in rows(path)] == ["b", "a"]
 
 
@@ -68,10 +68,10 @@ def test_an_image_made_again_has_one_line(tmp_path, whole):
     path = tmp_path / "m.jsonl"
     with closing(Manifest(path)) as manifest:
         for name in "abc":
-            manifest.add(name=name, bytes=1)
+            manifest.add(dict(name=name, bytes=1))
     manifest = Manifest(path)
-    manifest.add(name="b", bytes=2)
-    manifest.add(name="d", error="no")
+    manifest.add(dict(name="b", bytes=2))
+    manifest.add(dict(name="d", error="no"))
     if whole:
         manifest.close()
         assert [row["name"] for row in rows(path)] == ["a", "c", "b", "d"]
@@ -100,20 +100,20 @@ def test_parquet(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'leechcodec[remote]'")
     path = tmp_path / "m.parquet"
     manifest = Manifest(path)
-    manifest.add(name="a", bytes=5, bpp=0.5)
+    manifest.add(dict(name="a", bytes=5, bpp=0.5))
     killed(manifest)
     assert not path.exists()
     with closing(Manifest(path)) as manifest:
         assert "a" in manifest
-        manifest.add(name="b", error="no")
-        manifest.add(name="\udcff")
+        manifest.add(dict(name="b", error="no"))
+        manifest.add(dict(name="\udcff"))
     assert [file.name for file in tmp_path.iterdir()] == ["m.parquet"]
     table = parquet.read_table(path)
     assert table.column_names == list(COLUMNS) and table["name"].to_pylist() == ["a", "b", "\\xff"]
     assert table["bytes"].to_pylist() == [5, None, None]
     with closing(Manifest(path)) as manifest:
         assert "a" in manifest and "b" not in manifest
-        manifest.add(name="b")
+        manifest.add(dict(name="b"))
     assert parquet.read_table(path)["error"].to_pylist() == [None, None, None]
     path.write_bytes(b"no")
     with pytest.raises(LqError, match="no manifest that can be read"):

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -162,3 +163,15 @@ def test_what_is_for_many_files_is_not_for_one(run, photos, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     result = run("encode", photos, "-o", photos / "out", "--ray", code=1)
     assert "pip install 'leechcodec[ray]'" in result.stderr and not (photos / "out").exists()
+
+
+def test_shards_become_shards(run, photos, tmp_path):
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        archive.add(photos / "a.png", "0.png")
+        archive.add(photos / "sub/b.jpg", "1.jpg")
+    told = run("encode", tmp_path / "photos.tar", "-o", tmp_path / "out-%03d.tar").stderr
+    assert told.startswith("leechcodec: 2 images, ")
+    with tarfile.open(tmp_path / "out-000.tar") as archive:
+        assert archive.getnames() == ["0.lq", "1.lq"]
+    for arguments in ((photos, "-o", tmp_path / "out.tar"), (tmp_path / "photos.tar",)):
+        assert "shards become shards" in run("encode", *arguments, code=2).stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leechcodec.apps.batch.processes import run_processes
-from leechcodec.apps.batch.ray_data import run_ray
+from leechcodec.apps.batch.ray_actors import run_ray
 from leechcodec.apps.batch.tasks import ATTEMPTS, Outcome, Task
 from leechcodec.apps.shards.archive import fragment, read_index, write_archive
 from leechcodec.apps.shards.plan import Plan, find_images

@@ -1,0 +1,132 @@
+"""Shards to shards: every image of a tar once, what lies beside it kept, and going on after whatever ended a run."""
+
+import io
+import json
+import tarfile
+from contextlib import closing
+from functools import partial
+
+import pytest
+from PIL import Image
+
+from leechcodec.apps.batch.coding import Decoding, Encoding
+from leechcodec.apps.batch.files import Existing, run_files
+from leechcodec.apps.batch.manifest import Manifest
+from leechcodec.apps.batch.names import PHOTOGRAPHS
+from leechcodec.apps.batch.processes import run_processes
+from leechcodec.apps.batch.tars import Shards, ShardSettings
+from leechcodec.codec import api
+from leechcodec.errors import LqError
+from leechcodec.formats.storage import storage_of
+from tests.lab.lab_files import picture
+
+LONG = "n" * 150
+
+
+def write_tar(path, contents):
+    with tarfile.open(path, "w") as archive:
+        for name, data in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+def members(data):
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return {info.name: archive.extractfile(info).read() for info in archive}
+
+
+def png(seed):
+    buffer = io.BytesIO()
+    picture(70, 50, seed).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two shards of three images, with a caption beside one and a damaged one."""
+    write_tar(tmp_path / "in-000.tar", {"0.png": png(0), "0.txt": b"a caption", "a/1.PNG": png(1), "2.png": b"no"})
+    write_tar(tmp_path / "in-001.tar", {f"{LONG}.png": png(3)})
+    (tmp_path / "in-all.tar").write_bytes(b"")  # no number
+    return Shards((str(tmp_path / "in-%03d.tar"),), str(tmp_path / "out-%06d.tar"))
+
+
+@pytest.fixture
+def settings(tiny_folder):
+    return ShardSettings(Encoding(60, model=str(tiny_folder)), 1, PHOTOGRAPHS, ".lq")
+
+
+@pytest.fixture
+def here(settings):
+    return lambda tasks: map(settings.here(), tasks)
+
+
+def names(path):
+    return sorted(json.loads(line)["name"] for line in path.read_text().splitlines())
+
+
+def test_there_and_back(shards, here, tmp_path, tiny_folder):
+    with closing(Manifest(tmp_path / "m.jsonl")) as manifest:
+        summary = run_files(shards, here, Existing(), manifest=manifest)
+    broken = f"{tmp_path}/in-000.tar/2.png"
+    assert (summary.done, summary.failed) == (3, 1) and broken in summary.failures[0][1]
+    data = (tmp_path / "out-000000.tar").read_bytes()
+    found = members(data)
+    assert list(found) == ["0.lq", "0.txt", "a/1.lq"] and found["0.txt"] == b"a caption" and len(data) % 10240 == 0
+    assert found["a/1.lq"] == api.compress(Image.open(io.BytesIO(png(1))), quality=60, model=tiny_folder)
+    assert list(members((tmp_path / "out-000001.tar").read_bytes())) == [f"{LONG}.lq"]
+    assert len(names(tmp_path / "m.jsonl")) == 4 and broken in names(tmp_path / "m.jsonl")
+    back = Shards((str(tmp_path / "out-00000?.tar"),), str(tmp_path / "back-%d.tar"))
+    work = ShardSettings(Decoding(".png", model=str(tiny_folder)), 1, {".lq"}, ".png").here()
+    assert run_files(back, partial(map, work), Existing()).done == 3
+    assert list(members((tmp_path / "back-0.tar").read_bytes())) == ["0.png", "0.txt", "a/1.png"]
+
+
+def test_a_run_goes_on_shard_by_shard(shards, here, tmp_path):
+    def ended(tasks):
+        for outcome in here(tasks):
+            yield outcome
+            raise KeyboardInterrupt
+
+    manifest = Manifest(tmp_path / "m.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        run_files(shards, ended, Existing(skip=True), manifest=manifest)
+    manifest.close()
+    with closing(Manifest(tmp_path / "m.jsonl")) as manifest:
+        summary = run_files(shards, here, Existing(skip=True), manifest=manifest)
+    assert (summary.done, summary.present, summary.failed) == (1, 1, 0)
+    found = names(tmp_path / "m.jsonl")
+    assert len(found) == len(set(found)) == 4
+    (tmp_path / "out-000000.tar").unlink()
+    with closing(Manifest(tmp_path / "m.jsonl")) as manifest:
+        assert run_files(shards, here, Existing(skip=True), manifest=manifest).done == 2
+    assert names(tmp_path / "m.jsonl") == found
+
+
+def test_damaged_shards_fail_and_leave_nothing(shards, here, tmp_path):
+    whole = (tmp_path / "in-001.tar").read_bytes()
+    for damage in (b"no tar", whole[:700], b""):
+        (tmp_path / "in-001.tar").write_bytes(damage)
+        summary = run_files(shards, here, Existing(force=True))
+        assert "in-001.tar: a damaged shard" in dict(summary.failures)[1]
+        assert not (tmp_path / "out-000001.tar").exists()
+
+
+def test_names(tmp_path, shards):
+    assert [job.output for job in shards.jobs()] == ["out-000000.tar", "out-000001.tar"] and shards.count() == 2
+    one = Shards((str(tmp_path / "in-000.tar"),), "out.tar")
+    assert [job.target for job in one.jobs()] == ["out.tar"]
+    for output in ("out.tar", "out-%s.tar", "%d-%d.tar"):
+        with pytest.raises(LqError, match=r"as in out-%06d\.tar"):
+            list(Shards(shards.sources, output).jobs())
+    with pytest.raises(LqError, match="no shards"):
+        list(Shards((str(tmp_path / "none-%d.tar"),), "out-%d.tar").jobs())
+
+
+@pytest.mark.slow
+def test_worker_processes_and_s3(shards, settings, bucket, tmp_path):
+    for name in ("in-000.tar", "in-001.tar"):
+        storage_of(bucket).write(f"{bucket}/{name}", (tmp_path / name).read_bytes())
+    up = Shards((f"{bucket}/in-%03d.tar",), f"{bucket}/out-%06d.tar")
+    assert run_files(up, partial(run_processes, settings.alone, 1), Existing()).done == 3
+    assert list(members(storage_of(bucket).read(f"{bucket}/out-000000.tar"))) == ["0.lq", "0.txt", "a/1.lq"]
