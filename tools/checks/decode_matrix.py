@@ -76,17 +76,18 @@ def work(job: dict) -> None:
     from PIL import Image
 
     from leechcodec.codec import api
+    from leechcodec.codec.dial import tokens_quality
 
     prepare(job["setting"])
     found = {}
     for name, source, *quality in job["cases"]:
         if quality:
-            tokens = api.tokenize(Image.open(source).convert("RGB"), quality=quality[0])
+            tokens = api.tokenize(Image.open(source).convert("RGB"), quality=tokens_quality(quality[0]))
             data = api.compress(Image.open(source).convert("RGB"), quality=quality[0])
             Path(job["folder"], f"{name}.lq").write_bytes(data)
         else:
-            tokens = api.read_tokens(Path(source).read_bytes())
-            pixels = np.asarray(api.detokenize(tokens))
+            data = Path(source).read_bytes()
+            tokens, pixels = api.read_tokens(data), np.asarray(api.decompress(data))  # with the detail layer at 100
             np.save(Path(job["folder"], f"{name}.npy"), pixels)
         found[name] = tokens.digest()
     print(json.dumps(found))
