@@ -21,7 +21,7 @@ FORMATS = {"LQ": {}, "WEBP": {}, "AVIF": {"speed": 10}}
 def tiny_default(tiny_folder, monkeypatch):
     """The tiny model stands in for the default one: a plugin's user names none."""
     load, for_file = api.load_model, api.model_for_file
-    monkeypatch.setattr(api, "load_model", lambda model=None: load(model or tiny_folder))
+    monkeypatch.setattr(api, "load_model", lambda model=None, **more: load(model or tiny_folder, **more))
     monkeypatch.setattr(
         api, "model_for_file", lambda token_model, model=None, *_: for_file(token_model, model or tiny_folder)
     )

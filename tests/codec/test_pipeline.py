@@ -45,7 +45,7 @@ def test_a_search_prepares_once(tiny_folder, monkeypatch):
     written, loaded = [], []
     write, load = side_data._write_alpha, model_store.load_model
     monkeypatch.setattr(side_data, "_write_alpha", lambda channel: written.append(channel) or write(channel))
-    monkeypatch.setattr(api, "load_model", lambda model=None: loaded.append(model) or load(model))
+    monkeypatch.setattr(api, "load_model", lambda model=None, **more: loaded.append(model) or load(model, **more))
     image = transparent()
     size = len(api.compress(image, quality=45, model=tiny_folder))
     written.clear(), loaded.clear()
