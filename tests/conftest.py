@@ -8,9 +8,6 @@ from hypothesis import settings
 
 from leechcodec.codec.paths import models_dir
 
-# Files are compared to the bit: by default everywhere on the processor.
-os.environ.setdefault("LEECHCODEC_DEVICE", "cpu")
-
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's workers wait for everybody else, and tests for them
 
 # No test is timed: a busy machine breaks nothing.

@@ -22,11 +22,11 @@ class NoAlias(Compiler):
         self.state.flags.noalias = True
 
 
-def dispatcher(function: Callable, options: dict[str, Any]) -> Any:
-    """numba's object for a function. Nothing in it is for calls from Python."""
+def dispatcher(function: Callable, options: dict[str, Any], *, from_python: bool = False) -> Any:
+    """numba's object for a function. from_python: with what calls from Python need."""
     return numba.njit(
-        nogil=True, error_model="numpy", pipeline_class=NoAlias, no_cpython_wrapper=True, no_cfunc_wrapper=True,
-        _nrt=False, **options,
+        nogil=True, error_model="numpy", pipeline_class=NoAlias, no_cpython_wrapper=not from_python,
+        no_cfunc_wrapper=True, _nrt=False, **options,
     )(function)  # fmt: skip
 
 

@@ -78,7 +78,13 @@ class Kernel:
             code = compile_kernel(self.function, self.options, arguments)
             self.compiled += 1
             cache.save(source, name, code)
-        return caller(linking.link(code), arguments, code.result)
+        try:
+            return caller(linking.link(code), arguments, code.result)
+        except linking.LinkError:  # numba links by itself, in every process
+            from leechcodec.compiled.compiling import dispatcher
+
+            function = dispatcher(self.function, self.options, from_python=True)
+            return lambda arguments: function(*arguments)
 
 
 class Part:

@@ -39,16 +39,22 @@ def _numba() -> str:
     return hashlib.sha256(Path(spec.origin).with_name("_version.py").read_bytes()).hexdigest()
 
 
+class LinkError(Exception):
+    """Object code that llvmlite cannot link on this machine."""
+
+
 def link(code: MachineCode) -> int:
-    """The address of a kernel, for as long as the process lives."""
+    """The address of a kernel, for as long as the process lives. Raises LinkError."""
     with _LOCK:
         _ready()
         target = llvm.Target.from_default_triple()
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True))
         engine.add_object_file(llvm.ObjectFileRef.from_data(code.object_code))
         engine.finalize_object()
+        if not (address := engine.get_function_address(code.symbol)):
+            raise LinkError(f"no {code.symbol} in its object code")
         _linked.append(engine)
-        return engine.get_function_address(code.symbol)
+        return address
 
 
 @cache

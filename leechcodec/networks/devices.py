@@ -13,7 +13,7 @@ from leechcodec.networks.runtime import has_torch, is_chosen, runtime
 
 VARIABLE = "LEECHCODEC_DEVICE"
 """Names the device for a process and those that it starts."""
-AUTO = "auto"
+AUTO, CPU = "auto", "cpu"
 NAME = re.compile(r"auto|cpu|mps|(cuda|openvino|directml)(:\d+)?")
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider", "onnxruntime"),
@@ -27,7 +27,7 @@ TORCHS = ("cpu", "cuda", "mps")
 
 
 def use_device(name: str | None) -> None:
-    """Compute on a device from now on, in this process and those that it starts; None: the default, "auto".
+    """Compute on a device from now on, in this process and those that it starts; None: the default, "cpu".
 
     name: "cpu", "cuda", "cuda:1", "mps", "auto" (a GPU of CUDA where the runtime has one, else the processor); with
         ONNX Runtime also "openvino" and "directml".
@@ -47,8 +47,8 @@ def device(name: str | None = None, how: str | None = None) -> str:
     Raises ConfigError for a name that is none, or a device that the runtime does not have; MissingPackageError where a
     package would bring it.
     """
-    name, how = _checked(name or os.environ.get(VARIABLE) or AUTO), how or runtime()
-    if name == "cpu":
+    name, how = _checked(name or os.environ.get(VARIABLE) or CPU), how or runtime()
+    if name == CPU:
         return name
     return _of_torch(name) if how == "torch" else _of_onnx(name)
 
@@ -65,7 +65,7 @@ def place(name: str | None = None, how: str | None = None) -> tuple[str | None, 
     try:
         return None, device(name, "onnx")
     except MissingPackageError:
-        kind = _checked(name or os.environ.get(VARIABLE) or AUTO)
+        kind = _checked(name or os.environ.get(VARIABLE) or CPU)
         if kind.partition(":")[0] not in TORCHS or not has_torch():
             raise
         return "torch", _of_torch(kind)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from leechcodec.compiled import cache, compiling, entry, inner, kernels, numba_object
+from leechcodec.compiled import cache, compiling, entry, inner, kernels, linking, numba_object
 from leechcodec.compiled.cache import MachineCode
 from leechcodec.compiled.identity import digest
 from tests.places import ROOT
@@ -89,6 +89,22 @@ def test_arguments_of_every_kind(extra, own_cache):
     assert fill(pair, result, extra) == total
     assert np.array_equal(result, wanted)
     assert fill.compiled == 1 and len(list(own_cache.iterdir())) == 1
+
+
+def test_numba_links_where_llvmlite_cannot(own_cache, monkeypatch):
+    def fail(code):
+        raise linking.LinkError
+
+    monkeypatch.setattr(linking, "link", fail)
+    test_arguments_of_every_kind(2, own_cache)
+    fill._calls.clear()
+    test_arguments_of_every_kind(2, own_cache)
+
+
+def test_no_symbol_is_no_address(own_cache):
+    code = compiling.compile_kernel(nothing.function, {}, (np.ones(2),))
+    with pytest.raises(linking.LinkError, match="no other in"):
+        linking.link(MachineCode("other", "none", code.object_code))
 
 
 def test_results(own_cache):

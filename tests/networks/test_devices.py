@@ -51,7 +51,7 @@ def test_the_processor_by_name_is_the_processor(unset, tiny_folder):
 def test_auto_is_cuda_where_there_is_one(unset, monkeypatch):
     for there, wanted in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert devices.device(how="torch") == devices.device("auto", "torch") == wanted
+        assert devices.device("auto", "torch") == wanted and devices.device(how="torch") == "cpu"
 
 
 def test_torch_has_the_device_that_onnx_runtime_has_not(unset, monkeypatch):
@@ -67,7 +67,7 @@ def test_torch_has_the_device_that_onnx_runtime_has_not(unset, monkeypatch):
     with pytest.raises(MissingPackageError, match="onnxruntime-gpu"):
         devices.place("cuda:1")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    assert devices.place() == (None, "cuda")
+    assert devices.place("auto") == (None, "cuda") and devices.place() == (None, "cpu")
 
 
 def test_the_runtime_onnx_decides_without_torch():
@@ -110,7 +110,7 @@ def test_execution_providers(unset, monkeypatch):
         with pytest.raises(MissingPackageError, match=rf"'{name}' needs ONNX Runtime's \w+: pip install {package}$"):
             devices.device(name, "onnx")
     there.append("CUDAExecutionProvider")
-    assert devices.device(how="onnx") == "cuda" and devices.device("cuda:1", "onnx") == "cuda:1"
+    assert devices.device("auto", "onnx") == "cuda" and devices.device("cuda:1", "onnx") == "cuda:1"
     assert devices.execution_provider("cuda:1") == ("CUDAExecutionProvider", {"device_id": 1})
     assert devices.execution_provider("cpu") == ("CPUExecutionProvider", {})
 

@@ -203,7 +203,7 @@ device_option = click.option(
     metavar="NAME",
     callback=_use_device,
     expose_value=False,
-    help="Where they are computed: cpu, cuda, cuda:1, mps, auto.  [default: auto]",
+    help="Where they are computed: cpu, cuda, cuda:1, mps, auto.  [default: cpu]",
 )
 
 
