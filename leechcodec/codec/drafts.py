@@ -86,8 +86,9 @@ class Drawing:
 
     def _tokens(self, quality: float, effort: int, progress: Progress | None) -> Tokens:
         pixels, size = self.prepared.pixels, self.prepared.size
-        options = {"effort": effort, "progress": progress, "deadline": self.deadline}
-        return pipeline.analyse(self.loaded, pixels, size, quality=quality, **options)
+        return pipeline.analyse(
+            self.loaded, pixels, size, quality=quality, effort=effort, progress=progress, deadline=self.deadline
+        )
 
     def _shown(self, quality: float, effort: int, progress: Progress | None) -> tuple[Tokens, Image.Image]:
         """Tokens and their picture."""

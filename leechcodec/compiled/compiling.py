@@ -24,7 +24,8 @@ class NoAlias(Compiler):
 
 def dispatcher(function: Callable, options: dict[str, Any], *, from_python: bool = False) -> Any:
     """numba's object for a function. from_python: with what calls from Python need."""
-    return numba.njit(
+    compiler: Any = numba.njit  # its types know not all options
+    return compiler(
         nogil=True, error_model="numpy", pipeline_class=NoAlias, no_cpython_wrapper=not from_python,
         no_cfunc_wrapper=True, _nrt=False, **options,
     )(function)  # fmt: skip
@@ -32,7 +33,7 @@ def dispatcher(function: Callable, options: dict[str, Any], *, from_python: bool
 
 def type_of(value: Any) -> Any:
     """The type by which kernels know an intrinsic, or a function with overloads."""
-    context = cpu_target.typing_context
+    context: Any = cpu_target.typing_context
     context.refresh()
     return context.resolve_value_type(value)
 
