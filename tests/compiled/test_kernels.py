@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from typing import NamedTuple
 
 import numpy as np
@@ -194,7 +195,8 @@ def test_without_numba_where_code_is_kept():
     assert found[1] == "[4194304, 4194304, 4194304, 4194304] False\n"
 
 
-def test_save_goes_on_where_a_folder_is_full(own_cache, tmp_path):
+def test_save_goes_on_where_a_folder_is_full(own_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = compiling.compile_kernel(nothing.function, {}, (np.ones(2),))
     own_cache.parent.joinpath("leechcodec").write_bytes(b"a file in the way")
     cache.save(tmp_path / "missing.py", "name.code", code)
