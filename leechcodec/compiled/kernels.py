@@ -44,12 +44,23 @@ def _is_off() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 
-class Kernel:
-    """A function of arrays. Raises CallError for arguments that no kernel takes."""
+class _Compiled:
+    """A function and how it is compiled."""
 
     def __init__(self, function: Callable, options: dict[str, Any]) -> None:
         self.function, self.options = function, options
         self.__doc__, self.__name__, self.__module__ = function.__doc__, function.__name__, function.__module__
+
+    def parts(self) -> Iterator[Any]:
+        """What decides the machine code beside the kinds of arguments."""
+        yield from (self.function, sorted(self.options.items()))
+
+
+class Kernel(_Compiled):
+    """A function of arrays. Raises CallError for arguments that no kernel takes."""
+
+    def __init__(self, function: Callable, options: dict[str, Any]) -> None:
+        super().__init__(function, options)
         self.compiled = 0
         """How often numba was needed."""
         self._calls: dict[Kind, Callable[[tuple], Any]] = {}
@@ -62,10 +73,6 @@ class Kernel:
                 call = self._calls.get(kind) or self._ready(kind, arguments)
                 self._calls[kind] = call
         return call(arguments)
-
-    def parts(self) -> Iterator[Any]:
-        """What decides the machine code beside the kinds of arguments."""
-        yield from (self.function, sorted(self.options.items()))
 
     def _ready(self, kind: Kind, arguments: tuple) -> Callable[[tuple], Any]:
         from leechcodec.compiled import linking
@@ -87,15 +94,8 @@ class Kernel:
             return lambda arguments: function(*arguments)
 
 
-class Part:
+class Part(_Compiled):
     """A function that kernels call."""
-
-    def __init__(self, function: Callable, options: dict[str, Any]) -> None:
-        self.function, self.options = function, options
-        self.__doc__ = function.__doc__
-
-    def parts(self) -> Iterator[Any]:
-        yield from (self.function, sorted(self.options.items()))
 
     @cached_property
     def _dispatcher(self) -> Any:

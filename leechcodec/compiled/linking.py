@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import os
-import threading
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from leechcodec.compiled.cache import MachineCode
 
 FORMAT = 1
 """Of the files in the cache and of what this package expects of their code."""
-_LOCK = threading.Lock()
 _linked: list[llvm.ExecutionEngine] = []
 """Engines own the memory that code lies in."""
 
@@ -22,9 +20,9 @@ _linked: list[llvm.ExecutionEngine] = []
 @cache
 def machine() -> tuple[str, ...]:
     """What decides machine code beside the kernel: the processor, the compiler and its settings."""
-    settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_")]
+    names = sorted(name for name in os.environ if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR")
+    settings = [f"{name}={os.environ[name]}" for name in names]
     features = llvm.get_host_cpu_features().flatten()
-    settings = [setting for setting in settings if not setting.startswith("NUMBA_CACHE_DIR")]
     return (
         str(FORMAT), llvm.get_process_triple(), llvm.get_host_cpu_name(), features, _numba(), llvmlite.__version__,
         *settings,
@@ -44,17 +42,16 @@ class LinkError(Exception):
 
 
 def link(code: MachineCode) -> int:
-    """The address of a kernel, for as long as the process lives. Raises LinkError."""
-    with _LOCK:
-        _ready()
-        target = llvm.Target.from_default_triple()
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True))
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code.object_code))
-        engine.finalize_object()
-        if not (address := engine.get_function_address(code.symbol)):
-            raise LinkError(f"no {code.symbol} in its object code")
-        _linked.append(engine)
-        return address
+    """The address of a kernel, for as long as the process lives. One thread at a time. Raises LinkError."""
+    _ready()
+    target = llvm.Target.from_default_triple()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code.object_code))
+    engine.finalize_object()
+    if not (address := engine.get_function_address(code.symbol)):
+        raise LinkError(f"no {code.symbol} in its object code")
+    _linked.append(engine)
+    return address
 
 
 @cache

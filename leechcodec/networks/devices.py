@@ -47,7 +47,7 @@ def device(name: str | None = None, how: str | None = None) -> str:
     Raises ConfigError for a name that is none, or a device that the runtime does not have; MissingPackageError where a
     package would bring it.
     """
-    name, how = _checked(name or os.environ.get(VARIABLE) or CPU), how or runtime()
+    name, how = _named(name), how or runtime()
     if name == CPU:
         return name
     return _of_torch(name) if how == "torch" else _of_onnx(name)
@@ -65,10 +65,14 @@ def place(name: str | None = None, how: str | None = None) -> tuple[str | None, 
     try:
         return None, device(name, "onnx")
     except MissingPackageError:
-        kind = _checked(name or os.environ.get(VARIABLE) or CPU)
+        kind = _named(name)
         if kind.partition(":")[0] not in TORCHS or not has_torch():
             raise
         return "torch", _of_torch(kind)
+
+
+def _named(name: str | None) -> str:
+    return _checked(name or os.environ.get(VARIABLE) or CPU)
 
 
 def _checked(name: str) -> str:

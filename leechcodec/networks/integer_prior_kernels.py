@@ -125,7 +125,7 @@ def add_row(h: np.ndarray, row: np.ndarray) -> None:
 def project(h: np.ndarray, layer: Layer, result: np.ndarray) -> None:
     """A 1 x 1 convolution, limited: int16 (h, w, in) -> int16 (h, w, outputs), of any strides."""
     _, width, channels = h.shape
-    x = np.zeros(room(width) * channels, dtype=np.int16)
+    x = np.zeros(_room(width) * channels, dtype=np.int16)
     _project(h, layer, x, _sums(), np.empty(width * layer.outputs, dtype=np.int32), result)
 
 
@@ -154,8 +154,8 @@ def add_tokens(h: np.ndarray, codes: np.ndarray, scale: int, embed: Layer, conv1
     h: int16 (h, w, channels). codes: int8 (h, w, dim), zeros where there is no token. scale: of their entries.
     """
     _, width, channels = h.shape
-    rows = np.zeros((2, 4 * room(width + 2) * channels), dtype=np.int16)
-    few = np.zeros(room(width) * codes.shape[2], dtype=np.int16)
+    rows = np.zeros((2, 4 * _room(width + 2) * channels), dtype=np.int16)
+    few = np.zeros(_room(width) * codes.shape[2], dtype=np.int16)
     found = np.empty(width * channels, dtype=np.int32)
     places = np.empty(width, dtype=np.int64)
     _add_tokens(h, codes, scale, embed, conv1, conv2, rows[0], rows[1], few, places, _sums(), found)
@@ -204,7 +204,7 @@ def _add_tokens(
                     h[row, x, c] = _limited(np.int32(h[row, x, c]) + _limited(found[x * channels + c]))
 
 
-def room(width: int) -> int:
+def _room(width: int) -> int:
     """Positions that a row's buffer needs: what _apply reads, whole tiles, and one for a last pair."""
     return -(-width // POSITIONS) * POSITIONS + 3
 
@@ -246,7 +246,7 @@ def params_at(
     unit: of an inner product of codes, as an activation.
     """
     params = np.empty((len(positions), head.outputs), dtype=np.int64)
-    seen = np.zeros(room(CHUNK) * (h.shape[2] + 2), dtype=np.int16)
+    seen = np.zeros(_room(CHUNK) * (h.shape[2] + 2), dtype=np.int16)
     found, opened = np.empty(CHUNK * head.outputs, dtype=np.int32), np.zeros(CHUNK * 4, dtype=np.int32)
     around = np.zeros((4, known.shape[2]), dtype=np.int32)
     _params_at(h, positions, head, gate, known, offsets, unit, seen, _sums(), found, opened, around, params)

@@ -14,7 +14,7 @@ from leechcodec.networks import devices, runtime
 
 @dataclass(frozen=True)
 class Workers:
-    """jobs: processes, or Ray's actors; None for one a core. by_ray: by Ray Data, on this machine or at an address.
+    """jobs: processes, or Ray's actors; None for one a core. by_ray: by Ray, on this machine or at an address.
 
     Raises MissingPackageError where Ray is wanted and not installed: before anything is begun.
     """
