@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,13 @@ from leechcodec.formats.storage import is_url, join, storage_of
 _SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp avif heic heif hif jxl jp2 tif tiff bmp ppm pgm pnm gif tga"
 PHOTOGRAPHS = frozenset(f".{suffix}" for suffix in _SUFFIXES.split(" "))
 """What encode takes from a folder; a file that is named is always tried."""
+NUMBER = re.compile(r"%0?\d*d")
+"""The place of a shard's number in its name, as in printf: photos-%06d.tar."""
+
+
+def is_numbered(name: str) -> bool:
+    """Whether shards may be named so: with the place of one number and no other percent sign."""
+    return name.count("%") == 1 and NUMBER.search(name) is not None
 
 
 @dataclass(frozen=True)

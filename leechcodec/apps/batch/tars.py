@@ -14,13 +14,12 @@ from pathlib import PurePosixPath
 
 from leechcodec.apps.batch.coding import Decoding, Encoding
 from leechcodec.apps.batch.files import FileSettings
-from leechcodec.apps.batch.names import File, Job, expanded
+from leechcodec.apps.batch.names import NUMBER, File, Job, expanded, is_numbered
 from leechcodec.apps.batch.tasks import Outcome, Task, outcome_of
 from leechcodec.apps.messages import about, collected
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.formats.storage import join, storage_of
 
-NUMBER = re.compile(r"%0?\d*d")
 SUFFIX = ".tar"
 
 
@@ -41,7 +40,7 @@ class Shards:
         """Every shard. Raises LqError where there are none, or several and no number."""
         found = list(self._found())
         place, _, name = self.output.rpartition("/")
-        numbered = name.count("%") == 1 and NUMBER.search(name)
+        numbered = is_numbered(name)
         if not found:
             raise LqError(f"{', '.join(self.sources)}: no shards")
         if not numbered and ("%" in name or len(found) > 1):

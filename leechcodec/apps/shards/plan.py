@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from leechcodec.apps.batch.names import is_numbered
 from leechcodec.errors import ConfigError, TokensError
 from leechcodec.formats.files import files_below
 from leechcodec.formats.locks import LockedError, lock
 
 SHARD_SIZE = 1000
-NUMBER = re.compile(r"%0?\d*d")
 PART = re.compile(r"\d{9,}\.tar")
 """Name of a file in the folder of parts."""
 
@@ -36,7 +36,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         name = self.pattern.name
-        if name.count("%") != 1 or not NUMBER.search(name) or self.pattern.suffix != ".tar":
+        if not is_numbered(name) or self.pattern.suffix != ".tar":
             raise ConfigError(f"{self.pattern}: the name of shards needs their number, as in tokens-%06d.tar")
         if self.shard_size < 1:
             raise ConfigError(f"a shard needs at least one image, got {self.shard_size}")
