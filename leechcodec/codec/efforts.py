@@ -42,12 +42,17 @@ class Allowance:
         """Before anything was computed."""
         return self._seconds <= 0
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether there is a time to be ready by."""
+        return not math.isinf(self._seconds)
+
     def steps(self, done: int) -> int:
-        """In all, as it looks after so many, one evaluation before the first of them and one to come after the last."""
-        if math.isinf(self._seconds):
+        """In all, as it looks after so many, one evaluation before the first of them and two to come after the last."""
+        if not self.is_timed:
             return self._most
         evaluation = (time.monotonic() - self._begun) / (1 + self.STEP * done)
-        fitting = (self._seconds / max(evaluation, 1e-9) - 2) / self.STEP
+        fitting = (self._seconds / max(evaluation, 1e-9) - 3) / self.STEP
         return min(self._most, max(done, math.floor(fitting)))
 
 

@@ -1,41 +1,41 @@
 """Refinement: better tokens for one image, by gradient steps at encoding.
 
-    e, state ─▶ z ─(+)─▶ quantize ─▶ codes ─▶ g_s, prior ─▶ λ·D(x, x̂), bits ─┐
-                    ▲                                                         │
-                 offsets ◀──────────── gradient, straight through ◀───────────┘
-
 The analysis transform has learned to guess good tokens for all images; what a token costs and repairs in this one is
-known when the picture is made. Offsets added to every z, zero at first, go down the gradient of this image's loss. The
-networks stay as they are and so does the decoder: it cannot tell. Campos et al., "Content Adaptive Optimization for
-Neural Image Compression", 2019; Yang, Bamler and Mandt, "Improving Inference for Neural Image Compression", 2020.
+known when the picture is made. Offsets added to every z, zero at first, go down the gradient of this image's loss
+(refinement_window.py). The networks stay as they are and so does the decoder: it cannot tell. Campos et al., "Content
+Adaptive Optimization for Neural Image Compression", 2019; Yang, Bamler and Mandt, "Improving Inference for Neural Image
+Compression", 2020.
+
+Codes jump, so a step that is right for a busy part of a picture may ruin a smooth one, whose tokens are cheap because
+they are alike. So every block of 64 x 64 pixels is judged by itself: it keeps the offsets that served it best, and goes
+back to them, with smaller steps, where it has lost too much.
 
 Large images are refined in windows: tokens of a tile move, those of a margin around it are as they are.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from leechcodec.codec.efforts import STEPS, Allowance, Box, steps_in_all, tiles
+from leechcodec.codec.refinement_window import Measured, Window
 from leechcodec.config import STRIDES
-from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, WINDOW, ms_ssim
 from leechcodec.networks.torch_transforms import as_arrays, as_batch, as_tensors
-from leechcodec.networks.transforms import TokenStage, knot_weights
 
-STEP_SIZE = 0.15
-"""Of the first step, in integer units a bit; it falls linearly to zero. Plain descent: momentum, and Adam, carry z past
-codes that would have done (docs/experiments.md)."""
-COMMITMENT = 20.0
-"""Bits for a z one codeword's length away from its code: without it z drifts to where codes flicker."""
-SIMILARITY = 0.3
-"""Share of the distortion D that is MS-SSIM's: squared error alone would take its gains from faint texture."""
+STEP_SIZES = {64: 0.045, 32: 0.045, 16: 0.075, 8: 0.15, 4: 0.15}
+"""Of the first step, in integer units a bit, by a stage's stride; they fall linearly to zero. Plain descent: momentum,
+and Adam, carry z past codes that would have done (docs/experiments.md)."""
 MAX_GRADIENT = 10.0
 """Bits an integer unit: larger entries of a gradient are clipped."""
+PATIENCE = 0.03
+"""How far above its least loss a block may go before it goes back, as a share of its loss before the first step: codes
+must jump to where the next step is better."""
+CAUTION = 0.4
+"""What a block's steps are multiplied by whenever it goes back."""
 Progress = Callable[[int, int], None]
 
 
@@ -82,8 +82,8 @@ def refine(
             allowance = Allowance(STEPS[effort], deadline, len(parts) - number)
             if allowance.is_used_up:
                 break
-            window = _Window(networks, x, quality, codes, tile, size or (height, width))
-            better = window.descend(allowance, step)
+            window = Window(networks, x, quality, codes, tile, size or (height, width))
+            better = descend(window, allowance, step)
             for code, found, scale in zip(codes, better, networks.config.stage_scales):
                 rows, columns = tile.at(STRIDES[scale])
                 code[:, :, rows, columns] = found[:, :, *tile.inside(window.box).at(STRIDES[scale])]
@@ -100,118 +100,72 @@ def refine_arrays(
         return as_arrays(refine(networks, as_batch(pixels).to(device), quality, given, **options))
 
 
-class _Window:
-    """A tile and its margin, cut out of the image: codes go in, better ones come out."""
-
-    def __init__(
-        self,
-        networks: CodecModel,
-        x: Tensor,
-        quality: float,
-        codes: list[Tensor],
-        tile: Box,
-        size: tuple[int, int],
-    ) -> None:
-        self.networks = networks
-        self.box = tile.widened(*x.shape[2:])
-        rows, columns = self.box.at(1)
-        part = x[:, :, rows, columns].clone()
-        self.x = part if part.is_floating_point() else part.float() / 127.5 - 1
-        self.quality = self.x.new_tensor([quality])
-        self.weights = knot_weights(self.quality, networks.config.quality_knots)
+def descend(window: Window, allowance: Allowance, after_step: Callable[[], None]) -> list[Tensor]:
+    """The best codes on the way down, int8 (1, dim, h, w) per stage: those given where no step fits."""
+    if allowance.is_timed:
+        window.measure(gradients=False)  # which shows how long a step will take
+    least, best, kept, step = float("inf"), [code.to(torch.int8) for code in window.codes], None, 0
+    while step < (steps := allowance.steps(step)):
+        measured = window.measure()
+        if measured.loss < least:
+            least, best = measured.loss, measured.codes
+        kept = kept or _KeptBlocks(window, measured)
         with torch.no_grad():
-            self.features = networks.analysis(self.x, self.weights)
-        self.lmbda = networks.config.lmbda(quality)
-        self.layout = TokenLayout(networks.config, quality, (self.x.shape[2], self.x.shape[3]))
-        bottom, right = (min(end, image) for end, image in zip(self.box[1::2], size, strict=True))
-        self.shown = slice(0, bottom - self.box.top), slice(0, right - self.box.left)
-        """Rows and columns of the image proper, where errors count."""
-        self.codes: list[Tensor] = []
-        self.moves: list[Tensor] = []
-        self.offsets: list[Tensor] = []
-        for stage, (code, scale) in enumerate(zip(codes, networks.config.stage_scales)):
-            code = code[:, :, *self.box.at(STRIDES[scale])].float()
-            moves = torch.zeros(code.shape[2:], dtype=torch.bool, device=code.device)
-            moves[tile.inside(self.box).at(STRIDES[scale])] = True
-            sent = self.layout.mask(stage)
-            if sent is not None:
-                moves &= torch.as_tensor(sent, device=code.device)
-            self.codes.append(code)
-            self.moves.append(moves)
-            self.offsets.append(code.new_zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
-
-    def descend(self, allowance: Allowance, after_step: Callable[[], None]) -> list[Tensor]:
-        """The best codes on the way, int8 (1, dim, h, w) per stage."""
-        with torch.no_grad():
-            least, _, best = self._measure(given=True)
-        step = 0
-        while step < (steps := allowance.steps(step)):
-            with torch.enable_grad():
-                loss, commitment, codes = self._measure()
-                gradients = torch.autograd.grad(loss + COMMITMENT * commitment, self.offsets)
-            if loss < least:
-                least, best = loss.detach(), codes
-            rate = STEP_SIZE * (1 - step / steps)
-            with torch.no_grad():
-                for offset, gradient in zip(self.offsets, gradients, strict=True):
-                    offset.sub_(rate * gradient.clamp(-MAX_GRADIENT, MAX_GRADIENT))
-            step += 1
-            after_step()
-        if not step:
-            return best
-        with torch.no_grad():
-            loss, _, codes = self._measure()
-        return codes if loss < least else best
-
-    def _measure(self, given: bool = False) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """The loss in bits, the squared distances of z from its codes in squared lengths of a codeword, summed, and the
-        codes, int8. given: of the codes given, in place of those that the offsets lead to."""
-        networks, moved = self.networks, _MovedCodes(self)
-        choose_codes = networks.given_codes(self.codes) if given else moved.choose_codes
-        height, width = self.x.shape[2:]
-        kind = self.x.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cpu" and _bf16_is_fast()):
-            x_hat = networks.synthesis(height, width, self.weights, choose_codes)
-            codes = self.codes if given else moved.straight
-            stage_bits, *_ = networks.rates(codes, self.quality, height, width, layout=self.layout)
-        x_hat = x_hat.float().clamp(-1, 1)
-        errors = (x_hat - self.x)[:, :, *self.shown]
-        squared = 255**2 * errors.square().mean() / 4
-        judged = [slice(0, max(WINDOW, part.stop)) for part in self.shown]  # MS-SSIM needs its window
-        x, x_hat = (image[:, :, *judged] / 2 + 0.5 for image in (self.x, x_hat))
-        distortion = (1 - SIMILARITY) * squared + SIMILARITY * PER_SQUARED_ERROR * (1 - ms_ssim(x, x_hat).mean())
-        loss = self.lmbda * distortion * errors[0, 0].numel() + stage_bits.sum()
-        if given:
-            return loss, loss.new_zeros(()), [code.to(torch.int8) for code in self.codes]
-        return loss, sum(moved.distances, loss.new_zeros(())) / networks.quantizer.norm_squared, moved.integers
+            kept.judge(measured)
+            kept.step(1 - step / steps)
+        step += 1
+        after_step()
+    if kept is None:
+        return best
+    with torch.no_grad():
+        kept.judge(window.measure(gradients=False))
+        kept.restore()
+        last = window.measure(gradients=False)
+    return last.codes if last.loss < least else best
 
 
-class _MovedCodes:
-    """The codes that a window's offsets lead to: with a straight-through gradient, and as integers."""
+class _KeptBlocks:
+    """For every block of a window the offsets with which it cost least, and the gradients that it had there.
 
-    def __init__(self, window: _Window) -> None:
-        self.window = window
-        self.straight: list[Tensor] = []
-        self.integers: list[Tensor] = []
-        self.distances: list[Tensor] = []
+    Tokens of stride 64 are one a block, so every token belongs to one.
+    """
 
-    def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
-        window, networks = self.window, self.window.networks
-        if stage >= len(window.codes):
-            return None
-        feature = window.features[networks.config.stage_scales[stage]]
-        layers = cast(TokenStage, networks.synthesis.stages[stage])
-        z = layers.encode(feature, state, window.weights).permute(0, 2, 3, 1)
-        z = z + window.offsets[stage]
-        integers, straight = networks.quantizer.quantize(z, check=False)
-        code, moves = window.codes[stage], window.moves[stage]
-        self.distances.append(((networks.quantizer.project(z) - integers).square().sum(-1) * moves).sum())
-        self.straight.append(torch.where(moves, straight.permute(0, 3, 1, 2), code))
-        self.integers.append(torch.where(moves, integers.permute(0, 3, 1, 2), code.to(torch.int8)))
-        return self.straight[-1] * networks.code_scale
+    def __init__(self, window: Window, measured: Measured) -> None:
+        self._offsets, self._sizes = window.offsets, [STEP_SIZES[stride] for stride in window.strides]
+        self._first, self._least = measured.blocks, measured.blocks
+        self._kept = [offset.detach().clone() for offset in window.offsets]
+        self._gradients = list(measured.gradients)
+        self._slopes = list(measured.gradients)  # where the offsets are now
+        self._damping = torch.ones_like(measured.blocks)
+
+    def judge(self, measured: Measured) -> None:
+        """Keep the blocks that are better than ever; send those back that are much worse."""
+        better = measured.blocks < self._least
+        worse = measured.blocks > self._least + PATIENCE * self._first
+        self._least = torch.where(better, measured.blocks, self._least)
+        self._damping = torch.where(worse, CAUTION * self._damping, self._damping)
+        for stage, (offset, kept) in enumerate(zip(self._offsets, self._kept, strict=True)):
+            keep, back = _spread(better, offset), _spread(worse, offset)
+            self._kept[stage] = torch.where(keep, offset, kept)
+            if measured.gradients:
+                slope = measured.gradients[stage]
+                self._gradients[stage] = torch.where(keep, slope, self._gradients[stage])
+                self._slopes[stage] = torch.where(back, self._gradients[stage], slope)
+                offset.copy_(torch.where(back, self._kept[stage], offset))
+
+    def step(self, share: float) -> None:
+        """Move every block down its gradient. share: of the first step's size."""
+        for offset, slope, size in zip(self._offsets, self._slopes, self._sizes, strict=True):
+            slope = slope.clamp(-MAX_GRADIENT, MAX_GRADIENT)
+            offset.sub_(share * size * _spread(self._damping, offset) * slope)
+
+    def restore(self) -> None:
+        """Every block back to the best that it had."""
+        for offset, kept in zip(self._offsets, self._kept, strict=True):
+            offset.copy_(kept)
 
 
-def _bf16_is_fast() -> bool:
-    """Whether this processor multiplies bf16 itself. (torch before 2.9 cannot tell: then it is taken not to.)"""
-    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+def _spread(blocks: Tensor, offset: Tensor) -> Tensor:
+    """A value per block as one per token: (rows, columns) -> (1, h, w, 1) of an offset's (1, h, w, dim)."""
+    times = offset.shape[1] // blocks.shape[0]
+    return blocks.repeat_interleave(times, 0).repeat_interleave(times, 1)[None, :, :, None]

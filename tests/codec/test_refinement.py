@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from leechcodec import compress, decompress
-from leechcodec.codec import efforts, refinement
+from leechcodec.codec import efforts, refinement, refinement_window
 from leechcodec.codec.efforts import Box, steps_in_all, tiles
 from leechcodec.codec.model_store import load_model
-from leechcodec.codec.refinement import refine
+from leechcodec.codec.refinement import descend, refine
+from leechcodec.codec.refinement_window import Window
 from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.testing.tiny import tiny_model
@@ -18,7 +21,7 @@ from tests.places import SAMPLE
 @pytest.fixture
 def exactly(monkeypatch):
     """float32 on every processor."""
-    monkeypatch.setattr(refinement, "_bf16_is_fast", lambda: False)
+    monkeypatch.setattr(refinement_window, "_bf16_is_fast", lambda: False)
 
 
 def loss(model, x, quality, codes, size=None):
@@ -27,7 +30,7 @@ def loss(model, x, quality, codes, size=None):
     with torch.no_grad():
         x_hat, bits = model.reconstruct([code.float() for code in codes], torch.tensor([quality]), *x.shape[2:])
     x, x_hat = x[:, :, :height, :width], x_hat.clamp(-1, 1)[:, :, :height, :width]
-    share = refinement.SIMILARITY
+    share = refinement_window.SIMILARITY
     distortion = (1 - share) * 255**2 * (x_hat - x).square().mean() / 4
     distortion += share * PER_SQUARED_ERROR * (1 - ms_ssim((x + 1) / 2, (x_hat + 1) / 2).mean())
     return (model.config.lmbda(quality) * distortion * height * width + sum(b.sum() for b in bits)).item()
@@ -88,10 +91,52 @@ def test_errors_outside_the_image_do_not_count(exactly):
     other = x.clone()
     other[:, :, 40:] = 0.5
     codes = model.encode(x, 90.0)
-    window = [refinement._Window(model, y, 90.0, codes, Box(0, 64, 0, 128), (40, 128)) for y in (x, other)]
+    window = [Window(model, y, 90.0, codes, Box(0, 64, 0, 128), (40, 128)) for y in (x, other)]
+    window[1].features = window[0].features  # the same codes
+    first, second = (each.measure(gradients=False) for each in window)
+    assert first.loss == second.loss == pytest.approx(loss(model, x, 90.0, codes, (40, 128)), rel=1e-4)
+
+
+def test_what_blocks_cost(exactly):
+    """Squared errors and bits add up to the whole; MS-SSIM is of each block alone."""
+    model = tiny_model("leech-ball")
+    x = torch.rand(1, 3, 128, 192) * 2 - 1
+    codes = model.encode(x, 90.0)
+    window = Window(model, x, 90.0, codes, Box(0, 128, 0, 192), (128, 192))
+    blocks = window.measure(gradients=False).blocks
     with torch.no_grad():
-        (first, _, _), (second, _, _) = (each._measure(given=True) for each in window)
-    assert first == second and first.item() == pytest.approx(loss(model, x, 90.0, codes, (40, 128)), rel=1e-4)
+        x_hat, bits = model.reconstruct([code.float() for code in codes], torch.tensor([90.0]), 128, 192)
+    x_hat, share, lmbda = x_hat.clamp(-1, 1), refinement_window.SIMILARITY, model.config.lmbda(90.0)
+    expected = (1 - share) * 255**2 * (x_hat - x).square().mean() / 4 * 128 * 192
+    for top in (0, 64):
+        for left in (0, 64, 128):
+            parts = (image[:, :, top : top + 64, left : left + 64] / 2 + 0.5 for image in (x, x_hat))
+            expected += share * PER_SQUARED_ERROR * (1 - ms_ssim(*parts).item()) * 64 * 64
+    assert blocks.shape == (2, 3)
+    assert blocks.sum().item() == pytest.approx((lmbda * expected + sum(b.sum() for b in bits)).item(), rel=1e-4)
+
+
+def test_a_block_goes_back_to_what_served_it_best(exactly):
+    model = tiny_model("leech")
+    x = torch.rand(1, 3, 128, 128) * 2 - 1
+    window = Window(model, x, 90.0, model.encode(x, 90.0), Box(0, 128, 0, 128), (128, 128))
+    first = window.measure()
+    kept = refinement._KeptBlocks(window, first)
+
+    def corners(offset):  # whether anything moved there
+        height, width = offset.shape[1] // 2, offset.shape[2] // 2
+        parts = (offset[:, top : top + height, left : left + width] for top in (0, height) for left in (0, width))
+        return [bool(part.any()) for part in parts]
+
+    with torch.no_grad():
+        kept.judge(first)
+        kept.step(1.0)
+        assert all(corners(offset) == [True] * 4 for offset in window.offsets)
+        # much worse, better, a little worse, much worse
+        kept.judge(replace(first, blocks=first.blocks * torch.tensor([[1.5, 0.9], [1 + refinement.PATIENCE / 2, 2.0]])))
+        assert all(corners(offset) == [False, True, True, False] for offset in window.offsets)
+        kept.restore()
+        assert all(corners(offset) == [False, True, False, False] for offset in window.offsets)
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (512, 768), (768, 512), (1088, 1920), (64, 65536), (3072, 4096)])
@@ -128,9 +173,9 @@ def test_the_margin_does_not_move(exactly, monkeypatch):
     model = tiny_model()
     x = torch.rand(1, 3, 64, 192) * 2 - 1
     codes = model.encode(x, 90.0)
-    window = refinement._Window(model, x, 90.0, codes, Box(0, 64, 64, 128), (64, 192))
+    window = Window(model, x, 90.0, codes, Box(0, 64, 64, 128), (64, 192))
     assert window.box == Box(0, 64, 0, 192)
-    better = window.descend(efforts.Allowance(4, None), lambda: None)
+    better = descend(window, efforts.Allowance(4, None), lambda: None)
     for code, found in zip(codes, better, strict=True):
         third = code.shape[3] // 3
         assert torch.equal(found[..., :third], code[..., :third])
@@ -229,15 +274,15 @@ def test_refinement_ends_in_time(monkeypatch, exactly):
     x = torch.rand(1, 3, 128, 64) * 2 - 1
     codes = model.encode(x, 70.0)
     clock = Clock(monkeypatch)
-    measure = refinement._Window._measure
+    measure = Window.measure
 
-    def measured(self, given=False):
-        clock.now += 1
-        return measure(self, given)
+    def measured(self, *, gradients=True):
+        clock.now += 3 if gradients else 1
+        return measure(self, gradients=gradients)
 
-    monkeypatch.setattr(refinement._Window, "_measure", measured)
-    found = refine(model, x, 70.0, codes, effort=5, deadline=109.0, progress=lambda done, _: steps.append(done))
-    assert steps[0] == 1 and 1 < len(steps) < 12
+    monkeypatch.setattr(Window, "measure", measured)
+    found = refine(model, x, 70.0, codes, effort=5, deadline=115.0, progress=lambda done, _: steps.append(done))
+    assert steps == [1, 2, 3, 4] and clock.now == 115.0  # an evaluation, four steps, two evaluations
     assert loss(model, x, 70.0, found) <= loss(model, x, 70.0, codes)
     same = refine(model, x, 70.0, codes, effort=5, deadline=1.0)
     assert all(torch.equal(a, b) for a, b in zip(same, codes, strict=True))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from leechcodec.codec import api, refinement
+from leechcodec.codec import api, refinement_window
 from leechcodec.codec.batch import compress_many, decompress_many
 from leechcodec.codec.efforts import Box
 from leechcodec.codec.model_store import load_model
@@ -168,9 +168,9 @@ def test_encoding_and_decoding_stay_on_the_device(elsewhere):
 def test_refinement_stays_on_the_device(elsewhere):
     x = torch.zeros(1, 3, 192, 192, dtype=torch.uint8, device="meta")
     codes = [code.to(torch.int8) for code in elsewhere.encode(x, 62.0)]
-    window = refinement._Window(elsewhere, x, 62.0, codes, Box(0, 192, 0, 192), (190, 180))
+    window = refinement_window.Window(elsewhere, x, 62.0, codes, Box(0, 192, 0, 192), (190, 180))
     assert {offset.device.type for offset in window.offsets} == {"meta"}
-    moved = refinement._MovedCodes(window)
+    moved = refinement_window._MovedCodes(window)
     height, width = window.x.shape[2:]
     with torch.enable_grad():
         x_hat = elsewhere.synthesis(height, width, window.weights, moved.choose_codes)
