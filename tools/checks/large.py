@@ -1,9 +1,9 @@
-"""Large photographs: time and memory of encoding and decoding, and whether working in tiles changes anything.
+"""Large photographs: time and memory of encoding and decoding, and whether working in bands changes anything.
 
     python -m tools.checks.large data/sample.png --megapixels 1 4 16 64 100
 
 The photograph is mirrored side by side up to each size. Every encoding and decoding is a process of its own, weights
-and imports included in its peak memory (VmHWM, Linux). Up to --whole megapixels the image is also coded without tiles:
+and imports included in its peak memory (VmHWM, Linux). Up to --whole megapixels the image is also coded without bands:
 tokens must be equal and pixels within one level. Exit status 1 where they are not, or memory passes --limit.
 """
 
@@ -36,10 +36,10 @@ def mosaic(sample: Image.Image, pixels: float) -> Image.Image:
 def work(job: dict) -> None:
     """A process's part: encode or decode one file; what it took goes to standard output as JSON."""
     from leechcodec.codec import api
-    from leechcodec.networks import tiling
+    from leechcodec.networks import onnx_walk
 
     if job["whole"]:
-        tiling.TILE_POSITIONS = 1 << 40
+        onnx_walk.WHOLE_PIXELS = 1 << 40
     api.decompress(api.compress(Image.new("RGB", (64, 64)), quality=QUALITY))  # compiles what is compiled
     Image.MAX_IMAGE_PIXELS = None
     if job["encode"]:
@@ -68,7 +68,7 @@ def run(**job) -> dict:
 
 
 def differences(folder: Path, png: Path) -> tuple[bool, int]:
-    """Whether the tokens are those without tiles, and how far the pixels are apart at most."""
+    """Whether the tokens are those without bands, and how far the pixels are apart at most."""
     run(encode=True, whole=True, png=str(png), lq=str(folder / "whole.lq"))
     run(encode=False, whole=True, lq=str(folder / "banded.lq"), out=str(folder / "whole.png"))
     same = (folder / "whole.lq").read_bytes() == (folder / "banded.lq").read_bytes()
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("sample", type=Path, nargs="?")
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 16, 64, 100])
     parser.add_argument("--whole", type=float, default=16.0)
-    parser.add_argument("--limit", type=float, default=4.0, help="gigabytes")
+    parser.add_argument("--limit", type=float, default=2.0, help="gigabytes")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
