@@ -3,17 +3,13 @@
 image ─▶ padded_pixels ─▶ uint8 (1, 3, H, W)            float32 rows ─▶ Canvas ─▶ image
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from PIL import Image
 
 from leechcodec.config import ALIGNMENT
 from leechcodec.formats.container import check_size
 from leechcodec.formats.images import from_array, to_rgb
-
-STRIP_PIXELS = 1 << 21
-"""Of an image that are an array at a time, about."""
+from leechcodec.formats.strips import strips
 
 
 def padded_pixels(image: Image.Image) -> np.ndarray:
@@ -24,21 +20,10 @@ def padded_pixels(image: Image.Image) -> np.ndarray:
     height, width = image.height, image.width
     pixels = np.empty((height + -height % ALIGNMENT, width + -width % ALIGNMENT, 3), dtype=np.uint8)
     for rows, strip in strips(image):
-        pixels[rows, :width] = strip
+        pixels[rows, :width] = np.asarray(strip)
     pixels[:height, width:] = pixels[:height, width - 1 : width]
     pixels[height:] = pixels[height - 1]
     return pixels.transpose(2, 0, 1)[None]
-
-
-def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """Rows of an image, from top to bottom: which they are, and an image of them."""
-    rows = max(1, STRIP_PIXELS // image.width)
-    if rows >= image.height:
-        yield slice(0, image.height), image
-        return
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
 class Canvas:

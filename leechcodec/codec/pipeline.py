@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.codec import efforts
-from leechcodec.codec.canvas import Canvas, padded_pixels, strips
+from leechcodec.codec.canvas import Canvas, padded_pixels
 from leechcodec.codec.detail_layer import with_detail
 from leechcodec.codec.distortion import decibels, squared_error
 from leechcodec.codec.model_store import LoadedModel
@@ -33,6 +33,7 @@ from leechcodec.errors import CorruptError
 from leechcodec.formats.container import Chunk, Header, read_file, write_file
 from leechcodec.formats.modes import split
 from leechcodec.formats.side_data import SideData, separate
+from leechcodec.formats.strips import strips
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.runtime import check_torch
 

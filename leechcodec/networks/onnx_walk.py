@@ -189,5 +189,5 @@ def unshuffled(pixels: np.ndarray) -> np.ndarray:
     """torch's pixel unshuffle by 4: (1, 3, H, W) -> (1, 48, H / 4, W / 4)."""
     channels, height, width = pixels.shape[1:]
     by = STRIDES[-1]
-    cut = pixels[0].reshape(channels, height // by, by, width // by, by)
-    return cut.transpose(0, 2, 4, 1, 3).reshape(1, channels * by * by, height // by, width // by)
+    patches = pixels[0].reshape(channels, height // by, by, width // by, by)
+    return patches.transpose(0, 2, 4, 1, 3).reshape(1, channels * by * by, height // by, width // by)

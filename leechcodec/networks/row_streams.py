@@ -43,14 +43,14 @@ class Reader(Parts):
         return next(self._parts) if part is None else part
 
     def take(self, rows: int) -> np.ndarray:
-        """The next so many rows. Raises StopIteration where there are fewer."""
-        part = next(self)
-        if part.shape[2] < rows:
-            found, count = [part], part.shape[2]
-            while count < rows:
-                found.append(next(self))
-                count += found[-1].shape[2]
-            part = np.concatenate(found, 2)
+        """The next so many rows. Raises ValueError where there are fewer."""
+        found: list[np.ndarray] = []
+        while sum(part.shape[2] for part in found) < rows:
+            part = next(self, None)
+            if part is None:  # a StopIteration would end the stream around this one in silence
+                raise ValueError(f"the stream ends before {rows} rows")
+            found.append(part)
+        part = found[0] if len(found) == 1 else np.concatenate(found, 2)
         if part.shape[2] > rows:
             rest = part[:, :, rows:]
             self._rest = rest.copy() if 2 * rest.shape[2] <= part.shape[2] else rest  # a view would hold the whole
@@ -89,17 +89,15 @@ class _Windows(Parts):
         self._seen, self._above = 0, None
 
     def __next__(self) -> np.ndarray:
-        found, rows = [] if self._above is None else [self._above], 0 if self._above is None else 2
-        while rows < 3:
+        found: list[np.ndarray] = [] if self._above is None else [self._above]
+        while sum(part.shape[2] for part in found) < 3:
             part = next(self._parts)
             if not self._seen:
                 found.append(self._outside(part[:, :, :1]))
-                rows += 1
             found.append(part)
-            self._seen, rows = self._seen + part.shape[2], rows + part.shape[2]
+            self._seen += part.shape[2]
             if self._seen == self._height:
                 found.append(self._outside(part[:, :, -1:]))
-                rows += 1
         window = np.concatenate(found, 2)
         self._above = window[:, :, -2:].copy()  # a view would hold the whole
         return window
@@ -118,10 +116,9 @@ class _Multiples(Parts):
         self._parts, self._of, self._rest = parts, of, None
 
     def __next__(self) -> np.ndarray:
-        found, rows = ([], 0) if self._rest is None else ([self._rest], self._rest.shape[2])
-        while rows < self._of:
+        found: list[np.ndarray] = [] if self._rest is None else [self._rest]
+        while (rows := sum(part.shape[2] for part in found)) < self._of:
             found.append(next(self._parts))
-            rows += found[-1].shape[2]
         part = found[0] if len(found) == 1 else np.concatenate(found, 2)
         whole = rows // self._of * self._of
         self._rest = part[:, :, whole:].copy() if whole < rows else None

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leechcodec.codec import canvas
 from leechcodec.codec.canvas import Canvas, padded_pixels
 from leechcodec.codec.distortion import psnr
 from leechcodec.codec.pipeline import prepare
+from leechcodec.formats import strips
 from tests.lab.lab_files import picture
 
 
 @pytest.mark.parametrize("strip", [1, 700, 1 << 21])
 def test_padding_repeats_the_last_row_and_column(strip, monkeypatch):
-    monkeypatch.setattr(canvas, "STRIP_PIXELS", strip)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", strip)
     image = picture(70, 90)
     pixels = np.asarray(image)
     found = padded_pixels(image)
@@ -42,5 +42,5 @@ def test_psnr_in_strips(monkeypatch):
     image, other = picture(70, 90), picture(70, 90).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     prepared = prepare(image)
     expected = psnr(np.asarray(image), np.asarray(other))
-    monkeypatch.setattr(canvas, "STRIP_PIXELS", 300)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 300)
     assert prepared.psnr(other) == expected < 40

@@ -60,7 +60,7 @@ def test_rows_stay_in_their_order(count, of, heights, rows):
     for piece in cut(rows, x.shape[2]):
         taken.append(reader.take(piece.stop - piece.start))
         assert np.array_equal(taken[-1], x[:, :, piece])
-    with pytest.raises(StopIteration):
+    with pytest.raises(ValueError, match="ends before 1 rows"):
         reader.take(1)
     seen = []
     assert np.array_equal(whole(each(lambda part, rows: seen.append(rows) or 2 * part, parts_of(x, heights))), 2 * x)
