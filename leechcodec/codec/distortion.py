@@ -13,7 +13,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def squared_error(a: np.ndarray, b: np.ndarray) -> float:
     """The sum of the squared differences of two uint8 arrays, exactly."""
-    return float(np.square(a.astype(np.float64) - b).sum())
+    return float(np.square(np.subtract(a, b, dtype=np.int16), dtype=np.int32).sum(dtype=np.int64))
 
 
 def decibels(error: float) -> float:
