@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from PIL import Image
 
+from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.model_store import LoadedModel, load_model
-from leechcodec.codec.pipeline import padded_pixels
 from leechcodec.networks.runtime import RUNTIMES, use_runtime
 
 
@@ -30,7 +30,7 @@ def runs(loaded: LoadedModel, image: Image.Image, quality: float) -> tuple[float
     codes = loaded.transforms.encode(pixels, quality)
     encoding = seconds(lambda: loaded.transforms.encode(pixels, quality))
     height, width = pixels.shape[2:]
-    return encoding, seconds(lambda: loaded.transforms.decode(codes, height, width, quality))
+    return encoding, seconds(lambda: loaded.transforms.decode(codes, height, width, quality, lambda _: None))
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ Here a model is named; drafts.py and pipeline.py do the work, with the model loa
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from leechcodec.codec import pipeline
 from leechcodec.codec.arguments import check_arguments
+from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.drafts import Drawing
 from leechcodec.codec.model_store import load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
@@ -100,6 +102,8 @@ def _compress(
     draft = drawing.draft(quality, effort, step, shown=measured is not None)
     if measured:
         measured(drawing.psnr(draft))
+        if draft.below is None:
+            draft = replace(draft, picture=None)  # nothing else asks for it, and of a large one it is much
     done_before = steps - len(draft.tokens.codes)
     data = drawing.file(draft, step)
     if verify:
@@ -289,7 +293,7 @@ def tokenize(
     check_arguments(model=model, progress=progress)
     image = apply_orientation(image)
     check_quality(quality)
-    pixels = pipeline.padded_pixels(image)
+    pixels = padded_pixels(image)
     size, loaded = (image.height, image.width), load_model(model, device=device)
     return pipeline.analyse(loaded, pixels, size, quality=quality, effort=effort, progress=progress)
 

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.codec import efforts
+from leechcodec.codec.canvas import Canvas, padded_pixels
 from leechcodec.codec.detail_layer import with_detail
-from leechcodec.codec.distortion import psnr as psnr_of
+from leechcodec.codec.distortion import decibels, squared_error
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.codec.token_coding import (
     TOKEN_KINDS,
@@ -27,12 +28,12 @@ from leechcodec.codec.token_coding import (
     encode_tokens,
     header_layout,
 )
-from leechcodec.config import ALIGNMENT, header_quality
+from leechcodec.config import header_quality
 from leechcodec.errors import CorruptError
-from leechcodec.formats.container import Chunk, Header, check_size, read_file, write_file
-from leechcodec.formats.images import from_array, to_array
+from leechcodec.formats.container import Chunk, Header, read_file, write_file
 from leechcodec.formats.modes import split
 from leechcodec.formats.side_data import SideData, separate
+from leechcodec.formats.strips import strips
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.runtime import check_torch
 
@@ -65,7 +66,9 @@ class Prepared:
 
     def psnr(self, picture: Image.Image) -> float:
         """dB of what a file shows, as grey as the image is, transparency left out."""
-        return psnr_of(self.colours, np.asarray(self.side_data.without_colours(picture)))
+        colours, grey = self.colours, self.side_data.without_colours
+        error = sum(squared_error(colours[rows], np.asarray(grey(strip))) for rows, strip in strips(picture))
+        return decibels(error / colours.size)
 
 
 def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:
@@ -77,13 +80,6 @@ def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:
     """
     colours, side_data = separate(image, metadata=metadata)
     return Prepared(padded_pixels(colours), (image.height, image.width), side_data, image)
-
-
-def padded_pixels(image: Image.Image) -> np.ndarray:
-    """An image as the networks take it: uint8 (1, 3, H, W). Raises what :func:`prepare` raises."""
-    check_size(image.width, image.height)
-    padding = ((0, -image.height % ALIGNMENT), (0, -image.width % ALIGNMENT), (0, 0))
-    return np.pad(to_array(image), padding, mode="edge").transpose(2, 0, 1)[None]
 
 
 def analyse(
@@ -135,8 +131,9 @@ def preview(
         tokens = analyse(loaded, pixels, size, quality=quality)
         return tokens, synthesise(loaded, tokens)
     quality = header_quality(quality)
-    codes, x_hat = loaded.transforms.encode_and_decode(pixels, quality)
-    return as_tokens(loaded, codes, size, quality), as_picture(x_hat, size)
+    canvas = Canvas(size)
+    codes = loaded.transforms.encode(pixels, quality, canvas.draw)
+    return as_tokens(loaded, codes, size, quality), canvas.image
 
 
 def as_tokens(loaded: LoadedModel, codes: Sequence[np.ndarray], size: tuple[int, int], quality: float) -> Tokens:
@@ -197,8 +194,9 @@ def unpack(
 
 def synthesise(loaded: LoadedModel, tokens: Tokens) -> Image.Image:
     """The image of tokens, RGB of 8 bits: the synthesis transform."""
-    height, width = tokens.layout(loaded.config).padded
-    return as_picture(loaded.decoder.decode(tokens.codes, height, width, tokens.quality), (tokens.height, tokens.width))
+    canvas = Canvas((tokens.height, tokens.width))
+    loaded.decoder.decode(tokens.codes, *tokens.layout(loaded.config).padded, tokens.quality, canvas.draw)
+    return canvas.image
 
 
 def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> Image.Image:
@@ -208,13 +206,3 @@ def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> 
     """
     decoded = synthesise(loaded, tokens)
     return decoded if loaded.is_second_decoder else with_detail(decoded, chunks)
-
-
-def as_picture(x_hat: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """The networks' output (1, 3, H, W), values about -1..1, as an image of (height, width); overwrites it."""
-    levels = x_hat[0, :, : size[0], : size[1]]
-    levels += 1
-    levels *= 127.5
-    np.rint(levels, out=levels)
-    np.clip(levels, 0, 255, out=levels)
-    return from_array(np.ascontiguousarray(levels.transpose(1, 2, 0), dtype=np.uint8))

@@ -117,15 +117,21 @@ def code_stages(
             observe(stage, positions)
         return coded
 
-    return run_prior(loaded, layout, code_rows, layout.stages if stages is None else stages, progress)
+    return run_prior(loaded, layout, code_rows, layout.stages if stages is None else stages, progress, codes)
 
 
 def run_prior(
-    loaded: LoadedModel, layout: TokenLayout, code_rows: CodeRows, stages: int, progress: Progress | None = None
+    loaded: LoadedModel,
+    layout: TokenLayout,
+    code_rows: CodeRows,
+    stages: int,
+    progress: Progress | None = None,
+    codes: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """Run the integer prior over the first so many stages of an image.
 
     code_rows: is asked for every position once, in the order of the file; the prior goes on from what it returns.
+    codes: what it will return, where that is known; then they are not kept once more.
     Returns int8 (h, w, dim) per stage.
     """
     dim = loaded.code.dim
@@ -141,15 +147,18 @@ def run_prior(
             rows = positions[first : first + TOKENS_AT_ONCE]
             table = params.at(rows).reshape(len(rows), dim, -1)
             passed[rows] = code_rows(stage, rows, table)
-        if stage == len(done):
-            done.append(np.zeros((h * w, dim), dtype=np.int8))
-        done[stage][positions] = passed[positions]
+        if codes is None:
+            if stage == len(done):
+                done.append(np.zeros((h * w, dim), dtype=np.int8))
+            done[stage][positions] = passed[positions]
         if progress:
             progress(stage + 1, stages + 1)
         return passed.reshape(1, h, w, -1).transpose(0, 3, 1, 2)
 
     view = IntegerView(loaded.prior, layout.hundredths)
     run_stages(loaded.config, loaded.code.code_shift, view, layout.padded, code_pass)
+    if codes is not None:
+        return list(codes[:stages])
     return [coded.reshape(*layout.grid(stage), -1) for stage, coded in enumerate(done)]
 
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageChops, PngImagePlugin
 
 from leechcodec.errors import ImageError
 from leechcodec.formats import png
+from leechcodec.formats.strips import strips
 
 ALPHA_MODES = ("LA", "RGBA", "PA", "La", "RGBa")
 """Modes whose last channel is opacity: a transparent colour beside it is left over from before."""
@@ -139,5 +140,9 @@ def is_grey(image: Image.Image) -> bool:
         image = image.convert("RGB")
     if image.mode != "RGB":
         return image.mode in ("1", "L") or image.mode.startswith("I")
+    return all(_is_grey(strip) for _, strip in strips(image))
+
+
+def _is_grey(image: Image.Image) -> bool:
     red, green, blue = image.split()
     return not any(ImageChops.difference(red, other).getbbox() for other in (green, blue))

@@ -107,15 +107,17 @@ def _side_by_side(
 ) -> None:
     """Do to a map what a function does to it, in parts of its rows, a thread each.
 
-    A part is a copy with the rows around it that a residual block looks at. Those come out wrong and are left behind.
+    Where two parts meet, the rows that look across come out wrong. They are computed once more, from copies of a few
+    rows around.
     """
     bounds = np.linspace(0, len(rows), parts + 1).astype(int).tolist()
-    wide = [slice(max(0, top - REACH), bottom + REACH) for top, bottom in itertools.pairwise(bounds)]
-    copies = [rows[part].copy() for part in wide]
+    own = [slice(top, bottom) for top, bottom in itertools.pairwise(bounds)]
+    around = [slice(bound - 2 * REACH, bound + 2 * REACH) for bound in bounds[1:-1]]
+    seams = [rows[part].copy() for part in around]
     with ThreadPoolExecutor(parts) as pool:
-        list(pool.map(add, copies, [given[part] for part in wide]))
-    for top, bottom, part, copy in zip(bounds, bounds[1:], wide, copies):
-        rows[top:bottom] = copy[top - part.start : bottom - part.start]
+        list(pool.map(add, [*(rows[part] for part in own), *seams], [given[part] for part in (*own, *around)]))
+    for bound, seam in zip(bounds[1:-1], seams):
+        rows[bound - REACH : bound + REACH] = seam[REACH:-REACH]
 
 
 _NO_NEIGHBOURS = np.zeros((1, 1, 1), dtype=np.int8), np.zeros((0, 2), dtype=np.int64)

@@ -20,19 +20,21 @@ class Layers:
     def __init__(self, graph: Graph, tensors: Mapping[str, np.ndarray]) -> None:
         self.graph, self.tensors = graph, tensors
 
-    def conv(self, name: str, x: str, *, stride: int = 1, centred: bool = False) -> str:
+    def conv(self, name: str, x: str, *, stride: int = 1, centred: bool = False, window: bool = False) -> str:
         """A convolution that keeps the size, or divides it by the stride.
 
         centred: its output less the mean over the channels, which is a convolution with other weights.
+        window: x has the rows above and below that it looks at, which are left away.
         """
         values = [
             self.tensors[key].astype(np.float32) for key in (f"{name}.weight", f"{name}.bias") if key in self.tensors
         ]
         if centred:
             values = [value - value.mean(0) for value in values]
-        pad = values[0].shape[2] // 2 if stride == 1 else 0
+        beside = values[0].shape[2] // 2 if stride == 1 else 0
+        above = 0 if window else beside
         constants = [self.graph.constant(value) for value in values]
-        return self.graph.apply("Conv", x, *constants, pads=[pad] * 4, strides=[stride] * 2)
+        return self.graph.apply("Conv", x, *constants, pads=[above, beside] * 2, strides=[stride] * 2)
 
     def table(self, name: str, plus: float = 0.0) -> str:
         """A quality table's row, (1, channels, 1, 1), plus a number."""
@@ -44,16 +46,23 @@ class Layers:
         return self.graph.apply("Gelu", x, approximate="tanh")
 
     def block(self, name: str, x: str) -> str:
-        """A residual block. Layer norm's mean is taken out of the convolution before it."""
+        """A residual block."""
+        return self.changed(name, x, self.hidden(name, x))
+
+    def hidden(self, name: str, x: str, *, window: bool = False) -> str:
+        """A residual block's hidden units. Layer norm's mean is taken out of the convolution before it."""
         graph = self.graph
-        hidden = self.conv(f"{name}.conv1", x, centred=True)
+        hidden = self.conv(f"{name}.conv1", x, centred=True, window=window)
         squares = graph.apply("ReduceMean", graph.apply("Mul", hidden, hidden), graph.constant(np.array([1])))
         deviation = graph.apply("Sqrt", graph.apply("Add", squares, self.number(EPSILON)))
         scale = graph.apply("Div", self.table(f"{name}.scale", plus=1.0), deviation)
-        hidden = graph.apply("Add", graph.apply("Mul", hidden, scale), self.table(f"{name}.bias"))
-        change = self.conv(f"{name}.conv2", self.gelu(hidden))
+        return self.gelu(graph.apply("Add", graph.apply("Mul", hidden, scale), self.table(f"{name}.bias")))
+
+    def changed(self, name: str, x: str, hidden: str, *, window: bool = False) -> str:
+        """A residual block's output, from its input and its hidden units."""
+        change = self.conv(f"{name}.conv2", hidden, window=window)
         limits = self.number(-RESIDUAL_LIMIT), self.number(RESIDUAL_LIMIT)
-        return graph.apply("Add", x, graph.apply("Clip", change, *limits))
+        return self.graph.apply("Add", x, self.graph.apply("Clip", change, *limits))
 
     def question(self, name: str, feature: str, state: str) -> str:
         """z of a token stage."""

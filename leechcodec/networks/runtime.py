@@ -9,7 +9,7 @@ level here and there. An encoder asks in floating point, and may choose another 
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -22,23 +22,24 @@ VARIABLE = "LEECHCODEC_RUNTIME"
 """Names the runtime for a process and those that it starts."""
 
 
+Show = Callable[[np.ndarray], None]
+"""Is given a picture's rows from top to bottom: float32 (1, 3, n, W), about -1..1, which it may overwrite."""
+
+
 class Transforms(ABC):
     """Analysis and synthesis transform of one model, for one image at a time. Any number of threads may call it."""
 
     @abstractmethod
-    def encode(self, pixels: np.ndarray, quality: float) -> list[np.ndarray]:
+    def encode(self, pixels: np.ndarray, quality: float, show: Show | None = None) -> list[np.ndarray]:
         """Codes of an image, coarse to fine: int8 (h, w, dim) for each stage that this quality sends.
 
         pixels: uint8 (1, 3, H, W), H and W multiples of 64.
+        show: is given what :meth:`decode` makes of the codes, from the same pass of the synthesis.
         """
 
     @abstractmethod
-    def encode_and_decode(self, pixels: np.ndarray, quality: float) -> tuple[list[np.ndarray], np.ndarray]:
-        """What :meth:`encode` gives, and what :meth:`decode` makes of it, from one pass of the synthesis."""
-
-    @abstractmethod
-    def decode(self, codes: Sequence[np.ndarray], height: int, width: int, quality: float) -> np.ndarray:
-        """The picture, float32 (1, 3, height, width), about -1..1, from the codes of its stages."""
+    def decode(self, codes: Sequence[np.ndarray], height: int, width: int, quality: float, show: Show) -> None:
+        """Show the picture of height x width pixels from the codes of its stages."""
 
 
 def use_runtime(name: str | None) -> None:

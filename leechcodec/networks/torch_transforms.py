@@ -11,7 +11,7 @@ from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.integer_prior_weights import float_weights
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.runtime import Transforms
+from leechcodec.networks.runtime import Show, Transforms
 
 
 class TorchTransforms(Transforms):
@@ -21,21 +21,20 @@ class TorchTransforms(Transforms):
         self.model, self.device = model.to(device), device
 
     @torch.inference_mode()
-    def encode(self, pixels: np.ndarray, quality: float) -> list[np.ndarray]:
+    def encode(self, pixels: np.ndarray, quality: float, show: Show | None = None) -> list[np.ndarray]:
         with _full_precision(self.device):
-            return as_arrays(self.model.encode(as_batch(pixels).to(self.device), quality))
+            batch = as_batch(pixels).to(self.device)
+            if show is None:
+                return as_arrays(self.model.encode(batch, quality))
+            codes, x_hat = self.model.encode_and_decode(batch, quality)
+            show(x_hat.cpu().numpy())
+            return as_arrays(codes)
 
     @torch.inference_mode()
-    def encode_and_decode(self, pixels: np.ndarray, quality: float) -> tuple[list[np.ndarray], np.ndarray]:
-        with _full_precision(self.device):
-            codes, x_hat = self.model.encode_and_decode(as_batch(pixels).to(self.device), quality)
-            return as_arrays(codes), x_hat.cpu().numpy()
-
-    @torch.inference_mode()
-    def decode(self, codes: Sequence[np.ndarray], height: int, width: int, quality: float) -> np.ndarray:
+    def decode(self, codes: Sequence[np.ndarray], height: int, width: int, quality: float, show: Show) -> None:
         with _full_precision(self.device):
             tensors = [code.to(self.device) for code in as_tensors(codes)]
-            return self.model.decode(tensors, height, width, quality).cpu().numpy()
+            show(self.model.decode(tensors, height, width, quality).cpu().numpy())
 
 
 def _full_precision(device: str) -> AbstractContextManager[None]:

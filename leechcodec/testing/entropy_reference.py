@@ -5,6 +5,7 @@ Arrays run over tokens in their first dimension; numpy's elementwise + · / on d
 
 import math
 from decimal import Decimal, localcontext
+from functools import cache
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from leechcodec.lattice.golay import golay_words, octad_supports, octad_words
 TOTAL, CAP = 1 << 24, (1 << 24) - (1 << 16)
 
 
+@cache
 def exponential(k: int) -> float:
     with localcontext() as context:
         context.prec = 60
@@ -21,11 +23,10 @@ def exponential(k: int) -> float:
 
 def coordinate_masses(params: np.ndarray) -> np.ndarray:
     """§2: (N, 24, 3) -> (N, 24, 9)."""
-
-    def mass(a: int, b: int, d: int, v: int) -> float:
-        return exponential(min(max((4 * a * v + 4 * b * abs(v) + d * v * v + 4) // 8, -1600), 1600))
-
-    return np.array([[[mass(*i, v) for v in range(-4, 5)] for i in token] for token in params.tolist()])
+    a, b, d = (params[:, :, k, None].astype(np.int64) for k in range(3))
+    v = np.arange(-4, 5)
+    scores = np.clip((4 * a * v + 4 * b * np.abs(v) + d * v * v + 4) // 8, -1600, 1600)
+    return np.array([exponential(k) for k in scores.ravel().tolist()]).reshape(scores.shape)
 
 
 def integer_pmf(masses: list[float], cap: int = TOTAL) -> list[int]:

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
+from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.model_store import LoadedModel, load_model, save_model
-from leechcodec.codec.pipeline import analyse, padded_pixels, synthesise
+from leechcodec.codec.pipeline import analyse, synthesise
 from leechcodec.config import MAX_QUALITY, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel

@@ -35,12 +35,6 @@ def test_the_steps_make_what_compress_makes(tiny_folder):
         assert np.array_equal(np.asarray(pipeline.synthesise(loaded, read)), np.asarray(decoded))
 
 
-def test_padding_repeats_the_last_row_and_column():
-    pixels = pipeline.padded_pixels(gradient(65, 3))[0]
-    assert pixels.shape == (3, 64, 128)
-    assert (pixels[:, 2:] == pixels[:, 2:3]).all() and (pixels[:, :, 64:] == pixels[:, :, 64:65]).all()
-
-
 def test_a_search_prepares_once(tiny_folder, monkeypatch):
     written, loaded = [], []
     write, load = side_data._write_alpha, model_store.load_model

@@ -118,7 +118,7 @@ def test_execution_providers(unset, monkeypatch):
 def test_a_provider_that_does_not_start_is_an_error(monkeypatch):
     """ONNX Runtime itself would go on with the processor, in silence."""
     pytest.importorskip("onnxruntime")
-    from leechcodec.networks import onnx_transforms
+    from leechcodec.networks import onnx_sessions
 
     class Session:
         def __init__(self, *_, **__):
@@ -127,9 +127,9 @@ def test_a_provider_that_does_not_start_is_an_error(monkeypatch):
         def get_providers(self):
             return ["CPUExecutionProvider"]
 
-    monkeypatch.setattr(onnx_transforms.onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnx_sessions.onnxruntime, "InferenceSession", Session)
     with pytest.raises(ConfigError, match="device 'cuda': ONNX Runtime's CUDAExecutionProvider does not start"):
-        onnx_transforms._session(b"", 1, "cuda")
+        onnx_sessions._session(b"", 1, "cuda")
 
 
 def test_networks_elsewhere_are_not_those_for_measuring(tiny_folder):

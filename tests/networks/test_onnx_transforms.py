@@ -6,10 +6,10 @@ import torch
 
 from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.config import ModelConfig
-from leechcodec.networks import runtime, tiling
+from leechcodec.networks import onnx_walk, runtime
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.onnx_graph import Graph
-from leechcodec.networks.onnx_transforms import unshuffled
+from leechcodec.networks.onnx_walk import unshuffled
 from leechcodec.networks.runtime import use_runtime
 from leechcodec.testing.tiny import LAYOUT, tiny_model
 
@@ -37,34 +37,69 @@ def pixels(height: int, width: int) -> np.ndarray:
     return small.repeat(16, 0).repeat(16, 1).transpose(2, 0, 1)[None]
 
 
+def shown(transforms, codes: list[np.ndarray], height: int, width: int, quality: float) -> np.ndarray:
+    parts = []
+    transforms.decode(codes, height, width, quality, parts.append)
+    return np.concatenate(parts, 2)
+
+
+def encoded(transforms, x: np.ndarray, quality: float) -> tuple[list[np.ndarray], np.ndarray]:
+    parts = []
+    codes = transforms.encode(x, quality, parts.append)
+    return codes, np.concatenate(parts, 2)
+
+
+@pytest.fixture(params=["whole", "bands", "rows"])
+def bands(request, monkeypatch):
+    """A picture in one piece, in two bands and a bit, or in bands as narrow as they can be."""
+    if request.param != "whole":
+        monkeypatch.setattr(onnx_walk, "WHOLE_PIXELS", 0)
+        monkeypatch.setattr(onnx_walk, "BAND_PIXELS", 1 if request.param == "rows" else 88 * 128)
+    return request.param
+
+
 @pytest.mark.parametrize("quantizer", ["leech", "leech-ball", "bsq-18"])
-@pytest.mark.parametrize("rows", [1 << 16, 64])
-def test_they_compute_the_same(both, quantizer, rows, monkeypatch):
-    """With tiles and without. Rounding may move a token here and there: of these none."""
-    monkeypatch.setattr(tiling, "TILE_POSITIONS", rows)
+def test_they_compute_the_same(both, quantizer, bands):
+    """Rounding may move a token here and there: of these none."""
     in_torch, in_onnx = both(tiny_model(quantizer))
     for quality in (1.0, 45.0, 100.0):
         x = pixels(192, 128)
-        codes, x_hat = in_torch.transforms.encode_and_decode(x, quality)
-        found, found_hat = in_onnx.transforms.encode_and_decode(x, quality)
+        codes, x_hat = encoded(in_torch.transforms, x, quality)
+        found, found_hat = encoded(in_onnx.transforms, x, quality)
         assert all(np.array_equal(a, b) for a, b in zip(codes, found, strict=True))
         assert found_hat.shape == (1, 3, 192, 128) and np.abs(x_hat - found_hat).max() < 1e-4
         assert all(np.array_equal(a, b) for a, b in zip(codes, in_onnx.transforms.encode(x, quality), strict=True))
-        decoded = in_onnx.transforms.decode(codes, 192, 128, quality)
+        decoded = shown(in_onnx.transforms, codes, 192, 128, quality)
         assert decoded.dtype == np.float32 and np.abs(x_hat - decoded).max() < 1e-4
+        assert np.abs(shown(in_torch.transforms, codes, 192, 128, quality) - x_hat).max() < 1e-4
 
 
 @pytest.mark.parametrize("shortcuts", [False, True])
-def test_several_blocks_a_ramp_and_shortcuts(both, shortcuts):
+def test_several_blocks_a_ramp_and_shortcuts(both, shortcuts, bands):
     layout = LAYOUT | {"shortcuts": shortcuts}
     layout |= {"synthesis_blocks": ((2,), (0,), (1, 3), (0,), (2,)), "analysis_blocks": (0, 1, 2, 0, 2)}
     torch.manual_seed(1)
     in_torch, in_onnx = both(CodecModel(ModelConfig(quantizer="leech-ball", ramp=8.0, **layout)))
     x = pixels(128, 192)
-    codes, x_hat = in_torch.transforms.encode_and_decode(x, 62.0)
-    found, found_hat = in_onnx.transforms.encode_and_decode(x, 62.0)
+    codes, x_hat = encoded(in_torch.transforms, x, 62.0)
+    found, found_hat = encoded(in_onnx.transforms, x, 62.0)
     assert sum((a != b).any(-1).sum() for a, b in zip(codes, found, strict=True)) <= 2
-    assert np.abs(x_hat - in_onnx.transforms.decode(codes, 128, 192, 62.0)).max() < 1e-4 and len(found_hat)
+    assert np.abs(x_hat - shown(in_onnx.transforms, codes, 128, 192, 62.0)).max() < 1e-4 and len(found_hat)
+
+
+def test_bands_change_nothing(both, monkeypatch):
+    """Also where the finest scale's features have no reader, and where bands end within a token of the coarsest."""
+    _, loaded = both(tiny_model("leech-ball"))
+    x = pixels(320, 192)
+    for quality in (1.0, 29.0, 61.0, 100.0):
+        monkeypatch.undo()
+        codes, x_hat = encoded(loaded.transforms, x, quality)
+        monkeypatch.setattr(onnx_walk, "WHOLE_PIXELS", 0)
+        for rows in (8, 24, 64, 200):
+            monkeypatch.setattr(onnx_walk, "BAND_PIXELS", rows * 192)
+            found, found_hat = encoded(loaded.transforms, x, quality)
+            assert all(np.array_equal(a, b) for a, b in zip(codes, found, strict=True))
+            assert np.abs(found_hat - x_hat).max() < 1e-5
 
 
 def test_networks_for_gradients_are_torchs(both):

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leechcodec.codec import api, token_coding
+from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.entropy import token_coder
-from leechcodec.networks import tiling
+from leechcodec.networks import onnx_walk, runtime, tiling
 from leechcodec.networks.tiling import tiled
 from leechcodec.testing.tiny import tiny_model
 from tests.lab.lab_files import picture
@@ -74,12 +75,18 @@ def test_networks_in_tiles(monkeypatch):
         assert (model.decode(codes, 320, 192, 80.0) - x_hat).abs().max() < 1e-5
 
 
-def test_files_do_not_depend_on_tiles(monkeypatch, tiny_folder):
+@pytest.mark.parametrize("how", ["onnx", "torch"])
+def test_files_do_not_depend_on_tiles(how, monkeypatch, tiny_folder):
+    monkeypatch.setenv(runtime.VARIABLE, how)
     image = picture(200, 170)
     data = api.compress(image, quality=80, model=tiny_folder)
     pixels = np.asarray(api.decompress(data, model=tiny_folder))
     monkeypatch.setattr(tiling, "TILE_POSITIONS", 5)
+    monkeypatch.setattr(onnx_walk, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(onnx_walk, "BAND_PIXELS", 16 * 192)
     monkeypatch.setattr(token_coding, "TOKENS_AT_ONCE", token_coder.GROUP)
-    tokens = api.read_tokens(data, model=tiny_folder)
+    tokens, psnr = api.read_tokens(data, model=tiny_folder), []
     assert api.compress(image, quality=80, model=tiny_folder) == data
+    assert api.compress(image, quality=80, model=tiny_folder, measured=psnr.append) == data
+    assert psnr == [pytest.approx(psnr_of(np.asarray(image), pixels), abs=0.01)]
     assert np.abs(np.asarray(api.detokenize(tokens, model=tiny_folder)).astype(int) - pixels).max() <= 1

@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict] = {
     "torch": {"environment": TORCH},
     "torch, flushed denormals": {"environment": TORCH, "flush": True},
     "torch, channels_last": {"environment": TORCH, "channels_last": True},
-    "small pieces": {"tile": 64},
+    "small pieces": {"pieces": True},
     "numpy products": {"numpy": True},
     "no compiler": {"environment": {"NUMBA_DISABLE_JIT": "1"}, "small": True},
 }
@@ -51,13 +51,13 @@ def prepare(setting: dict) -> None:
     from leechcodec.codec import token_coding
     from leechcodec.codec.model_store import load_model
     from leechcodec.entropy import token_coder
-    from leechcodec.networks import tiling
+    from leechcodec.networks import onnx_walk
     from leechcodec.threads import set_threads
 
     if "threads" in setting:
         set_threads(setting["threads"])
-    if "tile" in setting:
-        tiling.TILE_POSITIONS, token_coding.TOKENS_AT_ONCE = setting["tile"], token_coder.GROUP
+    if setting.get("pieces"):
+        onnx_walk.WHOLE_PIXELS, onnx_walk.BAND_PIXELS, token_coding.TOKENS_AT_ONCE = 0, 1, token_coder.GROUP
     if setting.get("flush") or setting.get("channels_last"):
         import torch
 

@@ -1,10 +1,11 @@
-"""Large photographs: time and memory of encoding and decoding, and whether working in tiles changes anything.
+"""Large photographs: time and memory of encoding and decoding, and whether working in bands changes anything.
 
     python -m tools.checks.large data/sample.png --megapixels 1 4 16 64 100
 
 The photograph is mirrored side by side up to each size. Every encoding and decoding is a process of its own, weights
-and imports included in its peak memory (VmHWM, Linux). Up to --whole megapixels the image is also coded without tiles:
-tokens must be equal and pixels within one level. Exit status 1 where they are not, or memory passes --limit.
+and imports included in its peak memory (VmHWM, Linux). Up to --whole megapixels the image is also coded without bands:
+tokens must be equal and pixels within one level. Time is told by the clock, in all and of a megapixel, and as that of
+processors of a megapixel. Exit status 1 where something differs, or memory passes --limit.
 """
 
 import argparse
@@ -14,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
-
-QUALITY = 50
 
 
 def mosaic(sample: Image.Image, pixels: float) -> Image.Image:
@@ -36,26 +37,29 @@ def mosaic(sample: Image.Image, pixels: float) -> Image.Image:
 def work(job: dict) -> None:
     """A process's part: encode or decode one file; what it took goes to standard output as JSON."""
     from leechcodec.codec import api
-    from leechcodec.networks import tiling
+    from leechcodec.networks import onnx_walk
 
     if job["whole"]:
-        tiling.TILE_POSITIONS = 1 << 40
-    api.decompress(api.compress(Image.new("RGB", (64, 64)), quality=QUALITY))  # compiles what is compiled
+        onnx_walk.WHOLE_PIXELS = 1 << 40
+    api.decompress(api.compress(Image.new("RGB", (64, 64))))  # compiles what is compiled
     Image.MAX_IMAGE_PIXELS = None
-    if job["encode"]:
-        image = Image.open(job["png"]).convert("RGB")
-        started = time.perf_counter()
-        Path(job["lq"]).write_bytes(api.compress(image, quality=QUALITY))
-        seconds = time.perf_counter() - started
+    if "quality" in job:
+        image, told = Image.open(job["png"]).convert("RGB"), (lambda _: None) if job["measured"] else None
+        data, took = timed(lambda: api.compress(image, quality=job["quality"], measured=told))
+        Path(job["lq"]).write_bytes(data)
     else:
         data = Path(job["lq"]).read_bytes()
-        started = time.perf_counter()
-        image = api.decompress(data)
-        seconds = time.perf_counter() - started
-        image.save(job["out"], compress_level=1)
+        image, took = timed(lambda: api.decompress(data))
+        image.save(job["png"], compress_level=1)
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    print(json.dumps({"seconds": seconds, "gigabytes": peak / 1e6}))
+    print(json.dumps(took | {"gigabytes": peak / 1e6}))
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    started, before = time.perf_counter(), time.process_time()
+    made = function()
+    return made, {"seconds": time.perf_counter() - started, "processor": time.process_time() - before}
 
 
 def run(**job) -> dict:
@@ -67,48 +71,57 @@ def run(**job) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def differences(folder: Path, png: Path) -> tuple[bool, int]:
-    """Whether the tokens are those without tiles, and how far the pixels are apart at most."""
-    run(encode=True, whole=True, png=str(png), lq=str(folder / "whole.lq"))
-    run(encode=False, whole=True, lq=str(folder / "banded.lq"), out=str(folder / "whole.png"))
-    same = (folder / "whole.lq").read_bytes() == (folder / "banded.lq").read_bytes()
-    a, b = (np.asarray(Image.open(folder / name), dtype=np.int16) for name in ("whole.png", "banded.png"))
+def both_ways(folder: Path, name: str, options: dict, whole: bool) -> list[dict]:
+    """Encode in.png and decode the file; what each took."""
+    lq, png = str(folder / f"{name}.lq"), str(folder / f"{name}.png")
+    encoding = run(whole=whole, png=str(folder / "in.png"), lq=lq, **options)
+    return [encoding, run(whole=whole, lq=lq, png=png)]
+
+
+def differences(folder: Path) -> tuple[bool, int]:
+    """Whether the tokens are those without bands, and how far the pixels are apart at most."""
+    same = (folder / "whole.lq").read_bytes() == (folder / "bands.lq").read_bytes()
+    a, b = (np.asarray(Image.open(folder / name), dtype=np.int16) for name in ("whole.png", "bands.png"))
     return same, int(np.abs(a - b).max())
+
+
+def row(size: float, found: list[dict], remark: str) -> str:
+    parts = [
+        f"{part['seconds']:.1f} s | {part['seconds'] / size:.2f} s | {part['processor'] / size:.2f} s | "
+        f"{part['gigabytes']:.2f} GB"
+        for part in found
+    ]
+    return f"| {size:g} | {' | '.join(parts)} | {remark} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sample", type=Path, nargs="?")
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 16, 64, 100])
+    parser.add_argument("--quality", type=float, default=50.0)
+    parser.add_argument("--measured", action="store_true", help="with the PSNR, as the command line encodes")
     parser.add_argument("--whole", type=float, default=16.0)
-    parser.add_argument("--limit", type=float, default=4.0, help="gigabytes")
+    parser.add_argument("--limit", type=float, default=2.0, help="gigabytes")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         return work(json.loads(args.work))
     Image.MAX_IMAGE_PIXELS, failed = None, False
-    sample = Image.open(args.sample).convert("RGB")
-    print("| megapixels | encode | a megapixel | memory | decode | a megapixel | memory | against the whole |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    sample, options = Image.open(args.sample).convert("RGB"), {"quality": args.quality, "measured": args.measured}
+    way = "a megapixel | processor | memory"
+    print(f"| megapixels | encode | {way} | decode | {way} | |\n|---{9 * '|---'}|", flush=True)
     for size in args.megapixels:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            png = folder / "in.png"
-            mosaic(sample, size * 1e6).save(png, compress_level=1)
-            found = [
-                run(encode=True, whole=False, png=str(png), lq=str(folder / "banded.lq")),
-                run(encode=False, whole=False, lq=str(folder / "banded.lq"), out=str(folder / "banded.png")),
-            ]
-            compared = "–"
+            mosaic(sample, size * 1e6).save(folder / "in.png", compress_level=1)
+            found = both_ways(folder, "bands", options, whole=False)
+            print(row(size, found, ""), flush=True)
+            failed |= max(part["gigabytes"] for part in found) > args.limit
             if size <= args.whole:
-                same, worst = differences(folder, png)
+                found = both_ways(folder, "whole", options, whole=True)
+                same, worst = differences(folder)
                 failed |= not same or worst > 1
-                compared = f"{'equal' if same else 'OTHER'} tokens, {worst} levels"
-        failed |= max(part["gigabytes"] for part in found) > args.limit
-        columns = [
-            f"{part['seconds']:.1f} s | {part['seconds'] / size:.2f} s | {part['gigabytes']:.2f} GB" for part in found
-        ]
-        print(f"| {size:g} | {' | '.join(columns)} | {compared} |", flush=True)
+                print(row(size, found, f"whole: {'equal' if same else 'OTHER'} tokens, {worst} levels"), flush=True)
     sys.exit(failed)
 
 

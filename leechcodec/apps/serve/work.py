@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.codec import api
+from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.dial import dial_quality
 from leechcodec.codec.drafts import Draft, Drawing
 from leechcodec.codec.model_store import load_model
-from leechcodec.codec.pipeline import Prepared, padded_pixels
+from leechcodec.codec.pipeline import Prepared
 from leechcodec.errors import ImageError
 from leechcodec.formats.container import MAGIC, read_file
 from leechcodec.formats.images import encode_image, load_image
