@@ -26,7 +26,7 @@ from leechcodec.config import STRIDES
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.torch_transforms import as_arrays, as_batch, as_tensors
 
-STEP_SIZES = {64: 0.045, 32: 0.045, 16: 0.075, 8: 0.15, 4: 0.15}
+STEP_SIZES = {64: 0.06, 32: 0.06, 16: 0.1, 8: 0.2, 4: 0.2}
 """Of the first step, in integer units a bit, by a stage's stride; they fall linearly to zero. Plain descent: momentum,
 and Adam, carry z past codes that would have done (docs/experiments.md)."""
 MAX_GRADIENT = 10.0
