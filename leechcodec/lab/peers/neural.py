@@ -104,7 +104,7 @@ class LeechEffort(Leech):
         """The refinement's too, a digest of its code: neither the weights nor a release's number tell of a change."""
         code = hashlib.sha256()
         for module in (refinement, refinement_window):
-            code.update(Path(module.__file__).read_bytes())
+            code.update(Path(str(module.__file__)).read_bytes())
         return super().versions() | {"refinement": code.hexdigest()[:8]}
 
 
