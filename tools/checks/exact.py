@@ -84,14 +84,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default=None)
     parser.add_argument("--quality", type=float, nargs="+", default=[60.0])
+    parser.add_argument("--effort", type=int, default=1)
     parser.add_argument("--reference", action="store_true")
     args = parser.parse_args()
     loaded, failures, tokens, largest = load_model(args.model), 0, 0, 0.0
     for path, quality in [(path, quality) for quality in args.quality for path in sorted(args.folder.glob("*.png"))]:
         torch.set_num_threads(2)
         image = Image.open(path).convert("RGB")
-        known = api.tokenize(image, quality=tokens_quality(quality), model=args.model)
-        data = api.compress(image, quality=quality, model=args.model)
+        settings = {"model": args.model, "effort": args.effort}
+        known = api.tokenize(image, quality=tokens_quality(quality), **settings)
+        data = api.compress(image, quality=quality, **settings)
         for threads in (1, 2):
             torch.set_num_threads(threads)
             read = api.read_tokens(data, model=args.model)
