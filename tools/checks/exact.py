@@ -1,6 +1,6 @@
 """Are a file's tokens the same whatever decodes it, and its bytes what the prior promised? Over a folder of images.
 
-    python -m tools.checks.exact KODAK_DIR --quality 5 38 60 100 [--reference]
+    python -m tools.checks.exact KODAK_DIR --quality 5 38 60 100 [--effort 3] [--reference]
 
 Every image is encoded with two threads and its tokens are decoded with one and with two. A file may be 1 % + 72 bytes
 larger than the prior's cross-entropy of its tokens (the exact integer probabilities). With --reference, the file is
