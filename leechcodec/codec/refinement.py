@@ -22,7 +22,6 @@ from torch import Tensor
 
 from leechcodec.codec.efforts import STEPS, Allowance, Box, steps_in_all, tiles
 from leechcodec.codec.refinement_window import Measured, Window
-from leechcodec.config import STRIDES
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.torch_transforms import as_arrays, as_batch, as_tensors
 
@@ -84,9 +83,9 @@ def refine(
                 break
             window = Window(networks, x, quality, codes, tile, size or (height, width))
             better = descend(window, allowance, step)
-            for code, found, scale in zip(codes, better, networks.config.stage_scales):
-                rows, columns = tile.at(STRIDES[scale])
-                code[:, :, rows, columns] = found[:, :, *tile.inside(window.box).at(STRIDES[scale])]
+            for code, found, stride in zip(codes, better, window.strides, strict=True):
+                rows, columns = tile.at(stride)
+                code[:, :, rows, columns] = found[:, :, *tile.inside(window.box).at(stride)]
     return codes
 
 
@@ -110,17 +109,15 @@ def descend(window: Window, allowance: Allowance, after_step: Callable[[], None]
         if measured.loss < least:
             least, best = measured.loss, measured.codes
         kept = kept or _KeptBlocks(window, measured)
-        with torch.no_grad():
-            kept.judge(measured)
-            kept.step(1 - step / steps)
+        kept.judge(measured)
+        kept.step(1 - step / steps)
         step += 1
         after_step()
     if kept is None:
         return best
-    with torch.no_grad():
-        kept.judge(window.measure(gradients=False))
-        kept.restore()
-        last = window.measure(gradients=False)
+    kept.judge(window.measure(gradients=False))
+    kept.restore()
+    last = window.measure(gradients=False)
     return last.codes if last.loss < least else best
 
 
@@ -138,6 +135,7 @@ class _KeptBlocks:
         self._slopes = list(measured.gradients)  # where the offsets are now
         self._damping = torch.ones_like(measured.blocks)
 
+    @torch.no_grad()
     def judge(self, measured: Measured) -> None:
         """Keep the blocks that are better than ever; send those back that are much worse."""
         better = measured.blocks < self._least
@@ -153,12 +151,14 @@ class _KeptBlocks:
                 self._slopes[stage] = torch.where(back, self._gradients[stage], slope)
                 offset.copy_(torch.where(back, self._kept[stage], offset))
 
+    @torch.no_grad()
     def step(self, share: float) -> None:
         """Move every block down its gradient. share: of the first step's size."""
         for offset, slope, size in zip(self._offsets, self._slopes, self._sizes, strict=True):
             slope = slope.clamp(-MAX_GRADIENT, MAX_GRADIENT)
             offset.sub_(share * size * _spread(self._damping, offset) * slope)
 
+    @torch.no_grad()
     def restore(self) -> None:
         """Every block back to the best that it had."""
         for offset, kept in zip(self._offsets, self._kept, strict=True):
