@@ -1,4 +1,4 @@
-"""What an effort costs: its gradient steps, and the tiles that an image is refined in (refinement.py). No torch."""
+"""What an effort costs: its steps, and the tiles that an image is refined in (refinement.py). No torch."""
 
 import math
 import time
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from leechcodec.config import ALIGNMENT
 from leechcodec.errors import ConfigError
 
-STEPS = {1: 0, 2: 2, 3: 4, 4: 7, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
-"""Gradient steps of an effort 1..9."""
+STEPS = {1: 0, 2: 1, 3: 4, 4: 7, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
+"""Steps of an effort 1..9: the first is the second look, the others go down the gradient."""
 TILE_AREA = 768 * 512
 """Pixels of a tile, at most. A step takes 2 to 2.5 kB of memory a pixel (bf16, float32) of a tile and its margin."""
 MARGIN = ALIGNMENT
@@ -17,7 +17,7 @@ MARGIN = ALIGNMENT
 
 
 def steps_in_all(effort: int, height: int, width: int) -> int:
-    """Gradient steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
+    """Steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
     none."""
     if not isinstance(effort, int) or effort not in STEPS:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
@@ -30,8 +30,9 @@ class Allowance:
     deadline: by time.monotonic(), None for as long as it takes. tiles: that are still to be refined, this one too.
     """
 
-    STEP = 3.0
-    """What a step takes, in evaluations of the loss: one of them and its gradient."""
+    LOOK, STEP = 1.5, 3.0
+    """What the second look and a gradient step take, in evaluations of the loss: one and the analysis transform, one and
+    its gradient."""
 
     def __init__(self, most: int, deadline: float | None, tiles: int = 1) -> None:
         self._most, self._begun = most, time.monotonic()
@@ -42,18 +43,13 @@ class Allowance:
         """Before anything was computed."""
         return self._seconds <= 0
 
-    @property
-    def is_timed(self) -> bool:
-        """Whether there is a time to be ready by."""
-        return not math.isinf(self._seconds)
-
     def steps(self, done: int) -> int:
         """In all, as it looks after so many, one evaluation before the first of them and two to come after the last."""
-        if not self.is_timed:
+        if math.isinf(self._seconds):
             return self._most
-        evaluation = (time.monotonic() - self._begun) / (1 + self.STEP * done)
-        fitting = (self._seconds / max(evaluation, 1e-9) - 3) / self.STEP
-        return min(self._most, max(done, math.floor(fitting)))
+        evaluations = 1 + (self.LOOK + self.STEP * (done - 1) if done else 0)
+        fitting = self._seconds * evaluations / max(time.monotonic() - self._begun, 1e-9) - 3 - self.LOOK
+        return min(self._most, max(done, 1 + math.floor(fitting / self.STEP)))
 
 
 class Box(NamedTuple):

@@ -6,7 +6,7 @@ known when the picture is made. Offsets added to every z, zero at first, go down
 Adaptive Optimization for Neural Image Compression", 2019; Yang, Bamler and Mandt, "Improving Inference for Neural Image
 Compression", 2020.
 
-Codes jump, so a step that is right for a busy part of a picture may ruin a smooth one, whose tokens are cheap because
+First the encoder looks a second time, and is shown what its codes have missed. Codes jump, so a step that is right for a busy part of a picture may ruin a smooth one, whose tokens are cheap because
 they are alike. So every block of 64 x 64 pixels is judged by itself: it keeps the offsets that served it best, and goes
 back to them, with smaller steps, where it has lost too much.
 
@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from leechcodec.codec.efforts import STEPS, Allowance, Box, steps_in_all, tiles
-from leechcodec.codec.refinement_window import Measured, Window
+from leechcodec.codec.refinement_window import Measured, Window, spread
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.torch_transforms import as_arrays, as_batch, as_tensors
 
 STEP_SIZES = {64: 0.06, 32: 0.06, 16: 0.1, 8: 0.2, 4: 0.2}
-"""Of the first step, in integer units a bit, by a stage's stride; they fall linearly to zero. Plain descent: momentum,
+"""Of the first gradient step, in integer units a bit, by a stage's stride; they fall linearly to zero. Plain descent: momentum,
 and Adam, carry z past codes that would have done (docs/experiments.md)."""
 MAX_GRADIENT = 10.0
 """Bits an integer unit: larger entries of a gradient are clipped."""
@@ -101,24 +101,36 @@ def refine_arrays(
 
 def descend(window: Window, allowance: Allowance, after_step: Callable[[], None]) -> list[Tensor]:
     """The best codes on the way down, int8 (1, dim, h, w) per stage: those given where no step fits."""
-    if allowance.is_timed:
-        window.measure(gradients=False)  # which shows how long a step will take
-    least, best, kept, step = float("inf"), [code.to(torch.int8) for code in window.codes], None, 0
+    best = window.measure(gradients=False)
+    if not allowance.steps(0):
+        return best.codes
+    best = _second_look(window, best)
+    after_step()
+    kept, step = None, 1
     while step < (steps := allowance.steps(step)):
         measured = window.measure()
-        if measured.loss < least:
-            least, best = measured.loss, measured.codes
+        best = min(best, measured, key=_loss)
         kept = kept or _KeptBlocks(window, measured)
         kept.judge(measured)
-        kept.step(1 - step / steps)
+        kept.step((steps - step) / (steps - 1))
         step += 1
         after_step()
-    if kept is None:
-        return best
-    kept.judge(window.measure(gradients=False))
-    kept.restore()
-    last = window.measure(gradients=False)
-    return last.codes if last.loss < least else best
+    if kept:
+        kept.judge(window.measure(gradients=False))
+        kept.restore()
+    return min(best, window.measure(gradients=False), key=_loss).codes
+
+
+def _second_look(window: Window, first: Measured) -> Measured:
+    """Blocks that it makes worse keep what the first saw. Returns the better answer to the whole window."""
+    window.look_again(first.x_hat)
+    second = window.measure(gradients=False)
+    window.take_back(second.blocks >= first.blocks)
+    return min(first, second, key=_loss)
+
+
+def _loss(measured: Measured) -> float:
+    return measured.loss
 
 
 class _KeptBlocks:
@@ -167,5 +179,4 @@ class _KeptBlocks:
 
 def _spread(blocks: Tensor, offset: Tensor) -> Tensor:
     """A value per block as one per token: (rows, columns) -> (1, h, w, 1) of an offset's (1, h, w, dim)."""
-    times = offset.shape[1] // blocks.shape[0]
-    return blocks.repeat_interleave(times, 0).repeat_interleave(times, 1)[None, :, :, None]
+    return spread(blocks, offset.shape[1])[None, :, :, None]

@@ -1,14 +1,16 @@
 """A part of an image while its tokens are refined (refinement.py): offsets go in, what their codes cost comes out.
 
 e, state ─▶ z ─(+)─▶ quantize ─▶ codes ─▶ g_s, prior ─▶ λ·D(x, x̂), bits, of the whole and of every block
-                ▲                                                 │
-             offsets ◀──────── gradient, straight through ────────┘
+▲               ▲                                           │     │
+│            offsets ◀──────── gradient, straight through ──┼─────┘
+└── a second look: e = g_a(x + α (x - x̂)) ◀──── x̂ ──────────┘
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +21,13 @@ from leechcodec.networks.model import CodecModel
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, WINDOW, ms_ssim
 from leechcodec.networks.transforms import TokenStage, knot_weights
 
-COMMITMENT = 20.0
-"""Bits for a z one codeword's length away from its code: without it z drifts to where codes flicker."""
+COMMITMENT, OWN_COMMITMENT = (12.0, 10.0), (4.0, 8.0)
+"""Bits for a z one codeword's length away from its code, at low and at high qualities: without them z drifts to where
+codes flicker. The first counts what a token does to the z of finer stages too, the second its own alone."""
+COMMITMENT_QUALITIES = 40.0, 65.0
+"""Where low ends and high begins; between them the two change in a straight line."""
+EXAGGERATION = 0.15
+"""alpha of the second look: the share of what is missing that is shown on top of the picture."""
 SIMILARITY = 0.3
 """Share of the distortion D that is MS-SSIM's: squared error alone would take its gains from faint texture."""
 
@@ -33,6 +40,7 @@ class Measured:
     blocks: the same of every block of 64 x 64 pixels, (rows, columns). Their MS-SSIM is of each block alone, so that
         they do not add up to the whole.
     codes: int8 (1, dim, h, w) per stage.
+    x_hat: the window's picture, (1, 3, H, W), -1..1.
     gradients: of the loss and the commitment with respect to every stage's offsets, in bits an integer unit,
         (1, h, w, dim) per stage; none where they were not asked for.
     """
@@ -40,6 +48,7 @@ class Measured:
     loss: float
     blocks: Tensor
     codes: list[Tensor]
+    x_hat: Tensor
     gradients: Sequence[Tensor] = ()
 
 
@@ -70,7 +79,8 @@ class Window:
         self.quality = self.x.new_tensor([quality])
         self.weights = knot_weights(self.quality, networks.config.quality_knots)
         with torch.no_grad():
-            self.features = networks.analysis(self.x, self.weights)
+            self._first_features = networks.analysis(self.x, self.weights)
+        self.features = self._first_features
         self.lmbda = networks.config.lmbda(quality)
         self.layout = TokenLayout(networks.config, quality, (self.x.shape[2], self.x.shape[3]))
         bottom, right = (min(end, image) for end, image in zip(self.box[1::2], size, strict=True))
@@ -106,11 +116,21 @@ class Window:
             loss = self._distortion(x_hat) + stage_bits.sum()
             found: Sequence[Tensor] = ()
             if gradients:
-                far = sum(moved.distances, loss.new_zeros(())) / networks.quantizer.norm_squared
-                found = torch.autograd.grad(loss + COMMITMENT * far, self.offsets)
+                found = torch.autograd.grad(loss + moved.commitment(), self.offsets)
         with torch.no_grad():
             blocks = self._block_losses(x_hat, token_bits)
-        return Measured(loss.item(), blocks, moved.integers, found)
+        return Measured(loss.item(), blocks, moved.integers, x_hat.detach(), found)
+
+    @torch.no_grad()
+    def look_again(self, x_hat: Tensor) -> None:
+        """Show the encoder what its codes have missed so far: x + alpha (x - x_hat) in place of x."""
+        self.features = self.networks.analysis(self.x + EXAGGERATION * (self.x - x_hat), self.weights)
+
+    @torch.no_grad()
+    def take_back(self, blocks: Tensor) -> None:
+        """What the encoder saw at first, in these blocks again. blocks: bool (rows, columns)."""
+        for scale, first in self._first_features.items():
+            self.features[scale] = torch.where(spread(blocks, first.shape[2]), first, self.features[scale])
 
     def _distortion(self, x_hat: Tensor) -> Tensor:
         """lambda·D of the image proper, in bits."""
@@ -143,7 +163,15 @@ class _MovedCodes:
         self.window = window
         self.straight: list[Tensor] = []
         self.integers: list[Tensor] = []
-        self.distances: list[Tensor] = []
+        self._distances: list[tuple[Tensor, Tensor]] = []
+
+    def commitment(self) -> Tensor:
+        """The pull of every z towards its code, in bits."""
+        quality = self.window.quality.item()
+        parts = zip(*self._distances, strict=True)
+        weights = (float(np.interp(quality, COMMITMENT_QUALITIES, bits)) for bits in (COMMITMENT, OWN_COMMITMENT))
+        far = sum(weight * torch.stack(part).sum() for weight, part in zip(weights, parts, strict=True))
+        return cast(Tensor, far) / self.window.networks.quantizer.norm_squared
 
     def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
         window, networks = self.window, self.window.networks
@@ -151,14 +179,23 @@ class _MovedCodes:
             return None
         feature = window.features[networks.config.stage_scales[stage]]
         layers = cast(TokenStage, networks.synthesis.stages[stage])
-        z = layers.encode(feature, state, window.weights).permute(0, 2, 3, 1)
-        z = z + window.offsets[stage]
-        integers, straight = networks.quantizer.quantize(z, check=False)
+        answer, offset = layers.encode(feature, state, window.weights).permute(0, 2, 3, 1), window.offsets[stage]
+        integers, straight = networks.quantizer.quantize(answer + offset, check=False)
         code, moves = window.codes[stage], window.moves[stage]
-        self.distances.append(((networks.quantizer.project(z) - integers).square().sum(-1) * moves).sum())
+        through, own = (
+            ((networks.quantizer.project(z) - integers).square().sum(-1) * moves).sum()
+            for z in (answer + offset, answer.detach() + offset)
+        )
+        self._distances.append((through, own))
         self.straight.append(torch.where(moves, straight.permute(0, 3, 1, 2), code))
         self.integers.append(torch.where(moves, integers.permute(0, 3, 1, 2), code.to(torch.int8)))
         return self.straight[-1] * networks.code_scale
+
+
+def spread(blocks: Tensor, height: int) -> Tensor:
+    """A value per block as one per position: (rows, columns) -> (height, width) of a map that so many rows high."""
+    times = height // blocks.shape[0]
+    return blocks.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
 def _block_sums(values: Tensor, side: int) -> Tensor:

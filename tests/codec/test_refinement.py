@@ -139,6 +139,53 @@ def test_a_block_goes_back_to_what_served_it_best(exactly):
         assert all(corners(offset) == [False, True, False, False] for offset in window.offsets)
 
 
+def test_blocks_choose_what_the_encoder_sees(exactly):
+    """A second look shows more of what the codes have missed; a block that it makes worse keeps the first."""
+    model = tiny_model("leech-ball")
+    x = torch.rand(1, 3, 128, 128) * 2 - 1
+    window = Window(model, x, 90.0, model.encode(x, 90.0), Box(0, 128, 0, 128), (128, 128))
+    first = dict(window.features)
+    window.look_again(window.x)  # nothing is missed
+    for scale, feature in window.features.items():
+        assert torch.allclose(feature, first[scale], atol=1e-6)
+    window.look_again(torch.zeros_like(x))
+    second = dict(window.features)
+    expected = model.analysis((1 + refinement_window.EXAGGERATION) * x, window.weights)
+    window.take_back(torch.tensor([[True, False], [False, False]]))
+    for scale, feature in window.features.items():
+        assert torch.allclose(second[scale], expected[scale], atol=1e-6) and not torch.equal(second[scale], first[scale])
+        height, width = feature.shape[2] // 2, feature.shape[3] // 2
+        assert torch.equal(feature[..., :height, :width], first[scale][..., :height, :width])
+        assert torch.equal(feature[..., height:, :], second[scale][..., height:, :])
+        assert torch.equal(feature[..., width:], second[scale][..., width:])
+
+
+def test_a_token_s_own_commitment(exactly, monkeypatch):
+    """Its gradient is that of the token's own distance from its code, whatever finer stages make of it."""
+    monkeypatch.setattr(refinement_window, "COMMITMENT", (0.0, 0.0))
+    model = tiny_model("leech-ball")
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    window = Window(model, x, 90.0, model.encode(x, 90.0), Box(0, 64, 0, 64), (64, 64))
+    moved = refinement_window._MovedCodes(window)
+    model.synthesis(64, 64, window.weights, moved.choose_codes)
+    gradients = torch.autograd.grad(moved.commitment(), window.offsets)
+    features, states = window.features, []
+    model.synthesis(64, 64, window.weights, lambda stage, state: _recorded(model, moved, states, stage, state))
+    for stage, (state, gradient) in enumerate(zip(states, gradients, strict=True)):
+        feature = features[model.config.stage_scales[stage]]
+        z = model.synthesis.stages[stage].encode(feature, state, window.weights)
+        far = (z - moved.integers[stage]).permute(0, 2, 3, 1)
+        bits = refinement_window.OWN_COMMITMENT[1]
+        assert torch.allclose(gradient, 2 * bits * far / model.quantizer.norm_squared, atol=1e-4)
+
+
+def _recorded(model, moved, states, stage, state):
+    if stage >= len(moved.integers):
+        return None
+    states.append(state)
+    return moved.integers[stage].float() * model.code_scale
+
+
 @pytest.mark.parametrize("height, width", [(64, 64), (512, 768), (768, 512), (1088, 1920), (64, 65536), (3072, 4096)])
 def test_tiles_cover_an_image_once(height, width):
     cut = list(tiles(Box(0, height, 0, width)))
@@ -253,10 +300,10 @@ def test_an_allowance_fits_the_time(monkeypatch):
     clock = Clock(monkeypatch)
     allowance = efforts.Allowance(12, 120.0, tiles=2)  # ten seconds for this tile
     assert not allowance.is_used_up
-    clock.now += 1  # an evaluation: two of them and steps of three seconds each
+    clock.now += 1  # an evaluation: two of them, a look of 1.5 seconds and steps of three
     assert allowance.steps(0) == 2
-    clock.now += 2  # the step was quicker than expected
-    assert allowance.steps(1) == 3
+    clock.now += 0.5  # the look was quicker than expected
+    assert allowance.steps(1) == 5
     clock.now += 7  # and then something else ran: no more
     assert allowance.steps(2) == 2
 
@@ -282,7 +329,7 @@ def test_refinement_ends_in_time(monkeypatch, exactly):
 
     monkeypatch.setattr(Window, "measure", measured)
     found = refine(model, x, 70.0, codes, effort=5, deadline=115.0, progress=lambda done, _: steps.append(done))
-    assert steps == [1, 2, 3, 4] and clock.now == 115.0  # an evaluation, four steps, two evaluations
+    assert steps == [1, 2, 3, 4] and clock.now == 113.0  # an evaluation, the look, three steps, two evaluations
     assert loss(model, x, 70.0, found) <= loss(model, x, 70.0, codes)
     same = refine(model, x, 70.0, codes, effort=5, deadline=1.0)
     assert all(torch.equal(a, b) for a, b in zip(same, codes, strict=True))
