@@ -31,8 +31,8 @@ class Allowance:
     """
 
     LOOK, STEP = 1.5, 3.0
-    """What the second look and a gradient step take, in evaluations of the loss: one and the analysis transform, one and
-    its gradient."""
+    """What the second look and a gradient step take, in evaluations of the loss: one, and the analysis transform; one,
+    and its gradient."""
 
     def __init__(self, most: int, deadline: float | None, tiles: int = 1) -> None:
         self._most, self._begun = most, time.monotonic()

@@ -6,7 +6,9 @@ known when the picture is made. Offsets added to every z, zero at first, go down
 Adaptive Optimization for Neural Image Compression", 2019; Yang, Bamler and Mandt, "Improving Inference for Neural Image
 Compression", 2020.
 
-First the encoder looks a second time, and is shown what its codes have missed. Codes jump, so a step that is right for a busy part of a picture may ruin a smooth one, whose tokens are cheap because
+First the encoder looks a second time, and is shown what its codes have missed. Then the offsets take their steps.
+
+Codes jump, so a step that is right for a busy part of a picture may ruin a smooth one, whose tokens are cheap because
 they are alike. So every block of 64 x 64 pixels is judged by itself: it keeps the offsets that served it best, and goes
 back to them, with smaller steps, where it has lost too much.
 
@@ -26,8 +28,8 @@ from leechcodec.networks.model import CodecModel
 from leechcodec.networks.torch_transforms import as_arrays, as_batch, as_tensors
 
 STEP_SIZES = {64: 0.06, 32: 0.06, 16: 0.1, 8: 0.2, 4: 0.2}
-"""Of the first gradient step, in integer units a bit, by a stage's stride; they fall linearly to zero. Plain descent: momentum,
-and Adam, carry z past codes that would have done (docs/experiments.md)."""
+"""Of the first gradient step, in integer units a bit, by a stage's stride; they fall linearly to zero. Plain descent:
+momentum, and Adam, carry z past codes that would have done (docs/experiments.md)."""
 MAX_GRADIENT = 10.0
 """Bits an integer unit: larger entries of a gradient are clipped."""
 PATIENCE = 0.03
@@ -61,7 +63,8 @@ def refine(
         many steps as fit; so the codes depend on how fast the machine is just then.
 
     Returns codes like those given: tile by tile, of all those tried those of the least loss in its window. The loss is
-    lambda·D + bits, D = 0.7 · 255² · MSE + 0.3 · 1300 · (1 - MS-SSIM), with the prior in floating point.
+    lambda·D + bits, D = 0.7 · 255² · MSE + 0.2 · 1300 · (1 - MS-SSIM) + 0.1 · 8 · SSIMULACRA2's distance, with the
+    prior in floating point.
     """
     height, width = x.shape[2:]
     steps, done = steps_in_all(effort, height, width), 0

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from leechcodec.codec.efforts import Box
 from leechcodec.config import ALIGNMENT, STRIDES
+from leechcodec.networks.gaussian import WINDOW
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, WINDOW, ms_ssim
+from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
+from leechcodec.networks.ssimulacra2 import PER_SSIMULACRA2, ssimulacra2_distance
 from leechcodec.networks.transforms import TokenStage, knot_weights
 
 COMMITMENT, OWN_COMMITMENT = (12.0, 10.0), (4.0, 8.0)
@@ -28,8 +30,8 @@ COMMITMENT_QUALITIES = 40.0, 65.0
 """Where low ends and high begins; between them the two change in a straight line."""
 EXAGGERATION = 0.15
 """alpha of the second look: the share of what is missing that is shown on top of the picture."""
-SIMILARITY = 0.3
-"""Share of the distortion D that is MS-SSIM's: squared error alone would take its gains from faint texture."""
+SIMILARITY, SSIMULACRA2 = 0.2, 0.1
+"""Shares of the distortion D: squared error alone would take its gains from faint texture."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Measured:
     """What the codes that a window's offsets lead to cost.
 
     loss: lambda·D + bits of the window, in bits.
-    blocks: the same of every block of 64 x 64 pixels, (rows, columns). Their MS-SSIM is of each block alone, so that
-        they do not add up to the whole.
+    blocks: the same of every block of 64 x 64 pixels, (rows, columns). Their MS-SSIM and SSIMULACRA2 are of each
+        block alone, so that they do not add up to the whole.
     codes: int8 (1, dim, h, w) per stage.
     x_hat: the window's picture, (1, 3, H, W), -1..1.
     gradients: of the loss and the commitment with respect to every stage's offsets, in bits an integer unit,
@@ -135,19 +137,17 @@ class Window:
     def _distortion(self, x_hat: Tensor) -> Tensor:
         """lambda·D of the image proper, in bits."""
         errors = (x_hat - self.x)[:, :, *self.shown]
-        squared = 255**2 * errors.square().mean() / 4
+        squared = 255**2 * errors.square().mean((1, 2, 3)) / 4
         judged = [slice(0, max(WINDOW, part.stop)) for part in self.shown]  # MS-SSIM needs its window
         x, x_hat = (image[:, :, *judged] / 2 + 0.5 for image in (self.x, x_hat))
-        distortion = (1 - SIMILARITY) * squared + SIMILARITY * PER_SQUARED_ERROR * (1 - ms_ssim(x, x_hat).mean())
-        return self.lmbda * distortion * errors[0, 0].numel()
+        return self.lmbda * _distortions(squared, x, x_hat).sum() * errors[0, 0].numel()
 
     def _block_losses(self, x_hat: Tensor, token_bits: list[Tensor]) -> Tensor:
         side, errors = ALIGNMENT, torch.zeros_like(self.x)
         errors[:, :, *self.shown] = (x_hat - self.x)[:, :, *self.shown]
-        squared = _block_sums(255**2 * errors.square().mean((0, 1)) / 4, side)
+        squared = 255**2 * _block_sums(errors.square().mean((0, 1)), side) / side**2 / 4
         x, x_hat = (_blocks(image / 2 + 0.5, side) for image in (self.x, self.x + errors))
-        dissimilar = side**2 * (1 - ms_ssim(x, x_hat).reshape(squared.shape))
-        loss = self.lmbda * ((1 - SIMILARITY) * squared + SIMILARITY * PER_SQUARED_ERROR * dissimilar)
+        loss = self.lmbda * side**2 * _distortions(squared.flatten(), x, x_hat).reshape(squared.shape)
         for bits, stride in zip(token_bits, self.strides, strict=True):
             loss = loss + _block_sums(bits[0], side // stride)
         return loss
@@ -190,6 +190,12 @@ class _MovedCodes:
         self.straight.append(torch.where(moves, straight.permute(0, 3, 1, 2), code))
         self.integers.append(torch.where(moves, integers.permute(0, 3, 1, 2), code.to(torch.int8)))
         return self.straight[-1] * networks.code_scale
+
+
+def _distortions(squared: Tensor, x: Tensor, x_hat: Tensor) -> Tensor:
+    """D of each image, in units of 255² · MSE: squared (n,) in these, x and x_hat (n, 3, H, W) in 0..1."""
+    unlike, distance = PER_SQUARED_ERROR * (1 - ms_ssim(x, x_hat)), PER_SSIMULACRA2 * ssimulacra2_distance(x, x_hat)
+    return squared + SIMILARITY * (unlike - squared) + SSIMULACRA2 * (distance - squared)
 
 
 def spread(blocks: Tensor, height: int) -> Tensor:

@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WINDOW = 11
-SIGMA = 1.5
-PART = 64
-"""Positions of a side that are filtered by one matrix."""
+from leechcodec.networks.gaussian import WINDOW, smooth
+
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 K1, K2 = 0.01, 0.03
 PER_SQUARED_ERROR = 1300.0
@@ -53,43 +51,9 @@ def _scales(side: int) -> int:
 
 def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Means over positions of SSIM's contrast-structure part and of the whole: (B, C) each."""
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    var_x, var_y = _smooth(x * x) - mean_x**2, _smooth(y * y) - mean_y**2
-    covariance = _smooth(x * y) - mean_x * mean_y
+    mean_x, mean_y = smooth(x), smooth(y)
+    var_x, var_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
+    covariance = smooth(x * y) - mean_x * mean_y
     contrast = (2 * covariance + K2**2) / (var_x + var_y + K2**2)
     luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
     return contrast.mean((2, 3)), (contrast * luminance).mean((2, 3))
-
-
-def _smooth(image: Tensor) -> Tensor:
-    """The Gaussian window at every position where it fits: (B, C, h, w) -> (B, C, h - 10, w - 10).
-
-    As products of matrices, part by part along each axis: a depthwise convolution takes three times as long on a CPU,
-    and so does one matrix for the whole side.
-    """
-    height, width = (side - WINDOW + 1 for side in image.shape[2:])
-    own, after = _filter(image)
-    image = F.pad(image, (0, -image.shape[3] % PART, 0, -image.shape[2] % PART))
-    parts = image.unflatten(2, (-1, PART))
-    image = own @ parts + after @ _next(parts, 2)[:, :, :, : WINDOW - 1]
-    image = image.flatten(2, 3)[:, :, :height]
-    parts = image.unflatten(3, (-1, PART))
-    image = parts @ own.T + _next(parts, 3)[..., : WINDOW - 1] @ after.T
-    return image.flatten(3)[..., :width]
-
-
-def _next(parts: Tensor, axis: int) -> Tensor:
-    """In every part's place the one after it; the last has none, and nothing of the result that depends on it stays."""
-    return torch.cat([parts.narrow(axis, 1, parts.shape[axis] - 1), parts.narrow(axis, 0, 1)], axis)
-
-
-def _filter(like: Tensor) -> tuple[Tensor, Tensor]:
-    """What a part of so many positions gives to its results, and what the part after it does: (PART, PART) and
-    (PART, 10)."""
-    offsets = torch.arange(WINDOW, device=like.device, dtype=like.dtype) - WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    window = window / window.sum()
-    matrix = like.new_zeros(PART, PART + WINDOW - 1)
-    for k in range(WINDOW):
-        matrix.diagonal(k).copy_(window[k].expand(PART))
-    return matrix[:, :PART].contiguous(), matrix[:, PART:].contiguous()

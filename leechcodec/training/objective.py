@@ -19,7 +19,7 @@ from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel, Forward
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
-from leechcodec.networks.ssimulacra2 import ssimulacra2_distance
+from leechcodec.networks.ssimulacra2 import PER_SSIMULACRA2, ssimulacra2_distance
 from leechcodec.training.alignment import Alignment
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.runner_up_loss import Draw, draw, runner_up_loss
@@ -28,9 +28,6 @@ from leechcodec.training.settings import TrainingConfig
 PER_ABSOLUTE_ERROR = 3000.0
 """What MAE (values 0..1) weighs against 255² · MSE: they are equal at 30 dB (the released model's decoded sample has
 255² · MSE = 17.0 · 255 · MAE at 27.2 dB, 10.8 · 255 · MAE at 30.9 dB)."""
-PER_SSIMULACRA2 = 8.0
-"""What SSIMULACRA2's distance weighs against 255² · MSE: the ratio of their means over 13 held-out photographs, as
-the released model decodes them, was 7.8, 8.5, 9.2 and 11.6 at q = 10, 35, 60 and 85 (docs/experiments.md)."""
 PER_LPIPS = 330.0
 """What LPIPS weighs against 255² · MSE: their ratio on Kodak was 300 to 400 at every quality for the weights at -0.944
 (docs/experiments.md), and is 475 (q = 1) to 291 (q = 85) for those at -1.011."""

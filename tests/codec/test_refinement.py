@@ -13,6 +13,7 @@ from leechcodec.codec.refinement import descend, refine
 from leechcodec.codec.refinement_window import Window
 from leechcodec.errors import ConfigError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
+from leechcodec.networks.ssimulacra2 import PER_SSIMULACRA2, ssimulacra2_distance
 from leechcodec.testing.tiny import tiny_model
 from tests.families import SMALL_SOME_SLOW
 from tests.places import SAMPLE
@@ -24,15 +25,21 @@ def exactly(monkeypatch):
     monkeypatch.setattr(refinement_window, "_bf16_is_fast", lambda: False)
 
 
+def mixed(squared, x, x_hat):
+    """The distortion of one image, in units of 255² · MSE."""
+    similarity, ssimulacra2 = refinement_window.SIMILARITY, refinement_window.SSIMULACRA2
+    result = (1 - similarity - ssimulacra2) * squared
+    result += similarity * PER_SQUARED_ERROR * (1 - ms_ssim(x, x_hat)[0])
+    return result + ssimulacra2 * PER_SSIMULACRA2 * ssimulacra2_distance(x, x_hat)[0]
+
+
 def loss(model, x, quality, codes, size=None):
     """The plain way, in bits."""
     height, width = size or x.shape[2:]
     with torch.no_grad():
         x_hat, bits = model.reconstruct([code.float() for code in codes], torch.tensor([quality]), *x.shape[2:])
     x, x_hat = x[:, :, :height, :width], x_hat.clamp(-1, 1)[:, :, :height, :width]
-    share = refinement_window.SIMILARITY
-    distortion = (1 - share) * 255**2 * (x_hat - x).square().mean() / 4
-    distortion += share * PER_SQUARED_ERROR * (1 - ms_ssim((x + 1) / 2, (x_hat + 1) / 2).mean())
+    distortion = mixed(255**2 * (x_hat - x).square().mean() / 4, (x + 1) / 2, (x_hat + 1) / 2)
     return (model.config.lmbda(quality) * distortion * height * width + sum(b.sum() for b in bits)).item()
 
 
@@ -98,7 +105,7 @@ def test_errors_outside_the_image_do_not_count(exactly):
 
 
 def test_what_blocks_cost(exactly):
-    """Squared errors and bits add up to the whole; MS-SSIM is of each block alone."""
+    """Their bits add up to the whole's; the distortion is of each block alone."""
     model = tiny_model("leech-ball")
     x = torch.rand(1, 3, 128, 192) * 2 - 1
     codes = model.encode(x, 90.0)
@@ -106,12 +113,12 @@ def test_what_blocks_cost(exactly):
     blocks = window.measure(gradients=False).blocks
     with torch.no_grad():
         x_hat, bits = model.reconstruct([code.float() for code in codes], torch.tensor([90.0]), 128, 192)
-    x_hat, share, lmbda = x_hat.clamp(-1, 1), refinement_window.SIMILARITY, model.config.lmbda(90.0)
-    expected = (1 - share) * 255**2 * (x_hat - x).square().mean() / 4 * 128 * 192
+    x_hat, lmbda, expected = x_hat.clamp(-1, 1), model.config.lmbda(90.0), 0.0
     for top in (0, 64):
         for left in (0, 64, 128):
-            parts = (image[:, :, top : top + 64, left : left + 64] / 2 + 0.5 for image in (x, x_hat))
-            expected += share * PER_SQUARED_ERROR * (1 - ms_ssim(*parts).item()) * 64 * 64
+            part, seen = (image[:, :, top : top + 64, left : left + 64] for image in (x, x_hat))
+            squared = 255**2 * (seen - part).square().mean() / 4
+            expected += 64 * 64 * mixed(squared, part / 2 + 0.5, seen / 2 + 0.5).item()
     assert blocks.shape == (2, 3)
     assert blocks.sum().item() == pytest.approx((lmbda * expected + sum(b.sum() for b in bits)).item(), rel=1e-4)
 
@@ -153,7 +160,9 @@ def test_blocks_choose_what_the_encoder_sees(exactly):
     expected = model.analysis((1 + refinement_window.EXAGGERATION) * x, window.weights)
     window.take_back(torch.tensor([[True, False], [False, False]]))
     for scale, feature in window.features.items():
-        assert torch.allclose(second[scale], expected[scale], atol=1e-6) and not torch.equal(second[scale], first[scale])
+        assert torch.allclose(second[scale], expected[scale], atol=1e-6) and not torch.equal(
+            second[scale], first[scale]
+        )
         height, width = feature.shape[2] // 2, feature.shape[3] // 2
         assert torch.equal(feature[..., :height, :width], first[scale][..., :height, :width])
         assert torch.equal(feature[..., height:, :], second[scale][..., height:, :])

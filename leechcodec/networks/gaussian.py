@@ -1,0 +1,44 @@
+"""The Gaussian window of structural similarity, 11 positions wide with a deviation of 1.5, as products of matrices."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW = 11
+SIGMA = 1.5
+PART = 64
+"""Positions of a side that are filtered by one matrix."""
+
+
+def smooth(image: Tensor) -> Tensor:
+    """The Gaussian window at every position where it fits: (B, C, h, w) -> (B, C, h - 10, w - 10).
+
+    As products of matrices, part by part along each axis: a depthwise convolution takes three times as long on a CPU,
+    and so does one matrix for the whole side.
+    """
+    height, width = (side - WINDOW + 1 for side in image.shape[2:])
+    own, after = _filter(image)
+    image = F.pad(image, (0, -image.shape[3] % PART, 0, -image.shape[2] % PART))
+    parts = image.unflatten(2, (-1, PART))
+    image = own @ parts + after @ _next(parts, 2)[:, :, :, : WINDOW - 1]
+    image = image.flatten(2, 3)[:, :, :height]
+    parts = image.unflatten(3, (-1, PART))
+    image = parts @ own.T + _next(parts, 3)[..., : WINDOW - 1] @ after.T
+    return image.flatten(3)[..., :width]
+
+
+def _next(parts: Tensor, axis: int) -> Tensor:
+    """In every part's place the one after it; the last has none, and nothing of the result that depends on it stays."""
+    return torch.cat([parts.narrow(axis, 1, parts.shape[axis] - 1), parts.narrow(axis, 0, 1)], axis)
+
+
+def _filter(like: Tensor) -> tuple[Tensor, Tensor]:
+    """What a part of so many positions gives to its results, and what the part after it does: (PART, PART) and
+    (PART, 10)."""
+    offsets = torch.arange(WINDOW, device=like.device, dtype=like.dtype) - WINDOW // 2
+    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
+    window = window / window.sum()
+    matrix = like.new_zeros(PART, PART + WINDOW - 1)
+    for k in range(WINDOW):
+        matrix.diagonal(k).copy_(window[k].expand(PART))
+    return matrix[:, :PART].contiguous(), matrix[:, PART:].contiguous()
