@@ -63,7 +63,7 @@ def refine(
         many steps as fit; so the codes depend on how fast the machine is just then.
 
     Returns codes like those given: tile by tile, of all those tried those of the least loss in its window. The loss is
-    lambda·D + bits, D = 0.7 · 255² · MSE + 0.2 · 1300 · (1 - MS-SSIM) + 0.1 · 8 · SSIMULACRA2's distance, with the
+    lambda·D + bits, D = 0.73 · 255² · MSE + 0.2 · 1300 · (1 - MS-SSIM) + 0.07 · 8 · SSIMULACRA2's distance, with the
     prior in floating point.
     """
     height, width = x.shape[2:]

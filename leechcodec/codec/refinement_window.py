@@ -30,7 +30,7 @@ COMMITMENT_QUALITIES = 40.0, 65.0
 """Where low ends and high begins; between them the two change in a straight line."""
 EXAGGERATION = 0.15
 """alpha of the second look: the share of what is missing that is shown on top of the picture."""
-SIMILARITY, SSIMULACRA2 = 0.2, 0.1
+SIMILARITY, SSIMULACRA2 = 0.2, 0.07
 """Shares of the distortion D: squared error alone would take its gains from faint texture."""
 
 
@@ -163,15 +163,18 @@ class _MovedCodes:
         self.window = window
         self.straight: list[Tensor] = []
         self.integers: list[Tensor] = []
-        self._distances: list[tuple[Tensor, Tensor]] = []
+        self._answers: list[Tensor] = []
 
     def commitment(self) -> Tensor:
         """The pull of every z towards its code, in bits."""
-        quality = self.window.quality.item()
-        parts = zip(*self._distances, strict=True)
-        weights = (float(np.interp(quality, COMMITMENT_QUALITIES, bits)) for bits in (COMMITMENT, OWN_COMMITMENT))
-        far = sum(weight * torch.stack(part).sum() for weight, part in zip(weights, parts, strict=True))
-        return cast(Tensor, far) / self.window.networks.quantizer.norm_squared
+        window, quantizer, quality = self.window, self.window.networks.quantizer, self.window.quality.item()
+        through, own = (float(np.interp(quality, COMMITMENT_QUALITIES, at)) for at in (COMMITMENT, OWN_COMMITMENT))
+        bits = window.x.new_zeros(())
+        for answer, offset, code, moves in zip(self._answers, window.offsets, self.integers, window.moves, strict=True):
+            for weight, start in ((through, answer), (own, answer.detach())):
+                far = quantizer.project(start + offset) - code.permute(0, 2, 3, 1)
+                bits = bits + weight * (far.square().sum(-1) * moves).sum() / quantizer.norm_squared
+        return bits
 
     def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
         window, networks = self.window, self.window.networks
@@ -182,11 +185,7 @@ class _MovedCodes:
         answer, offset = layers.encode(feature, state, window.weights).permute(0, 2, 3, 1), window.offsets[stage]
         integers, straight = networks.quantizer.quantize(answer + offset, check=False)
         code, moves = window.codes[stage], window.moves[stage]
-        through, own = (
-            ((networks.quantizer.project(z) - integers).square().sum(-1) * moves).sum()
-            for z in (answer + offset, answer.detach() + offset)
-        )
-        self._distances.append((through, own))
+        self._answers.append(answer)
         self.straight.append(torch.where(moves, straight.permute(0, 3, 1, 2), code))
         self.integers.append(torch.where(moves, integers.permute(0, 3, 1, 2), code.to(torch.int8)))
         return self.straight[-1] * networks.code_scale

@@ -13,11 +13,14 @@ PART = 64
 def smooth(image: Tensor) -> Tensor:
     """The Gaussian window at every position where it fits: (B, C, h, w) -> (B, C, h - 10, w - 10).
 
-    As products of matrices, part by part along each axis: a depthwise convolution takes three times as long on a CPU,
-    and so does one matrix for the whole side.
+    As products of matrices, of long sides part by part: a depthwise convolution takes three times as long on a CPU, and
+    so does one matrix for the whole of a long side.
     """
     height, width = (side - WINDOW + 1 for side in image.shape[2:])
-    own, after = _filter(image)
+    if max(height, width) <= PART:
+        return _matrix(height, image) @ image @ _matrix(width, image).T
+    matrix = _matrix(PART, image)
+    own, after = matrix[:, :PART].contiguous(), matrix[:, PART:].contiguous()
     image = F.pad(image, (0, -image.shape[3] % PART, 0, -image.shape[2] % PART))
     parts = image.unflatten(2, (-1, PART))
     image = own @ parts + after @ _next(parts, 2)[:, :, :, : WINDOW - 1]
@@ -32,13 +35,12 @@ def _next(parts: Tensor, axis: int) -> Tensor:
     return torch.cat([parts.narrow(axis, 1, parts.shape[axis] - 1), parts.narrow(axis, 0, 1)], axis)
 
 
-def _filter(like: Tensor) -> tuple[Tensor, Tensor]:
-    """What a part of so many positions gives to its results, and what the part after it does: (PART, PART) and
-    (PART, 10)."""
+def _matrix(count: int, like: Tensor) -> Tensor:
+    """The window at so many positions in a row: (count, count + 10)."""
     offsets = torch.arange(WINDOW, device=like.device, dtype=like.dtype) - WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     window = window / window.sum()
-    matrix = like.new_zeros(PART, PART + WINDOW - 1)
+    matrix = like.new_zeros(count, count + WINDOW - 1)
     for k in range(WINDOW):
-        matrix.diagonal(k).copy_(window[k].expand(PART))
-    return matrix[:, :PART].contiguous(), matrix[:, PART:].contiguous()
+        matrix.diagonal(k).copy_(window[k].expand(count))
+    return matrix
