@@ -17,8 +17,7 @@ MARGIN = ALIGNMENT
 
 
 def steps_in_all(effort: int, height: int, width: int) -> int:
-    """Steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is
-    none."""
+    """Steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is none."""
     if not isinstance(effort, int) or effort not in STEPS:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
     return STEPS[effort] * len(list(tiles(Box(0, height, 0, width))))

@@ -84,6 +84,9 @@ class Window:
             self._first_features = networks.analysis(self.x, self.weights)
         self.features = self._first_features
         self.lmbda = networks.config.lmbda(quality)
+        self.commitments = [
+            float(np.interp(quality, COMMITMENT_QUALITIES, bits)) for bits in (COMMITMENT, OWN_COMMITMENT)
+        ]
         self.layout = TokenLayout(networks.config, quality, (self.x.shape[2], self.x.shape[3]))
         bottom, right = (min(end, image) for end, image in zip(self.box[1::2], size, strict=True))
         self.shown = slice(0, bottom - self.box.top), slice(0, right - self.box.left)
@@ -167,8 +170,8 @@ class _MovedCodes:
 
     def commitment(self) -> Tensor:
         """The pull of every z towards its code, in bits."""
-        window, quantizer, quality = self.window, self.window.networks.quantizer, self.window.quality.item()
-        through, own = (float(np.interp(quality, COMMITMENT_QUALITIES, at)) for at in (COMMITMENT, OWN_COMMITMENT))
+        window, quantizer = self.window, self.window.networks.quantizer
+        through, own = window.commitments
         bits = window.x.new_zeros(())
         for answer, offset, code, moves in zip(self._answers, window.offsets, self.integers, window.moves, strict=True):
             for weight, start in ((through, answer), (own, answer.detach())):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from leechcodec import __version__
-from leechcodec.codec import api, refinement, refinement_window
+from leechcodec.codec import api, efforts, refinement, refinement_window
 from leechcodec.codec.model_store import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.codec.paths import models_dir
 from leechcodec.errors import LqError
@@ -103,7 +103,7 @@ class LeechEffort(Leech):
     def versions(self) -> dict[str, str]:
         """The refinement's too, a digest of its code: neither the weights nor a release's number tell of a change."""
         code = hashlib.sha256()
-        for module in (refinement, refinement_window):
+        for module in (efforts, refinement, refinement_window):
             code.update(Path(str(module.__file__)).read_bytes())
         return super().versions() | {"refinement": code.hexdigest()[:8]}
 
