@@ -8,7 +8,7 @@ from typing import NamedTuple
 from leechcodec.config import ALIGNMENT
 from leechcodec.errors import ConfigError
 
-STEPS = {1: 0, 2: 1, 3: 4, 4: 7, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
+STEPS = {1: 0, 2: 1, 3: 5, 4: 8, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
 """Steps of an effort 1..9: the first is the second look, the others go down the gradient."""
 TILE_AREA = 768 * 512
 """Pixels of a tile, at most. A step takes 2 to 2.5 kB of memory a pixel (bf16, float32) of a tile and its margin."""

@@ -62,9 +62,8 @@ def refine(
     deadline: by time.monotonic(), when the last step is to be done. Every tile gets its share of the time left, and as
         many steps as fit; so the codes depend on how fast the machine is just then.
 
-    Returns codes like those given: tile by tile, of all those tried those of the least loss in its window. The loss is
-    lambda·D + bits, D = 0.73 · 255² · MSE + 0.2 · 1300 · (1 - MS-SSIM) + 0.07 · 8 · SSIMULACRA2's distance, with the
-    prior in floating point.
+    Returns codes like those given: for every block of 64 x 64 pixels, of all those tried those of the least loss there.
+    The loss is lambda·D (refinement_distortion.py) + bits, with the prior in floating point.
     """
     height, width = x.shape[2:]
     steps, done = steps_in_all(effort, height, width), 0
@@ -104,15 +103,15 @@ def refine_arrays(
 
 def descend(window: Window, allowance: Allowance, after_step: Callable[[], None]) -> list[Tensor]:
     """The best codes on the way down, int8 (1, dim, h, w) per stage: those given where no step fits."""
-    best = window.measure(gradients=False)
+    first = window.measure(gradients=False)
     if not allowance.steps(0):
-        return best.codes
-    best = _second_look(window, best)
+        return first.codes
+    window.look_again(first.x_hat)
+    window.take_back(window.measure(gradients=False).blocks >= first.blocks)
     after_step()
     kept, step = None, 1
     while step < (steps := allowance.steps(step)):
         measured = window.measure()
-        best = min(best, measured, key=_loss)
         kept = kept or _KeptBlocks(window, measured)
         kept.judge(measured)
         kept.step((steps - step) / (steps - 1))
@@ -121,19 +120,7 @@ def descend(window: Window, allowance: Allowance, after_step: Callable[[], None]
     if kept:
         kept.judge(window.measure(gradients=False))
         kept.restore()
-    return min(best, window.measure(gradients=False), key=_loss).codes
-
-
-def _second_look(window: Window, first: Measured) -> Measured:
-    """Blocks that it makes worse keep what the first saw. Returns the better answer to the whole window."""
-    window.look_again(first.x_hat)
-    second = window.measure(gradients=False)
-    window.take_back(second.blocks >= first.blocks)
-    return min(first, second, key=_loss)
-
-
-def _loss(measured: Measured) -> float:
-    return measured.loss
+    return window.current_codes()
 
 
 class _KeptBlocks:

@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from leechcodec.codec.efforts import Box
+from leechcodec.codec.refinement_distortion import Distortion, Proper
 from leechcodec.config import ALIGNMENT, STRIDES
-from leechcodec.networks.gaussian import WINDOW
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
-from leechcodec.networks.ssimulacra2 import PER_SSIMULACRA2, ssimulacra2_distance
 from leechcodec.networks.transforms import TokenStage, knot_weights
 
 COMMITMENT, OWN_COMMITMENT = (12.0, 10.0), (4.0, 8.0)
@@ -30,24 +28,19 @@ COMMITMENT_QUALITIES = 40.0, 65.0
 """Where low ends and high begins; between them the two change in a straight line."""
 EXAGGERATION = 0.15
 """alpha of the second look: the share of what is missing that is shown on top of the picture."""
-SIMILARITY, SSIMULACRA2 = 0.2, 0.07
-"""Shares of the distortion D: squared error alone would take its gains from faint texture."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """What the codes that a window's offsets lead to cost.
 
-    loss: lambda·D + bits of the window, in bits.
-    blocks: the same of every block of 64 x 64 pixels, (rows, columns). Their MS-SSIM and SSIMULACRA2 are of each
-        block alone, so that they do not add up to the whole.
+    blocks: lambda·D + bits of every block of 64 x 64 pixels, (rows, columns), in bits. D is of each block alone.
     codes: int8 (1, dim, h, w) per stage.
     x_hat: the window's picture, (1, 3, H, W), -1..1.
-    gradients: of the loss and the commitment with respect to every stage's offsets, in bits an integer unit,
-        (1, h, w, dim) per stage; none where they were not asked for.
+    gradients: of lambda·D, bits and commitment of the window as a whole with respect to every stage's offsets, in bits
+        an integer unit, (1, h, w, dim) per stage; none where they were not asked for.
     """
 
-    loss: float
     blocks: Tensor
     codes: list[Tensor]
     x_hat: Tensor
@@ -88,9 +81,9 @@ class Window:
             float(np.interp(quality, COMMITMENT_QUALITIES, bits)) for bits in (COMMITMENT, OWN_COMMITMENT)
         ]
         self.layout = TokenLayout(networks.config, quality, (self.x.shape[2], self.x.shape[3]))
-        bottom, right = (min(end, image) for end, image in zip(self.box[1::2], size, strict=True))
-        self.shown = slice(0, bottom - self.box.top), slice(0, right - self.box.left)
-        """Rows and columns of the image proper."""
+        self._proper = Proper(self.x, self.box, size)
+        self._distortion = Distortion(self._proper.picture(self.x))
+        self._block_distortion = Distortion(_blocks(self.x, ALIGNMENT))
         self.strides = [STRIDES[scale] for scale in networks.config.stage_scales[: len(codes)]]
         self.codes: list[Tensor] = []
         self.moves: list[Tensor] = []
@@ -107,24 +100,28 @@ class Window:
             self.offsets.append(code.new_zeros(1, *code.shape[2:], code.shape[1], requires_grad=True))
 
     def measure(self, *, gradients: bool = True) -> Measured:
-        """The loss where the offsets are now, and its gradients."""
-        networks, moved = self.networks, _MovedCodes(self)
-        height, width = self.x.shape[2:]
-        kind = self.x.device.type
+        """What it costs where the offsets are now, and the gradients of it.
+
+        Those of D by the picture and of the bits by the codes come first, each by itself: so there are never two of
+        their graphs beside the transforms'.
+        """
+        moved, found = _MovedCodes(self), ()
         with torch.set_grad_enabled(gradients):
-            with torch.autocast(kind, torch.bfloat16, enabled=kind == "cpu" and _bf16_is_fast()):
-                x_hat = cast(Tensor, networks.synthesis(height, width, self.weights, moved.choose_codes))
-                stage_bits, token_bits, _ = networks.rates(
-                    moved.straight, self.quality, height, width, layout=self.layout
-                )
-            x_hat = x_hat.float().clamp(-1, 1)
-            loss = self._distortion(x_hat) + stage_bits.sum()
-            found: Sequence[Tensor] = ()
+            x_hat = self._picture(moved)
+            slope = self.lmbda * self._proper.slope(self._distortion, x_hat.detach()) if gradients else None
+            token_bits, slopes = self._rates(moved, gradients)
             if gradients:
-                found = torch.autograd.grad(loss + moved.commitment(), self.offsets)
+                outputs, towards = [x_hat, moved.commitment(), *moved.straight], [slope, None, *slopes]
+                found = torch.autograd.grad(outputs, self.offsets, towards)
         with torch.no_grad():
-            blocks = self._block_losses(x_hat, token_bits)
-        return Measured(loss.item(), blocks, moved.integers, x_hat.detach(), found)
+            return Measured(self._block_losses(x_hat, token_bits), moved.integers, x_hat.detach(), found)
+
+    @torch.no_grad()
+    def current_codes(self) -> list[Tensor]:
+        """Where the offsets are now: int8 (1, dim, h, w) per stage."""
+        moved = _MovedCodes(self)
+        self._picture(moved)
+        return moved.integers
 
     @torch.no_grad()
     def look_again(self, x_hat: Tensor) -> None:
@@ -137,22 +134,28 @@ class Window:
         for scale, first in self._first_features.items():
             self.features[scale] = torch.where(spread(blocks, first.shape[2]), first, self.features[scale])
 
-    def _distortion(self, x_hat: Tensor) -> Tensor:
-        """lambda·D of the image proper, in bits."""
-        errors = (x_hat - self.x)[:, :, *self.shown]
-        squared = 255**2 * errors.square().mean((1, 2, 3)) / 4
-        judged = [slice(0, max(WINDOW, part.stop)) for part in self.shown]  # MS-SSIM needs its window
-        x, x_hat = (image[:, :, *judged] / 2 + 0.5 for image in (self.x, x_hat))
-        return self.lmbda * _distortions(squared, x, x_hat).sum() * errors[0, 0].numel()
+    def _picture(self, moved: "_MovedCodes") -> Tensor:
+        with self._precision():
+            x_hat = cast(Tensor, self.networks.synthesis(*self.x.shape[2:], self.weights, moved.choose_codes))
+        return x_hat.float().clamp(-1, 1)
+
+    def _rates(self, moved: "_MovedCodes", gradients: bool) -> tuple[list[Tensor], Sequence[Tensor]]:
+        """Bits of the tokens of each stage, and the gradients of their sum by the codes if these are wanted."""
+        codes = [code.detach().requires_grad_(gradients) for code in moved.straight]
+        with self._precision():
+            bits, token_bits, _ = self.networks.rates(codes, self.quality, *self.x.shape[2:], layout=self.layout)
+        return [each.detach() for each in token_bits], torch.autograd.grad(bits.sum(), codes) if gradients else ()
+
+    def _precision(self) -> torch.autocast:
+        kind = self.x.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cpu" and _bf16_is_fast())
 
     def _block_losses(self, x_hat: Tensor, token_bits: list[Tensor]) -> Tensor:
-        side, errors = ALIGNMENT, torch.zeros_like(self.x)
-        errors[:, :, *self.shown] = (x_hat - self.x)[:, :, *self.shown]
-        squared = 255**2 * _block_sums(errors.square().mean((0, 1)), side) / side**2 / 4
-        x, x_hat = (_blocks(image / 2 + 0.5, side) for image in (self.x, self.x + errors))
-        loss = self.lmbda * side**2 * _distortions(squared.flatten(), x, x_hat).reshape(squared.shape)
+        rows, columns = (side // ALIGNMENT for side in self.x.shape[2:])
+        distortions = self._block_distortion(_blocks(self._proper.seen(x_hat), ALIGNMENT))
+        loss = self.lmbda * ALIGNMENT**2 * distortions.reshape(rows, columns)
         for bits, stride in zip(token_bits, self.strides, strict=True):
-            loss = loss + _block_sums(bits[0], side // stride)
+            loss = loss + _block_sums(bits[0], ALIGNMENT // stride)
         return loss
 
 
@@ -192,12 +195,6 @@ class _MovedCodes:
         self.straight.append(torch.where(moves, straight.permute(0, 3, 1, 2), code))
         self.integers.append(torch.where(moves, integers.permute(0, 3, 1, 2), code.to(torch.int8)))
         return self.straight[-1] * networks.code_scale
-
-
-def _distortions(squared: Tensor, x: Tensor, x_hat: Tensor) -> Tensor:
-    """D of each image, in units of 255² · MSE: squared (n,) in these, x and x_hat (n, 3, H, W) in 0..1."""
-    unlike, distance = PER_SQUARED_ERROR * (1 - ms_ssim(x, x_hat)), PER_SSIMULACRA2 * ssimulacra2_distance(x, x_hat)
-    return squared + SIMILARITY * (unlike - squared) + SSIMULACRA2 * (distance - squared)
 
 
 def spread(blocks: Tensor, height: int) -> Tensor:

@@ -18,27 +18,41 @@ PER_SQUARED_ERROR = 1300.0
 """What 1 - MS-SSIM weighs against 255² · MSE: the ratio of CompressAI's lambdas for models of equal rates."""
 
 
-def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """MS-SSIM of each image, mean over the channels, differentiable: float (B, C, H, W) in 0..1, twice -> (B,).
+class MsSsim:
+    """MS-SSIM of images against originals that stay: what depends on these alone is computed once.
 
-    Five scales; fewer, with their weights scaled up to a sum of 1, where a side is below 161 pixels. Raises ValueError
-    for a side shorter than the window of 11.
+    x: float (B, C, H, W) in 0..1. Five scales; fewer, with their weights scaled up to a sum of 1, where a side is below
+    161 pixels. Raises ValueError for a side shorter than the window of 11.
     """
-    scales = min(len(SCALE_WEIGHTS), _scales(min(x.shape[2:])))
-    if scales < 1:
-        raise ValueError(f"MS-SSIM needs sides of at least {WINDOW} pixels, got {tuple(x.shape[2:])}")
-    whole = sum(SCALE_WEIGHTS[:scales])
-    result = x.new_ones(x.shape[:2])
-    with torch.autocast(x.device.type, enabled=False):
-        x, y = x.float(), y.float()
-        for scale in range(scales):
-            contrast, similarity = _ssim(x, y)
-            last = similarity if scale == scales - 1 else contrast
-            result = result * last.clamp(min=1e-4) ** (SCALE_WEIGHTS[scale] / whole)
-            if scale < scales - 1:
-                odd = [side % 2 for side in x.shape[2:]]
-                x, y = (F.avg_pool2d(image, 2, padding=odd) for image in (x, y))
-    return result.mean(1)
+
+    def __init__(self, x: Tensor) -> None:
+        count = min(len(SCALE_WEIGHTS), _scales(min(x.shape[2:])))
+        if count < 1:
+            raise ValueError(f"MS-SSIM needs sides of at least {WINDOW} pixels, got {tuple(x.shape[2:])}")
+        self._weights = [weight / sum(SCALE_WEIGHTS[:count]) for weight in SCALE_WEIGHTS[:count]]
+        self._scales: list[_Moments] = []
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            for scale in range(count):
+                x = _halved(x) if scale else x
+                self._scales.append(_Moments(x))
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Mean over the channels, differentiable: y like x -> (B,)."""
+        result = y.new_ones(y.shape[:2], dtype=torch.float32)
+        with torch.autocast(y.device.type, enabled=False):
+            y = y.float()
+            for scale, (of_x, weight) in enumerate(zip(self._scales, self._weights, strict=True)):
+                y = _halved(y) if scale else y
+                contrast, similarity = of_x.ssim(_Moments(y))
+                last = similarity if scale == len(self._scales) - 1 else contrast
+                result = result * last.clamp(min=1e-4) ** weight
+        return result.mean(1)
+
+
+def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
+    """:class:`MsSsim` of each pair of images, differentiable: float (B, C, H, W) in 0..1, twice -> (B,)."""
+    return MsSsim(x)(y)
 
 
 def _scales(side: int) -> int:
@@ -49,11 +63,20 @@ def _scales(side: int) -> int:
     return count
 
 
-def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Means over positions of SSIM's contrast-structure part and of the whole: (B, C) each."""
-    mean_x, mean_y = smooth(x), smooth(y)
-    var_x, var_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
-    covariance = smooth(x * y) - mean_x * mean_y
-    contrast = (2 * covariance + K2**2) / (var_x + var_y + K2**2)
-    luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
-    return contrast.mean((2, 3)), (contrast * luminance).mean((2, 3))
+def _halved(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, 2, padding=[side % 2 for side in image.shape[2:]])
+
+
+class _Moments:
+    """An image, its means and variances in the window."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.image, self.mean = image, smooth(image)
+        self.variance = smooth(image * image) - self.mean**2
+
+    def ssim(self, y: "_Moments") -> tuple[Tensor, Tensor]:
+        """Means over positions of SSIM's contrast-structure part and of the whole: (B, C) each."""
+        covariance = smooth(self.image * y.image) - self.mean * y.mean
+        contrast = (2 * covariance + K2**2) / (self.variance + y.variance + K2**2)
+        luminance = (2 * self.mean * y.mean + K1**2) / (self.mean**2 + y.mean**2 + K1**2)
+        return contrast.mean((2, 3)), (contrast * luminance).mean((2, 3))

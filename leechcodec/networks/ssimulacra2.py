@@ -80,28 +80,41 @@ def ssimulacra2(x: Tensor, y: Tensor) -> Tensor:
     return 100 - 10 * (scaled * (first + scaled * (second + scaled * third))) ** EXPONENT
 
 
-def ssimulacra2_distance(x: Tensor, y: Tensor) -> Tensor:
-    """The weighted sum of errors of each image y against its original x, differentiable, gradients finite everywhere.
+class Ssimulacra2Distance:
+    """The weighted sum of errors of images against originals that stay: what depends on these alone is computed once.
 
-    x, y: float (B, 3, H, W), sRGB in 0..1; what lies outside is clipped, as in a file. Returns (B,), 0 for the original
-    itself; 2 to 15 for what people encode. Six scales need sides of at least 225 pixels. Where a side is shorter, the
-    scales that are left keep their own weights, scaled up to the same sum: nothing changes from 113 pixels on, since
-    the sixth scale weighs three millionths; with four scales (57 to 112) they are 1.65 times as large. Raises
-    ValueError for a side of fewer than 8 pixels.
+    x: float (B, 3, H, W), sRGB in 0..1; what lies outside is clipped, as in a file. Six scales need sides of at least
+    225 pixels. Where a side is shorter, the scales that are left keep their own weights, scaled up to the same sum:
+    nothing changes from 113 pixels on, since the sixth scale weighs three millionths; with four scales (57 to 112) they
+    are 1.65 times as large. Raises ValueError for a side of fewer than 8 pixels.
     """
-    if min(x.shape[2:]) < SMALLEST_SIDE:
-        raise ValueError(f"SSIMULACRA2 needs sides of at least {SMALLEST_SIDE} pixels, got {tuple(x.shape[2:])}")
-    norms = []
-    with torch.autocast(x.device.type, enabled=False):
-        x, y = _linear(x.float()), _linear(y.float())
-        while True:
-            norms.append(_norms(_xyb(x), _xyb(y)))
-            x, y = (F.avg_pool2d(image, 2, ceil_mode=True) for image in (x, y))
-            if len(norms) == SCALES or min(x.shape[2:]) < SMALLEST_SIDE:
-                break
-        weights = _constants(x.device)[0]
-        left = weights[:, : len(norms)]
-        return (torch.stack(norms, 2) * left).sum((1, 2, 3, 4)) * (weights.sum() / left.sum())
+
+    def __init__(self, x: Tensor) -> None:
+        if min(x.shape[2:]) < SMALLEST_SIDE:
+            raise ValueError(f"SSIMULACRA2 needs sides of at least {SMALLEST_SIDE} pixels, got {tuple(x.shape[2:])}")
+        self._scales: list[_Scale] = []
+        with torch.autocast(x.device.type, enabled=False):
+            x = _linear(x.float())
+            while len(self._scales) < SCALES and min(x.shape[2:]) >= SMALLEST_SIDE:
+                self._scales.append(_Scale(_xyb(x)))
+                x = _halved(x)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Differentiable, gradients finite: y like x -> (B,), 0 for x itself and 2 to 15 for what people encode."""
+        norms = []
+        with torch.autocast(y.device.type, enabled=False):
+            y = _linear(y.float())
+            for of_x in self._scales:
+                norms.append(of_x.norms(_Scale(_xyb(y))))
+                y = _halved(y)
+            weights = _constants(y.device)[0]
+            left = weights[:, : len(norms)]
+            return (torch.stack(norms, 2) * left).sum((1, 2, 3, 4)) * (weights.sum() / left.sum())
+
+
+def ssimulacra2_distance(x: Tensor, y: Tensor) -> Tensor:
+    """:class:`Ssimulacra2Distance` of each pair of images, differentiable: float (B, 3, H, W), twice -> (B,)."""
+    return Ssimulacra2Distance(x)(y)
 
 
 @cache
@@ -128,16 +141,27 @@ def _xyb(linear: Tensor) -> Tensor:
     return (opponents @ roots + added).view(linear.shape)
 
 
-def _norms(x: Tensor, y: Tensor) -> Tensor:
-    """Mean and 4-norm of the three error maps of a scale: (B, 3, H, W) twice -> (B, 3, 2, 3)."""
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    luminance = (mean_x - mean_y) ** 2
-    # The variance of the difference, as a share of both variances, is 1 less SSIM's contrast-structure part.
-    contrast = (_smooth((x - y) ** 2) - luminance) / (_smooth(x * x + y * y) - mean_x**2 - mean_y**2 + C2)
-    structure = (contrast + luminance - contrast * luminance).clamp(min=0)
-    edges = (1 + (y - mean_y).abs()) / (1 + (x - mean_x).abs()) - 1
-    maps = torch.stack([structure, edges.clamp(min=0), (-edges).clamp(min=0)], 2)
-    return torch.stack([maps.mean((3, 4)), _fourth_norm(maps)], 2)
+def _halved(linear: Tensor) -> Tensor:
+    return F.avg_pool2d(linear, 2, ceil_mode=True)
+
+
+class _Scale:
+    """An image of X, Y and B - Y, its means and variances in the window, and 1 plus how far it is from its means."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.image, self.mean = image, _smooth(image)
+        self.variance = _smooth(image * image) - self.mean**2
+        self.edges = 1 + (image - self.mean).abs()
+
+    def norms(self, y: "_Scale") -> Tensor:
+        """Mean and 4-norm of the three error maps: (B, 3, 2, 3)."""
+        luminance = (self.mean - y.mean) ** 2
+        # The variance of the difference, as a share of both variances, is 1 less SSIM's contrast-structure part.
+        contrast = (_smooth((self.image - y.image) ** 2) - luminance) / (self.variance + y.variance + C2)
+        structure = (contrast + luminance - contrast * luminance).clamp(min=0)
+        edges = y.edges / self.edges - 1
+        maps = torch.stack([structure, edges.clamp(min=0), (-edges).clamp(min=0)], 2)
+        return torch.stack([maps.mean((3, 4)), _fourth_norm(maps)], 2)
 
 
 def _fourth_norm(maps: Tensor) -> Tensor:
