@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.networks.gaussian import WINDOW, smooth
+from leechcodec.quantizers.base import full_precision
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 K1, K2 = 0.01, 0.03
@@ -31,7 +32,7 @@ class MsSsim:
             raise ValueError(f"MS-SSIM needs sides of at least {WINDOW} pixels, got {tuple(x.shape[2:])}")
         self._weights = [weight / sum(SCALE_WEIGHTS[:count]) for weight in SCALE_WEIGHTS[:count]]
         self._scales: list[_Moments] = []
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x = x.float()
             for scale in range(count):
                 x = _halved(x) if scale else x
@@ -40,7 +41,7 @@ class MsSsim:
     def __call__(self, y: Tensor) -> Tensor:
         """Mean over the channels, differentiable: y like x -> (B,)."""
         result = y.new_ones(y.shape[:2], dtype=torch.float32)
-        with torch.autocast(y.device.type, enabled=False):
+        with full_precision(y):
             y = y.float()
             for scale, (of_x, weight) in enumerate(zip(self._scales, self._weights, strict=True)):
                 y = _halved(y) if scale else y

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.networks.gaussian import WINDOW, smooth
+from leechcodec.quantizers.base import full_precision
 
 PER_SSIMULACRA2 = 8.0
 """What the distance weighs against 255² · MSE: the ratio of their means over 13 held-out photographs, as the released
@@ -93,7 +94,7 @@ class Ssimulacra2Distance:
         if min(x.shape[2:]) < SMALLEST_SIDE:
             raise ValueError(f"SSIMULACRA2 needs sides of at least {SMALLEST_SIDE} pixels, got {tuple(x.shape[2:])}")
         self._scales: list[_Scale] = []
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x = _linear(x.float())
             while len(self._scales) < SCALES and min(x.shape[2:]) >= SMALLEST_SIDE:
                 self._scales.append(_Scale(_xyb(x)))
@@ -102,7 +103,7 @@ class Ssimulacra2Distance:
     def __call__(self, y: Tensor) -> Tensor:
         """Differentiable, gradients finite: y like x -> (B,), 0 for x itself and 2 to 15 for what people encode."""
         norms = []
-        with torch.autocast(y.device.type, enabled=False):
+        with full_precision(y):
             y = _linear(y.float())
             for of_x in self._scales:
                 norms.append(of_x.norms(_Scale(_xyb(y))))

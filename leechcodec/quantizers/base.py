@@ -11,6 +11,7 @@ are, which one is taken for z, and how one is written as symbols.
 """
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -220,9 +221,15 @@ class Quantizer(nn.Module, TokenCode):
 
     def bits_and_log_partition(self, params: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`bits_of`, and log Z in nats that it took: (N,) each."""
-        with torch.autocast(params.device.type, enabled=False):
+        with full_precision(params):
             log_z = self.log_partition(params.float())
             return (log_z - self.score(params.float(), codes)) * 1.4426950408889634, log_z
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """A context without autocast: in bf16 the nearest of thousands of codewords is another one."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def straight_through(codes: Tensor, u: Tensor) -> Tensor:

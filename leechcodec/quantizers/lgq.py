@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from leechcodec.quantizers.base import straight_through
+from leechcodec.quantizers.base import full_precision, straight_through
 from leechcodec.quantizers.learned import GRID, LearnedQuantizer, sampled
-from leechcodec.quantizers.table import chunks, full_precision
+from leechcodec.quantizers.table import chunks
 
 FIRST, LAST = 1.0, 0.1
 """Temperature at the beginning and at the end of a run."""

@@ -7,8 +7,8 @@ Loss: |sg[z] - c|² + β·|z - sg[c]|², c = frozen · W, β = 0.25 as in vector
 import torch
 from torch import Tensor, nn
 
+from leechcodec.quantizers.base import full_precision
 from leechcodec.quantizers.learned import COMMITMENT, GRID, LearnedQuantizer, sampled
-from leechcodec.quantizers.table import full_precision
 
 
 class SimVQ(LearnedQuantizer):

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from leechcodec.entropy import tables
 from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import ConfigError, ModelError, QuantizerError
-from leechcodec.quantizers.base import Quantizer, check_dim
+from leechcodec.quantizers.base import Quantizer, check_dim, full_precision
 
 AT_ONCE, AT_ONCE_ON_GPU = 1 << 19, 1 << 26
 """Scores in memory at a time: as many as stay in a core's cache, or as keep a GPU busy."""
@@ -68,11 +68,6 @@ def _first_largest(scores: Tensor) -> Tensor:
     if scores.device.type == "cpu":
         return torch.from_numpy(scores.detach().numpy().argmax(1))[:, None]
     return scores.argmax(1, keepdim=True)
-
-
-def full_precision(like: Tensor) -> torch.autocast:
-    """A context without autocast: in bf16 the nearest of thousands of codewords is another one."""
-    return torch.autocast(like.device.type, enabled=False)
 
 
 def check_list(name: str, dim: int, bits: int, least: int = 1) -> None:
