@@ -107,7 +107,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         source = settled(image)
         source = image.copy() if source is image else source
         for name in METADATA:
-            if value := as_bytes(options.get(name, image.info.get(name)), name):
+            if value := as_bytes(options.get(name, source.info.get(name)), name):
                 source.info[name] = value
             else:
                 source.info.pop(name, None)
@@ -121,16 +121,25 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
 
 def _whole_or_not_at_all(save: Callable) -> Callable:
-    """Pillow's ``Image.save``, which empties a file before it asks a plugin to write it; .lq files are made first."""
+    """Pillow's ``Image.save``, which closes the file that an image comes from, and empties the one that is to be
+    written, before it asks a plugin; of .lq files the first is read and the second made before."""
 
     @functools.wraps(save)
     def inner(self, fp, format=None, **params) -> None:
-        if isinstance(fp, str | bytes | os.PathLike) and _is_lq(fp, format):
-            buffer = io.BytesIO()
-            save(self, buffer, FORMAT, **params)
+        named = isinstance(fp, str | bytes | os.PathLike)
+        if not _is_lq(fp if named else "", format):
+            save(self, fp, format, **params)
+            return
+        try:
+            source = settled(self)
+        except LqError as error:
+            raise OSError(str(error)) from error
+        buffer = io.BytesIO()
+        save(source, buffer, FORMAT, **params)
+        if named:
             write_atomic(Path(os.fsdecode(fp)), buffer.getvalue(), force=True)
         else:
-            save(self, fp, format, **params)
+            fp.write(buffer.getvalue())
 
     inner.of_leechcodec = True  # pyright: ignore[reportAttributeAccessIssue]
     return inner

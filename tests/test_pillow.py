@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 import leechcodec.pillow  # noqa: F401 (registers the format)
 from leechcodec.codec import api
+from tests.inputs import make
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 FORMATS = {"LQ": {}, "WEBP": {}, "AVIF": {"speed": 10}}
@@ -113,6 +114,15 @@ def test_metadata_before_decoding(file_format):
     again = Image.open(io.BytesIO(saved(image, file_format, **kept)))
     assert again.info["icc_profile"] == SRGB and again.info["xmp"] == xmp
     assert again.getexif()[0x010F] == "Maker"
+
+
+def test_a_profile_that_was_made_of_code_points_is_kept(tmp_path):
+    """Of a PNG's cICP chunk, not in Pillow's info."""
+    points = make.chunk(b"cICP", bytes((12, 13, 0, 1)))
+    image = Image.open(io.BytesIO(make.png(make.photo(), 8, 2, [points])))
+    image.save(tmp_path / "x.lq", quality=5)
+    kept = Image.open(tmp_path / "x.lq").info["icc_profile"]
+    assert kept == api.decompress(api.compress(image, quality=5)).info["icc_profile"]
 
 
 def test_verify_reads_and_closes(file_format, tmp_path):

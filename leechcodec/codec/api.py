@@ -19,7 +19,15 @@ from leechcodec.codec.drafts import Drawing
 from leechcodec.codec.model_store import load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
-from leechcodec.codec.token_coding import TOKEN_KINDS, Progress, Tokens, code_stages, decode_tokens, header_layout
+from leechcodec.codec.token_coding import (
+    TOKEN_KINDS,
+    Progress,
+    Tokens,
+    check_codes,
+    code_stages,
+    decode_tokens,
+    header_layout,
+)
 from leechcodec.config import check_quality
 from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.errors import ConfigError, CorruptError
@@ -305,10 +313,13 @@ def detokenize(tokens: Tokens, *, model: str | Path | None = None, device: str |
     model: a name, a folder, or None for whichever installed model the tokens belong to, the one whose synthesis
         transform they name where there are several.
     device: as for :func:`compress`.
-    Raises UnknownModelError where that is none, or not the model given.
+    The last stages may be missing. Raises UnknownModelError where that is none, or not the model given, TokensError
+    for codes that are not int8 arrays of the sizes that image and quality ask for.
     """
     check_arguments(tokens=tokens, model=model)
-    return pipeline.synthesise(model_for_file(tokens.token_model, model, tokens.synthesis, device), tokens)
+    loaded = model_for_file(tokens.token_model, model, tokens.synthesis, device)
+    check_codes(tokens, loaded)
+    return pipeline.synthesise(loaded, tokens)
 
 
 @sheltered
@@ -323,7 +334,10 @@ def read_tokens(
 
 @sheltered
 def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: Progress | None = None) -> bytes:
-    """The .lq file of tokens, without transparency or metadata. Raises UnknownModelError where no model fits."""
+    """The .lq file of tokens, without transparency or metadata.
+
+    Raises UnknownModelError where no model fits, TokensError for tokens that are not what image and quality ask for.
+    """
     check_arguments(tokens=tokens, model=model, progress=progress)
     return pipeline.pack(model_for_file(tokens.token_model, model), tokens, progress=progress)
 
@@ -333,7 +347,7 @@ def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float
     """The prior's cross-entropy of tokens in bits, one figure per chunk: what a perfect coder would write."""
     loaded = model_for_file(tokens.token_model, model)
     coders = [BitCounter() for _ in CHUNK_SCALES]
-    code_stages(loaded, tokens.layout(loaded.config), coders, tokens.codes)
+    code_stages(loaded, check_codes(tokens, loaded), coders, tokens.codes, stages=len(tokens.codes))
     return [coder.bits for coder in coders]
 
 
@@ -341,6 +355,7 @@ def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float
 def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.ndarray]:
     """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) per stage."""
     loaded = model_for_file(tokens.token_model, model)
+    layout = check_codes(tokens, loaded)
     bits = [np.zeros(codes.shape[:2]) for codes in tokens.codes]
     counter = BitCounter(max(stage.size for stage in bits))
 
@@ -348,5 +363,6 @@ def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.nd
         bits[stage].reshape(-1)[positions] = counter.token_bits[: len(positions)]
         counter.token_bits[:] = 0
 
-    code_stages(loaded, tokens.layout(loaded.config), [counter] * len(CHUNK_SCALES), tokens.codes, observe=observe)
+    coders = [counter] * len(CHUNK_SCALES)
+    code_stages(loaded, layout, coders, tokens.codes, stages=len(tokens.codes), observe=observe)
     return bits

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from leechcodec.codec.model_store import LoadedModel
-from leechcodec.config import QUALITY_UNIT, ModelConfig
+from leechcodec.config import QUALITY_UNIT, ModelConfig, check_quality
 from leechcodec.entropy import range_coder
 from leechcodec.entropy.token_coder import GROUP, MIN_BITS_PER_TOKEN, TokenCoder
-from leechcodec.errors import ConfigError, CorruptError
-from leechcodec.formats.container import Chunk, ChunkKind, Header
+from leechcodec.errors import CorruptError, TokensError
+from leechcodec.formats.container import Chunk, ChunkKind, Header, check_size
 from leechcodec.networks.integer_prior import IntegerParams, IntegerView
 from leechcodec.networks.layout import CHUNK_SCALES, TokenLayout
 from leechcodec.networks.prior_loop import run_stages
@@ -106,13 +106,18 @@ def code_stages(
     codes: int8 (h, w, dim) per stage, or None to decode.
     stages: end after so many (default: all that the layout sends).
     observe: called with (stage, positions) whenever tokens have been coded.
-    Returns the codes coded.
+    Returns the codes coded. Raises TokensError for codes that are none of the model's.
     """
     code = loaded.code
 
     def code_rows(stage: int, positions: np.ndarray, params: np.ndarray) -> np.ndarray:
         known = None if codes is None else codes[stage].reshape(-1, code.dim)[positions]
-        coded = code.code_tokens(coders[layout.chunk(stage)], params, known)
+        try:
+            coded = code.code_tokens(coders[layout.chunk(stage)], params, known)
+        except ValueError as error:
+            if known is None:
+                raise
+            raise TokensError(f"the tokens are not {code.name}'s: {error}") from None
         if observe:
             observe(stage, positions)
         return coded
@@ -165,18 +170,14 @@ def run_prior(
 def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None = None) -> tuple[Header, list[Chunk]]:
     """The header and the token chunks of a file that holds these tokens.
 
-    Raises ConfigError where they are not the stages, or not of the size, that their image and quality ask for.
+    Raises TokensError where they are not those that their image and quality ask for, or none of the model's.
     """
-    layout, dim = tokens.layout(loaded.config), loaded.code.dim
-    wanted = [(*layout.grid(stage), dim) for stage in range(layout.stages)]
-    if [codes.shape for codes in tokens.codes] != wanted:
-        raise ConfigError(
-            f"{len(tokens.codes)} stages of tokens that are not the {len(wanted)} of {tokens.width} x {tokens.height} "
-            f"pixels at quality {tokens.quality:g}"
-        )
+    layout = check_codes(tokens, loaded)
+    if len(tokens.codes) < layout.stages:
+        raise _not_those_of(tokens, layout)
     for stage, codes in enumerate(tokens.codes):
         if len(layout.unexpected_tokens(stage, codes)):
-            raise ConfigError(f"stage {stage + 1} has tokens where quality {tokens.quality:g} sends none")
+            raise TokensError(f"stage {stage + 1} has tokens where quality {tokens.quality:g} sends none")
     coders = [range_coder.TokenEncoder() for _ in range(layout.chunks(layout.stages))]
     code_stages(loaded, layout, coders, tokens.codes, progress)
     header = Header(
@@ -187,6 +188,30 @@ def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None
         quality=layout.hundredths,
     )
     return header, [Chunk(kind, coder.to_bytes()) for kind, coder in zip(TOKEN_KINDS, coders)]
+
+
+def check_codes(tokens: Tokens, loaded: LoadedModel) -> TokenLayout:
+    """Refuse codes that are not int8 arrays of the sizes that their image and quality ask for: TokensError.
+
+    The last stages may be missing. Returns the layout.
+    """
+    check_quality(tokens.quality)
+    check_size(tokens.width, tokens.height)
+    layout = tokens.layout(loaded.config)
+    wanted = [(*layout.grid(stage), loaded.code.dim) for stage in range(layout.stages)]
+    if not tokens.codes or [codes.shape for codes in tokens.codes] != wanted[: len(tokens.codes)]:
+        raise _not_those_of(tokens, layout)
+    for codes in tokens.codes:
+        if codes.dtype != np.int8:
+            raise TokensError(f"codes are of type int8, not {codes.dtype}")
+    return layout
+
+
+def _not_those_of(tokens: Tokens, layout: TokenLayout) -> TokensError:
+    return TokensError(
+        f"{len(tokens.codes)} stages of tokens that are not the {layout.stages} of {tokens.width} x {tokens.height} "
+        f"pixels at quality {tokens.quality:g}"
+    )
 
 
 def check_sizes(layout: TokenLayout, payloads: Sequence[bytes], stages: int) -> None:

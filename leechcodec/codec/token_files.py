@@ -22,7 +22,7 @@ from safetensors.numpy import load
 from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
-from leechcodec.codec.token_coding import Tokens
+from leechcodec.codec.token_coding import Tokens, check_codes
 from leechcodec.config import STRIDES, check_quality, header_quality
 from leechcodec.errors import ConfigError, LqError, TokensError
 from leechcodec.formats.container import check_size
@@ -75,6 +75,7 @@ def tokens_to_indices(tokens: Tokens, *, model: str | Path | None = None) -> lis
 
 
 def _indices(tokens: Tokens, loaded: LoadedModel) -> list[np.ndarray]:
+    check_codes(tokens, loaded)
     dtype = np.int32 if _vocabulary(loaded) <= 2**31 else np.int64
     try:
         return [loaded.code.numbers_of(codes).astype(dtype) for codes in tokens.codes]

@@ -27,6 +27,9 @@ from leechcodec.lattice.points import DIM
 OCTAVES = SCALES // PER_OCTAVE
 MIN_WINDOW, MAX_WINDOW = 4, 14
 """Binary logarithms."""
+VALUES_A_BLOCK, SPARE_VALUES = 1 << 14, 1 << 20
+"""That the windows of all tokens may have in sum: a token's masses take time in proportion to its window. Colour noise
+at quality 100 takes three quarters of this, anything else an eighth."""
 HIGH_RATE = 1 / (2 * 0.526)
 """Nats per squared unit that a rate-aware choice weighs errors with at high rate, where 0.526 is the mean
 squared error."""
@@ -123,7 +126,7 @@ def code_passes(
 
     bits: of the stream; more tokens than they can hold are refused before they are coded.
     """
-    points = np.zeros((CHANNELS, BANDS, grid[0] * grid[1]), dtype=np.int32)
+    points, room = np.zeros((CHANNELS, BANDS, grid[0] * grid[1]), dtype=np.int32), _Room(grid[0] * grid[1])
     size = np.zeros((CHANNELS, BANDS, *grid), dtype=np.int64)
     for number, one in enumerate(PASSES):
         where, level = one.where(*grid), levels(one, size)
@@ -141,7 +144,7 @@ def code_passes(
         if bits < -64:
             raise CorruptError("the detail chunk is too short for its tokens")
         coded = np.zeros(len(scale), dtype=np.int32)
-        coded[order] = _code_tokens(coder, parameters.windows[number], scale[order], wanted, order, code)
+        coded[order] = _code_tokens(coder, parameters.windows[number], room, scale[order], wanted, order, code)
         points[where] = coded.reshape(level.shape)
         size.reshape(points.shape)[where] = sizes(points[where], bands)
     return points.reshape(size.shape)
@@ -150,6 +153,7 @@ def code_passes(
 def _code_tokens(
     coder: TokenCoder,
     windows: np.ndarray,
+    room: "_Room",
     scale: np.ndarray,
     wanted: np.ndarray | None,
     order: np.ndarray,
@@ -164,9 +168,30 @@ def _code_tokens(
         rows = octave == which
         own = None if vectors is None else vectors[rows]
         if own is not None:
-            windows[which] = _window(own)
+            windows[which] = min(_window(own), room.widest(len(own)))
+        room.take(int(rows.sum()), int(windows[which]))
         found[rows] = code(coder, scores(1 << int(windows[which])), index[rows], own)
     return found.reshape(-1)[: len(scale)]
+
+
+class _Room:
+    """What is left for the windows of a picture's tokens."""
+
+    def __init__(self, blocks: int) -> None:
+        self._values = VALUES_A_BLOCK * blocks + SPARE_VALUES
+        self._tokens = CHANNELS * BANDS * blocks // DIM + len(PASSES)
+
+    def widest(self, tokens: int) -> int:
+        """The binary logarithm of the widest window for so many tokens that leaves the narrowest for all others."""
+        left = self._values - (self._tokens - tokens << MIN_WINDOW)
+        return (left // tokens).bit_length() - 1
+
+    def take(self, tokens: int, window: int) -> None:
+        """Raises CorruptError where so many tokens of a window are too many."""
+        self._tokens -= tokens
+        self._values -= tokens << window
+        if self._values < 0:
+            raise CorruptError("the detail chunk's windows are too wide for its picture")
 
 
 def _window(vectors: np.ndarray) -> int:

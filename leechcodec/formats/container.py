@@ -139,6 +139,7 @@ def read_file(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, lis
     not match, chunks out of order, none at all, or bytes after the last; UnsupportedVersionError for an unknown
     mandatory chunk.
     """
+    data = _fixed(data)
     header, count = read_header(data, max_pixels=max_pixels)
     if not count:
         raise CorruptError("the file holds no chunks")
@@ -150,12 +151,18 @@ def read_file(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, lis
     return header, _known(chunks)
 
 
+def _fixed(data: bytes | bytearray | memoryview) -> bytes:
+    """Bytes that nobody changes; what is none of the three stays for :func:`read_header` to name."""
+    return bytes(data) if isinstance(data, bytearray | memoryview) else data
+
+
 def salvage(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[Chunk], list[LqError]]:
     """Header and chunks of a damaged file, as far as checksums hold, and what is wrong with the rest.
 
     Raises what read_header raises, and the first problem where not one chunk is whole: then the header may be damaged
     too. A chunk after a damaged one counts only if its own checksum holds.
     """
+    data = _fixed(data)
     header, count = read_header(data, max_pixels=max_pixels)
     found = list(_frames(data, count))
     chunks = [chunk for chunk, _ in found if chunk]

@@ -92,7 +92,7 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False, mark: str = MA
             return
         if path.exists() and not force:
             raise OutputExistsError(f"{path}: exists; -f overwrites it")
-        _replace(Path(os.path.realpath(path)), data, mark)
+        _replace(Path(os.path.realpath(path)), data, force, mark)
     except OSError as error:  # about the path that the caller knows, not the temporary one
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
@@ -108,7 +108,7 @@ def _write_to(path: Path, data: bytes) -> None:
         os.close(opened)
 
 
-def _replace(path: Path, data: bytes, mark: str) -> None:
+def _replace(path: Path, data: bytes, force: bool, mark: str) -> None:
     if path.is_symlink():  # realpath leaves those that lead in a circle
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
@@ -120,11 +120,27 @@ def _replace(path: Path, data: bytes, mark: str) -> None:
             os.fsync(file.fileno())
         if mode is not None:
             os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        if force or not _linked(temporary, path):
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _linked(temporary: str, path: Path) -> bool:
+    """Give a file a name that nobody has taken meanwhile; False where the file system has no second names.
+
+    Raises OutputExistsError where somebody has.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise OutputExistsError(f"{path}: exists; -f overwrites it") from None
+    except (OSError, NotImplementedError, AttributeError):
+        return False
+    os.unlink(temporary)
+    return True
 
 
 def _new_file(folder: Path, mark: str) -> tuple[int, str]:

@@ -275,14 +275,13 @@ def _info(info: beside.Info, kept: dict[str, bytes | None]) -> dict[str | tuple[
 def _turned(image: Image.Image) -> Image.Image:
     """The image with its orientation applied, and 1 in its EXIF and XMP; itself where there is nothing to do."""
     data, packet = image.info.get("exif"), image.info.get("xmp")
-    value = None
-    if isinstance(data, bytes) and (exif.is_damaged(data) or not exif.Directories(data).readable):
+    if isinstance(data, bytes):  # by the reader that will change it: Pillow's takes a fraction for a number, too
         value = exif.orientation(data)
     else:
         try:
             value = image.getexif().get(exif.ORIENTATION)
         except Exception:
-            value = exif.orientation(data) if isinstance(data, bytes) else None
+            value = None
     if value is None and isinstance(packet, bytes):
         value = xmp.orientation(packet)
     info = dict(image.info)

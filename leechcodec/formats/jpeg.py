@@ -10,6 +10,8 @@ EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 PHOTOSHOP = b"Photoshop 3.0\0"
 PREVIEWS = (0x010001, 0x010002)
 """Types of pictures (CIPA DC-007) that show the photograph again, smaller."""
+MAX_PICTURES = 32
+"""That a multi-picture segment is believed to name: each is searched for what it is."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """In entropy-coded data: anything but a stuffed byte and a restart."""
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
@@ -75,7 +77,7 @@ def _pictures(index: bytes, place: int) -> list[tuple[int, int, int]]:
     if entry is None or entry.place is None:
         return []
     found: list[tuple[int, int, int]] = []
-    for number in range(1, entry.count // 16):
+    for number in range(1, min(entry.count // 16, MAX_PICTURES)):
         attributes, size, offset = struct.unpack_from(directories.order + "III", index, entry.place + 16 * number)
         found.append((attributes & 0xFFFFFF, place + offset, size))
     return found

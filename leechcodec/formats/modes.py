@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, PngImagePlugin
 
 from leechcodec.errors import ImageError
 from leechcodec.formats import png
-from leechcodec.formats.strips import strips
+from leechcodec.formats.strips import STRIP_PIXELS, strips
 
 ALPHA_MODES = ("LA", "RGBA", "PA", "La", "RGBa")
 """Modes whose last channel is opacity: a transparent colour beside it is left over from before."""
@@ -18,10 +18,11 @@ ALPHA_MODES = ("LA", "RGBA", "PA", "La", "RGBa")
 def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """An image's colours, opaque, and its alpha channel (mode L), None where no pixel is transparent.
 
-    Colours keep their mode where there is no transparency; else they are L, I;16 or RGB. Raises ImageError for modes
-    that have no such form.
+    Colours keep their mode where there is no transparency; else they are L, I;16 or RGB. Raises ImageError for an empty
+    image and for modes that have no such form.
     """
-    if image.mode not in ALPHA_MODES and "transparency" not in image.info:
+    check_not_empty(image)
+    if not image.has_transparency_data:
         return image, None
     colours, alpha = _parts(image)
     return colours, alpha if alpha is not None and cast("float", alpha.getextrema()[0]) < 255 else None
@@ -33,7 +34,8 @@ def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         if key is not None:
             image = image.copy()
             del image.info["transparency"]
-        if image.mode == "LA":
+        if image.mode in ("LA", "La"):
+            image = converted(image, "LA")
             return image.getchannel("L"), image.getchannel("A")
         rgba = converted(image, "RGBA")
         return rgba.convert("RGB"), rgba.getchannel("A")
@@ -102,18 +104,31 @@ def _decoded(data: bytes, raw: str) -> np.ndarray | None:
 
 def opaque_rgb(image: Image.Image) -> Image.Image:
     """An image without transparency as RGB. Raises ImageError for an empty image and for modes without that form."""
-    if not image.width or not image.height:
-        raise ImageError(f"an image of {image.width} x {image.height} pixels")
+    check_not_empty(image)
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.asarray(image, dtype=np.float64)
-        if image.mode == "I":
-            _check_range(int(grey.min()), int(grey.max()))
-        return Image.fromarray((grey / 257).round().astype(np.uint8)).convert("RGB")
+        return _of_16_bits(np.asarray(image)).convert("RGB")
     if image.mode == "F":
         raise ImageError("floating-point images are not supported; convert to 8 bits first")
     return converted(image, "RGB")
+
+
+def check_not_empty(image: Image.Image) -> None:
+    """Raises ImageError for an image without pixels."""
+    if not image.width or not image.height:
+        raise ImageError(f"an image of {image.width} x {image.height} pixels")
+
+
+def _of_16_bits(grey: np.ndarray) -> Image.Image:
+    """Integers 0..65,535 as 8 bits, mode L, some rows at a time."""
+    if grey.dtype.itemsize > 2:
+        _check_range(int(grey.min()), int(grey.max()))
+    found = np.empty(grey.shape, dtype=np.uint8)
+    rows = max(1, STRIP_PIXELS // grey.shape[1])
+    for top in range(0, len(grey), rows):
+        found[top : top + rows] = (grey[top : top + rows].astype(np.uint32) + 128) // 257
+    return Image.fromarray(found)
 
 
 def _check_range(low: int, high: int) -> None:

@@ -27,6 +27,8 @@ HOLDS: dict[str, frozenset[str]] = dict.fromkeys(
 """Which metadata a format holds; of others none is known to be written."""
 LONGEST = {"JPEG": 65_500, "MPO": 65_500, "PDF": 65_500, "WEBP": 16_383, "GIF": 65_535}
 """Pixels of a side that a format can hold."""
+ICONS = ("ICO", "ICNS")
+"""Formats of a few fixed sizes, whose writers shrink a picture in silence."""
 DOTS = ("PNG", "JPEG", "MPO", "BMP")
 """Formats that have a resolution beside EXIF."""
 _STRUCTURAL = (
@@ -42,7 +44,7 @@ def image_format(suffix: str) -> str:
     """Pillow's name of the format that a suffix (".png") names. Raises ImageError where it cannot be written."""
     register_suffix(suffix)
     file_format = Image.registered_extensions().get(suffix.lower())
-    if file_format is None or file_format not in Image.SAVE or file_format == "LQ":
+    if file_format is None or file_format not in Image.SAVE or file_format in ("LQ", *ICONS):
         raise ImageError(f"cannot write images of type {suffix or '(none)'!r}; use .png")
     return file_format
 
@@ -135,8 +137,6 @@ def _fitting(image: Image.Image, file_format: str, values: dict[str, bytes]) -> 
 
 def on_white(image: Image.Image) -> Image.Image:
     """Any image as opaque RGB, transparency laid on white with a warning. Raises what :func:`opaque_rgb` raises."""
-    if not image.width or not image.height:
-        raise ImageError(f"an image of {image.width} x {image.height} pixels")
     colours, alpha = split(image)
     colours = opaque_rgb(colours)
     if alpha is None:

@@ -4,20 +4,14 @@ Values are changed where they stand (ISO 16684-1 allows attributes and elements)
 """
 
 import re
+from bisect import bisect_left
+from collections import defaultdict
 
 _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>)\s*)([0-9]+)""")
-_EXTENDED = (
-    re.compile(rb"""\s+xmpNote:HasExtendedXMP\s*=\s*(?:"[^"]*"|'[^']*')"""),
-    re.compile(rb"<xmpNote:HasExtendedXMP>.*?</xmpNote:HasExtendedXMP>", re.DOTALL),
-)
+_EXTENDED = rb"xmpNote:HasExtendedXMP"
 _PROMISES = rb"(?:(?:hdrgm|HDRGainMap|GDepth|GImage|GAudio):[A-Za-z]+|GCamera:(?:MotionPhoto|MicroVideo)[A-Za-z]*)"
 """Of Adobe's, Google's and Apple's schemes for gain maps, depth maps, videos and sounds behind a photograph."""
-_COMPANIONS = (
-    re.compile(rb"\s+" + _PROMISES + rb"""\s*=\s*(?:"[^"]*"|'[^']*')"""),
-    re.compile(rb"<(" + _PROMISES + rb")(?:\s[^>]*)?(?:/>|>.*?</\1>)", re.DOTALL),
-    re.compile(rb"<((?:G?Container):Directory)(?:\s[^>]*)?(?:/>|>.*?</\1>)", re.DOTALL),
-)
-_NAMESPACE = rb"""\s+xmlns:%s\s*=\s*(?:"[^"]*"|'[^']*')"""
+_LISTS = rb"G?Container:Directory"
 
 
 def orientation(packet: bytes) -> int | None:
@@ -33,20 +27,22 @@ def upright(packet: bytes) -> bytes:
 
 def has_extension(packet: bytes) -> bool:
     """Whether a packet says that there is a second part."""
-    return any(pattern.search(packet) for pattern in _EXTENDED)
+    return without_extension(packet) != packet
 
 
 def without_extension(packet: bytes) -> bytes:
     """The packet without the reference to a second part."""
-    return _without(packet, _EXTENDED)
+    return _without_elements(_without_attributes(packet, _EXTENDED), _EXTENDED)
 
 
 def without_companions(packet: bytes) -> bytes:
     """The packet without what it says of gain maps, depth maps and videos in the same file."""
-    packet = _without(packet, _COMPANIONS)
+    packet = _without_attributes(packet, _PROMISES)
+    for names in (_PROMISES, _LISTS):
+        packet = _without_elements(packet, names)
     for prefix in (b"hdrgm", b"HDRGainMap"):
         if prefix + b":" not in packet:
-            packet = re.sub(_NAMESPACE % prefix, b"", packet)
+            packet = _without_attributes(packet, b"xmlns:" + prefix)
     return packet
 
 
@@ -55,7 +51,30 @@ def has_gain_map(packet: bytes) -> bool:
     return b"hdrgm:" in packet or b"HDRGainMap:" in packet
 
 
-def _without(packet: bytes, patterns: tuple[re.Pattern[bytes], ...]) -> bytes:
-    for pattern in patterns:
-        packet = pattern.sub(b"", packet)
-    return packet
+# Packets may be megabytes of anything: each is read through a few times, never again from each of its places.
+
+
+def _without_attributes(packet: bytes, names: bytes) -> bytes:
+    """names: a pattern. An attribute goes with all of the white space before it, which is tried at its start alone."""
+    return re.sub(rb"""(?<!\s)\s+(?:%s)\s*=\s*(?:"[^"]*"|'[^']*')""" % names, b"", packet)
+
+
+def _without_elements(packet: bytes, names: bytes) -> bytes:
+    """names: a pattern. An element ends with the next closing tag of its name; one that never ends stays."""
+    ends: defaultdict[bytes, list[int]] = defaultdict(list)
+    for closing in re.finditer(rb"</(%s)>" % names, packet):
+        ends[closing[1]].append(closing.end())
+    kept: list[bytes] = []
+    place = 0
+    for opening in re.finditer(rb"<(%s)(?:\s[^<>]*|/)?>" % names, packet):
+        if opening.start() < place:  # within an element that is left out
+            continue
+        end, others = opening.end(), ends[opening[1]]
+        if not opening[0].endswith(b"/>"):
+            following = bisect_left(others, end)
+            if following == len(others):
+                continue
+            end = others[following]
+        kept.append(packet[place : opening.start()])
+        place = end
+    return b"".join([*kept, packet[place:]])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leechcodec.detail import transform
+from leechcodec.detail import coding, transform
 from leechcodec.detail.coding import VALUES, decode_detail, encode_detail
 from leechcodec.detail.contexts import PASSES
 from leechcodec.detail.head import STEP_UNIT, pack_head, unpack_head
@@ -68,3 +68,24 @@ def test_damaged_chunks_are_refused():
             decode_detail(bad, (33, 21))
     with pytest.raises(CorruptError):
         decode_detail(data, (800, 900))
+
+
+def test_windows_wider_than_any_picture_needs_are_refused(monkeypatch):
+    """A kilobyte could take a minute to decode: masses of every token over 16,384 values."""
+    with monkeypatch.context() as forger:
+        forger.setattr(coding, "SPARE_VALUES", 1 << 30)
+        forger.setattr(coding, "_window", lambda _: coding.MAX_WINDOW)
+        data, _ = encode_detail(transform.forward(residual((64, 64), 4, 2.0)), 4096, 9000)
+    with pytest.raises(CorruptError, match="windows are too wide"):
+        decode_detail(data, (64, 64))
+
+
+def test_an_encoder_keeps_to_the_room_that_windows_have(monkeypatch):
+    r = residual((48, 40), 3, 60.0)
+    data, _ = encode_detail(transform.forward(r), 1024, 9000)
+    monkeypatch.setattr(coding, "SPARE_VALUES", 0)
+    monkeypatch.setattr(coding, "VALUES_A_BLOCK", 512)
+    narrow, points = encode_detail(transform.forward(r), 1024, 9000)
+    assert np.array_equal(decode_detail(narrow, (48, 40)), points)
+    with pytest.raises(CorruptError, match="windows are too wide"):
+        decode_detail(data, (48, 40))

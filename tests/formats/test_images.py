@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 
 from leechcodec.errors import ImageError, TooLargeError
+from leechcodec.formats import modes
 from leechcodec.formats.images import apply_orientation, encode_image, from_array, load_image, to_array, to_rgb
+from leechcodec.formats.modes import opaque_rgb, split
+from leechcodec.formats.strips import STRIP_PIXELS
 from tests.places import SAMPLE
 
 
@@ -46,9 +49,41 @@ def test_a_transparent_colour_is_transparency():
         assert to_array(load_image(saved(image, transparency=(9, 9, 9)))).tolist() == [[[255] * 3, [1, 2, 3]]]
 
 
-def test_modes_without_an_rgb_form_are_refused():
-    with pytest.raises(ImageError, match="La"):
-        to_rgb(Image.new("La", (2, 2)))
+@pytest.mark.parametrize("mode", ["LA", "La", "RGBA", "RGBa", "PA"])
+def test_all_modes_with_opacity_are_read(mode):
+    image = Image.new("RGBA", (3, 2), (200, 200, 200, 100))
+    image = image.convert("LA").convert(mode) if mode.startswith("L") else image.convert(mode)
+    colours, alpha = split(image)
+    assert alpha is not None and alpha.getextrema() == (100, 100)
+    assert opaque_rgb(colours).getpixel((0, 0)) == pytest.approx((200, 200, 200), abs=2)
+
+
+def test_opacity_in_a_palette_is_read():
+    image = Image.new("P", (3, 2))
+    image.putpalette([10, 20, 30, 128] * 256, "RGBA")
+    colours, alpha = split(image)
+    assert alpha is not None and alpha.getextrema() == (128, 128) and colours.getpixel((1, 1)) == (10, 20, 30)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "I;16", "L"])
+def test_empty_images_are_refused(mode):
+    with pytest.raises(ImageError, match="0 x 5 pixels"):
+        to_rgb(Image.new(mode, (0, 5)))
+
+
+def test_16_bits_are_rounded_to_8(monkeypatch):
+    grey = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = (grey / 257).round()
+    for at_once in (STRIP_PIXELS, 1000):
+        monkeypatch.setattr(modes, "STRIP_PIXELS", at_once)
+        for values in (grey, grey.astype(np.int32)):
+            assert np.array_equal(np.asarray(opaque_rgb(Image.fromarray(values)))[..., 0], expected)
+
+
+@pytest.mark.parametrize("suffix", [".ico", ".icns", ".lq", ".xyz"])
+def test_formats_that_would_shrink_a_picture_are_not_written(suffix):
+    with pytest.raises(ImageError, match="cannot write images of type"):
+        encode_image(Image.new("RGB", (300, 20)), suffix)
 
 
 def test_float_images_are_refused():

@@ -13,6 +13,7 @@ import leechcodec.pillow  # noqa: F401 (registers .lq)
 from leechcodec.codec import api
 from leechcodec.errors import ImageError
 from leechcodec.formats import exif, xmp
+from leechcodec.formats import jpeg as jpeg_layout
 from leechcodec.formats.images import apply_orientation, load_image
 from leechcodec.formats.side_data import separate
 from leechcodec.formats.writing import encode_image
@@ -265,6 +266,12 @@ def test_3n_no_reference_to_a_second_part_of_xmp(encoded):
     assert xmp.without_extension(element) == b"<a></a>"
 
 
+def test_an_orientation_that_is_a_fraction_neither_turns_nor_stays_behind(encoded):
+    """Pillow takes 6/1 for 6; a reader that keeps to EXIF sees none, and it cannot be set to 1 where it stands."""
+    found = encoded(jpeg(make.exif([(0x0112, 5, [(6, 1)])])), "x.jpg")
+    assert found.size == make.photo().shape[1::-1]
+
+
 def test_3o_text_for_xmp_is_kept(tiny_folder, tmp_path):
     image, packet = Image.fromarray(make.photo()), "<x>é</x>"
     image.save(tmp_path / "x.lq", xmp=packet, model=tiny_folder)
@@ -322,6 +329,11 @@ def test_n1_a_second_view_and_previews(encoded):
     assert not encoded(bytes(preview), "x.mpo").warnings
     found = encoded(stereo + VIDEO, "x.mpo").warnings[0]
     assert "second picture" in found and "video" in found
+
+
+def test_n1_no_more_pictures_are_searched_for_than_cameras_write():
+    """A segment of 64 kB could name four thousand, each as large as the file."""
+    assert len(jpeg_layout.layout(make.mpf(make.jpeg(make.photo()), [b"x" * 40] * 500)).others) == 31
 
 
 def test_n1_a_video_behind_the_picture(encoded):

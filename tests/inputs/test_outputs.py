@@ -141,6 +141,30 @@ def test_5f_permissions_without_touching_the_umask(tmp_path, monkeypatch):
         write_atomic(tmp_path / "old", b"z")
 
 
+def test_of_two_writers_without_force_one_is_refused(tmp_path, monkeypatch):
+    """Another process makes the file after the first look, before the last step."""
+    path, fsync = tmp_path / "x.lq", os.fsync
+
+    def late(descriptor):
+        fsync(descriptor)
+        path.write_bytes(b"theirs")
+
+    monkeypatch.setattr(os, "fsync", late)
+    with pytest.raises(OutputExistsError):
+        write_atomic(path, b"ours")
+    assert path.read_bytes() == b"theirs" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [PermissionError(1, "no links here"), NotImplementedError])
+def test_file_systems_without_links_are_written_to(error, tmp_path, monkeypatch):
+    def link(*_, **__):
+        raise error
+
+    monkeypatch.setattr(os, "link", link)
+    write_atomic(tmp_path / "x.lq", b"ours")
+    assert (tmp_path / "x.lq").read_bytes() == b"ours" and len(list(tmp_path.iterdir())) == 1
+
+
 @posix
 def test_8c_devices_keep_their_own_time(run, photo, monkeypatch):
     monkeypatch.setattr(os, "utime", lambda *_, **__: pytest.fail("a device's time was set"))

@@ -108,7 +108,7 @@ def test_tokens_where_none_are_sent_are_refused(ramped):
     sent = tokens.layout(loaded.config).mask(4)
     row, column = np.argwhere(~sent)[5]
     tokens.codes[4][row, column] = leech.index_to_vector(np.array([7]))[0]
-    with pytest.raises(ConfigError, match="stage 5 has tokens where quality 62 sends none"):
+    with pytest.raises(TokensError, match="stage 5 has tokens where quality 62 sends none"):
         encode_tokens(tokens, loaded)
     indices = tokens_to_indices(tokens, model=ramped)
     with pytest.raises(TokensError, match=f"stage 4 has a token in row {row}, column {column}, where quality 62 sends"):
