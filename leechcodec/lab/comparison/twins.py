@@ -23,7 +23,7 @@ def config_text(base: Path, changes: dict, seed: int) -> str:
         tables["model" if key == "quantizer" else "training"][key] = value
     lines = []
     for name, table in tables.items():
-        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items()), ""]
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
     return "\n".join(lines)
 
 
@@ -38,10 +38,6 @@ def config_of(base: Path, changes: dict, seed: int, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text)
     return target
-
-
-def _toml(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def trained(
