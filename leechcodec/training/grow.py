@@ -11,7 +11,6 @@ import math
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from leechcodec.codec.model_store import load_model
@@ -19,13 +18,14 @@ from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.prior_loop import AGREEMENTS
+from leechcodec.training.packed import averages
 
 
 def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
     """Load a checkpoint's averaged weights, or a released model, into one that differs in its stages and dial alone.
 
-    path: a checkpoint file, or a model's folder. config: of the model to fill. Raises ModelError where the path is
-    neither, or a tensor neither fits nor has a counterpart.
+    path: a checkpoint file, packed (packed.py) or not, or a model's folder. config: of the model to fill. Raises
+    ModelError where the path is neither, or a tensor neither fits nor has a counterpart.
     """
     old, tensors = _released(path) if path.is_dir() else _checkpoint(path)
     state = model.quantizer.state_dict(prefix="quantizer.")
@@ -57,17 +57,8 @@ def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
 
 
 def _checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    try:
-        with safe_open(path, "pt") as file:
-            config = ModelConfig.from_dict(json.loads((file.metadata() or {})["config"]))
-            names = [name for name in file.keys() if name.startswith(("ema.", "model.quantizer."))]  # noqa: SIM118
-            # "ema." sorts before "model.": an average where there is one, else a quantizer's buffer.
-            found: dict[str, Tensor] = {}
-            for name in sorted(names):
-                found.setdefault(name.partition(".")[2], file.get_tensor(name))
-            return config, found
-    except (OSError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{path}: not a training checkpoint ({error})") from error
+    metadata, tensors = averages(path)
+    return ModelConfig.from_dict(json.loads(metadata["config"])), tensors
 
 
 def _released(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:

@@ -1,0 +1,51 @@
+"""Packed weights: what comes back is near what went in, and what is none is refused."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from leechcodec.errors import ModelError
+from leechcodec.networks.model import CodecModel
+from leechcodec.testing.tiny import tiny_model
+from leechcodec.training import packed
+from leechcodec.training.grow import load_grown
+from leechcodec.training.packed import averages, pack
+from tests.training.test_grow import checkpoint_of
+
+
+def test_packed_weights_are_near_and_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "SMALL", 100)
+    model = tiny_model()
+    checkpoint = checkpoint_of(model, tmp_path)
+    pack(checkpoint, tmp_path / "run.packed")
+    wanted_about, wanted = averages(checkpoint)
+    about, found = averages(tmp_path / "run.packed")
+    assert about == wanted_about and about["step"] == "7" and found.keys() == wanted.keys()
+    large = 0
+    for name, value in wanted.items():
+        error = (found[name] - value).square().mean() / value.square().mean().clamp(min=1e-12)
+        if value.dim() < 2 or value.numel() < packed.SMALL:
+            assert error < 1e-6
+        else:
+            assert 0 < error < 0.06**2
+            large += value.numel()
+    levels = load_file(tmp_path / "run.packed")["levels"]
+    assert large and 8 * len(levels) < 5.5 * large
+
+
+def test_a_run_can_start_from_them(tmp_path):
+    model = tiny_model()
+    pack(checkpoint_of(model, tmp_path), tmp_path / "run.packed")
+    pack(tmp_path / "run.packed", tmp_path / "again.packed")
+    again = CodecModel(model.config)
+    load_grown(tmp_path / "again.packed", model.config, again)
+    assert all(torch.isfinite(p).all() for p in again.parameters())
+    close = zip(model.parameters(), again.parameters(), strict=True)
+    assert all((a - b).abs().max() <= a.abs().max() * 0.2 + 1e-3 for a, b in close)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_what_is_no_checkpoint_is_refused(data, tmp_path):
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ModelError, match="not a training checkpoint"):
+        averages(tmp_path / "x")
