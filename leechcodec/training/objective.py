@@ -31,8 +31,6 @@ PER_ABSOLUTE_ERROR = 3000.0
 PER_LPIPS = 330.0
 """What LPIPS weighs against 255² · MSE: their ratio on Kodak was 300 to 400 at every quality for the weights at -0.944
 (docs/experiments.md), and is 475 (q = 1) to 291 (q = 85) for those at -1.011."""
-COARSE_SCALES = 2
-"""Strides 64 and 32, whose rate may come later than that of the others."""
 USUAL_LOSS = 0.5
 """Of a crop of a photograph at any quality, about: squared error and rate with the weight of its quality."""
 LEAST_LOSS = 0.01
@@ -148,9 +146,6 @@ class Objective:
         weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
         rate_weight = settings.rate_weight(step)
         squared, rate = 255**2 * mse, rate_weight * bpp
-        if (coarse_weight := settings.rate_weight(step, coarse=True)) != rate_weight:
-            coarse = out.stage_bits[:, : sum(self.config.stages[:COARSE_SCALES])].sum(1) / pixels
-            rate = rate + (coarse_weight - rate_weight) * coarse
         distortion = self._distortion(x, x_hat, squared, terms)
         if settings.adversarial and step >= settings.adversarial_start:
             distortion = distortion - settings.adversarial * PER_LPIPS * self._verdict(x_hat)

@@ -42,7 +42,7 @@ def recordable(objective: Objective, model: CodecModel) -> bool:
         and isinstance(model.quantizer, LeechSQ)
         and settings.optimizer == "muon"
         and settings.rate_tokens >= tokens
-        and settings.rate_weight(0) == settings.rate_weight(0, coarse=True) == 1
+        and settings.rate_weight(0) == 1
         and not objective.trained
         and not settings.lpips
         and all(count or least > settings.dial[1] for count, least in zip(sent, config.min_quality))

@@ -66,9 +66,6 @@ class TrainingConfig:
     """The rate's weight at the first step ..."""
     rate_warmup: int = 1000
     """... from which it rises linearly to 1: tokens must learn to be useful before they learn to be cheap."""
-    coarse_warmup: int = 0
-    """As rate_warmup, of the stages at strides 64 and 32 alone, where it is longer. What they say is little; beside
-    linear shortcuts all of them learn to say the same before anything depends on it (docs/experiments.md)."""
     loss_exponent: float = 0.5
     """α: how much the high rates' larger losses are weighed down."""
     picture_exponent: float = 0.0
@@ -149,10 +146,9 @@ class TrainingConfig:
         others = self.similarity + self.ssimulacra2 + self.mae + self.lpips
         return round(1 - others, 12)  # 1 - 0.9 - 0.1 is not 0
 
-    def rate_weight(self, step: int, *, coarse: bool = False) -> float:
-        """Weight of the rate term at a step. coarse: of the stages at strides 64 and 32."""
-        steps = max(1, self.rate_warmup, self.coarse_warmup if coarse else 0)
-        return self.rate_start + (1 - self.rate_start) * min(1.0, step / steps)
+    def rate_weight(self, step: int) -> float:
+        """Weight of the rate term at a step."""
+        return self.rate_start + (1 - self.rate_start) * min(1.0, step / max(1, self.rate_warmup))
 
     def rate_factor(self, step: int, done: float | None = None) -> float:
         """Learning rate at a step as a share of its peak: linear warm-up, plateau, linear decay.

@@ -81,17 +81,6 @@ def test_without_options_the_loss_is_the_plain_one_to_the_bit(model, batch):
     assert wanted.keys() == got.keys() and all(torch.equal(got[name], wanted[name]) for name in wanted)
 
 
-def test_the_coarse_stages_rate_may_come_later(model, batch):
-    options = dict(rate_warmup=10, coarse_warmup=100)
-    settings = TrainingConfig(precision="float32", rate_tokens=16, **options)
-    for step, missing in ((20, 0.95 * 80 / 100), (100, 0.0)):
-        base, out, _, weight = plain(model, batch, settings, step)
-        coarse = out.stage_bits[:, : sum(model.config.stages[:2])].sum(1) / 64**2
-        expected = base - missing * (weight * coarse).mean()
-        assert coarse.min() > 0
-        assert outcome_of(model, batch, step, **options).loss.item() == pytest.approx(expected.item(), rel=1e-5)
-
-
 def test_similarity_commitment_and_contests(model, batch):
     options = dict(similarity=0.2, commitment=8.0, contest=4.0)
     settings = TrainingConfig(precision="float32", rate_tokens=16, **options)
