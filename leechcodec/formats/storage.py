@@ -103,7 +103,7 @@ class _Local(Storage):
         write_atomic(Path(path), data, force=True, mark=MARK)
 
     def sweep(self, folder: str) -> None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder or ".") as entries:
             for entry in entries:
                 if entry.name.startswith(MARK):
                     with contextlib.suppress(FileNotFoundError):

@@ -23,6 +23,8 @@ PROVIDERS = {
     "directml": ("DmlExecutionProvider", "onnxruntime-directml"),
 }
 """Kind of device -> ONNX Runtime's execution provider, and the package that has it."""
+LONGEST_REASON = 120
+"""Of torch's words, which may go on for a page."""
 TORCHS = ("cpu", "cuda", "mps")
 
 
@@ -77,7 +79,7 @@ def _named(name: str | None) -> str:
 
 def _checked(name: str) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ConfigError(f"unknown device {name!r}: there are cpu, cuda, cuda:N, mps and auto")
+        raise ConfigError(f"unknown device {name!r}: there are cpu, cuda, cuda:N, mps, openvino, directml and auto")
     return name
 
 
@@ -99,7 +101,8 @@ def check_device(name: str) -> None:
     try:
         torch.zeros(1, device=name)
     except (AssertionError, RuntimeError) as error:
-        raise ConfigError(f"device {name!r}: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise ConfigError(f"device {name!r} is not there: {reason[:LONGEST_REASON]}") from error
 
 
 def _of_onnx(name: str) -> str:

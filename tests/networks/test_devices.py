@@ -87,7 +87,7 @@ def test_a_device_that_is_not_there_is_one_line(unset, tiny_folder, monkeypatch)
     image = Image.new("RGB", (64, 64))
     monkeypatch.setattr(torch, "zeros", _no_device)
     for name in ("cuda:7", "mps"):
-        with pytest.raises(ConfigError, match=f"^device '{name}': not compiled with it$"):
+        with pytest.raises(ConfigError, match=f"^device '{name}' is not there: not compiled with it$"):
             api.compress(image, model=tiny_folder, device=name)
     monkeypatch.setenv(runtime.VARIABLE, "torch")
     with pytest.raises(ConfigError, match="device 'openvino' is for ONNX Runtime"):

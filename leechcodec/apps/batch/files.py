@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 from leechcodec.apps.batch.coding import Decoding, Done, Encoding, Facts
 from leechcodec.apps.batch.manifest import Manifest
-from leechcodec.apps.batch.names import Job
+from leechcodec.apps.batch.names import Job, split
 from leechcodec.apps.batch.tasks import Executor, Outcome, Task, attempts, outcome_of
 from leechcodec.apps.messages import about, collected, hear_warnings
 from leechcodec.formats.storage import Times, is_newer, is_url, storage_of
@@ -146,6 +146,8 @@ class _Run:
         self._names, self._existing, self._manifest, self._progress = names, existing, manifest, progress
         self._disturbed: set[str] = set()
         """Places that :meth:`sweep` looks at."""
+        self._swept: set[str] = set()
+        """Places that were looked at before work began there: a worker may be at it by now."""
         self.summary = Summary()
 
     def tasks(self) -> Iterator[Task]:
@@ -159,7 +161,9 @@ class _Run:
                 written = storage_of(folder).times(folder) if self._existing.skip else lambda _: None
             if file.place != place:
                 place = file.place
-                storage_of(place).sweep(place)
+                if place not in self._swept:
+                    self._swept.add(place)
+                    storage_of(place).sweep(place)
                 there = storage_of(place).times(place)
             if (made := there(job.output)) is not None:
                 if self._existing.skip and self._is_done(file.path, written(file.name), made):
@@ -178,7 +182,8 @@ class _Run:
     def _refusal(self, job: Job) -> str:
         """Why an output that is there may not be written, if so."""
         source, target = job.file.path, job.target
-        if source == target or (not (is_url(source) or is_url(target)) and os.path.samefile(source, target)):
+        local = not (is_url(source) or is_url(target))
+        if source == target or (local and os.path.exists(source) and os.path.samefile(source, target)):
             return "is the input; -o names another output"
         return "" if self._existing.skip or self._existing.force else "exists; -f overwrites it"
 
@@ -207,8 +212,8 @@ class _Run:
         return Done(told["name"], told["output"], facts, tuple(told["warnings"]))
 
     def fail(self, number: int, source: str, target: str, reason: str) -> None:
-        """Count and record a file that could not be done."""
-        if self._manifest:
+        """Count and record a file that could not be done. What an earlier run made of it stays, as does its line."""
+        if self._manifest and source not in self._manifest:
             self._manifest.add({"name": source, "output": target, "error": reason})
         self._count_failure(number, reason)
 
@@ -220,7 +225,7 @@ class _Run:
 
     def disturbed(self, task: Task) -> None:
         """Remember where a worker that died may have left something."""
-        self._disturbed.add(task.target.rpartition("/")[0] if is_url(task.target) else os.path.dirname(task.target))
+        self._disturbed.add(split(task.target)[0])
 
     def sweep(self) -> None:
         """Remove what workers left that were killed in this run."""

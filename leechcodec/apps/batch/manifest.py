@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ COLUMNS = {
 }  # fmt: skip
 """name: the image's path, as it was found. bytes: of the .lq file. psnr: dB, of an encoder. seconds: of the work.
 error: of an image that could not be done. Null where there is none."""
+_BEGINNING = b'{"name": '
+"""Of every line: one that was not written whole is told from somebody's file without a last line feed."""
 ROWS = 50_000
 """Of a group of a Parquet file."""
 
@@ -88,7 +91,7 @@ class Manifest:
         """Every line, with what it holds; None for the last one where it is not whole."""
         with open(self._lines, "rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]:
                     yield line, None
                     return
                 row = None
@@ -159,8 +162,8 @@ class Manifest:
 
 def shard_of(name: str) -> str:
     """The tar that an image is in, as photos.tar/000.jpg says; empty for one that is a file."""
-    path, inside, _ = name.partition(".tar/")
-    return path + inside.rstrip("/") if inside else ""
+    found = re.search(r"^(.*?\.tar)/", name, re.IGNORECASE | re.DOTALL)
+    return found[1] if found else ""
 
 
 def _is_dropped(row: dict[str, Any], errors: bool) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from leechcodec.errors import LqError
@@ -99,7 +100,7 @@ class Names:
         files, seen = [], set()
         for source in self.sources:
             for file in self._of_source(source):
-                real = file.path if is_url(source) else os.path.realpath(file.path)
+                real = _real(file.folder), file.name  # not where a link leads to: its output has the link's name
                 if real not in seen:
                     seen.add(real)
                     files.append(file)
@@ -111,7 +112,7 @@ class Names:
                 for files in self._of_folder(path):
                     yield from files
             else:
-                folder, name = path.rsplit("/", 1) if is_url(path) else os.path.split(path)
+                folder, name = split(path)
                 yield File(folder, name, folder if self.output is None else self.output)
 
     def _of_folder(self, folder: str) -> Iterator[list[File]]:
@@ -125,26 +126,69 @@ class Names:
         kept = [self.keep_extension] * len(files)
         while True:
             names = [self._output(file.name, keep) for file, keep in zip(files, kept)]
-            counts = Counter((file.place, name) for file, name in zip(files, names))
-            again = [i for i, name in enumerate(names) if not kept[i] and counts[files[i].place, name] > 1]
+            outputs = [(_real(file.place), name) for file, name in zip(files, names)]
+            counts = Counter(outputs)
+            again = [i for i, output in enumerate(outputs) if not kept[i] and counts[output] > 1]
             if not again:
                 break
             for i in again:
                 kept[i] = True
         if len(counts) < len(files):
-            place, name = next(key for key, count in counts.items() if count > 1)
-            one, other, *_ = (file.path for file, own in zip(files, names) if (file.place, own) == (place, name))
-            raise LqError(f"{one} and {other} would both become {join(place, name)}")
+            twice = next(output for output, count in counts.items() if count > 1)
+            one, other, *_ = (file.path for file, output in zip(files, outputs) if output == twice)
+            raise LqError(f"{one} and {other} would both become {join(*twice)}")
         yield from (Job(file, name) for file, name in zip(files, names))
 
     def _output(self, name: str, keep: bool) -> str:
         return (name if keep else os.path.splitext(name)[0]) + self.suffix
 
 
+@dataclass(frozen=True)
+class Single:
+    """One file and the file that it becomes."""
+
+    source: str
+    output: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def jobs(self) -> Iterator[Job]:
+        """The one."""
+        place, name = split(self.output)
+        yield Job(File(*split(self.source), place), name)
+
+    def count(self) -> int:
+        return 1
+
+
+def split(path: str) -> tuple[str, str]:
+    """Folder and name of a path or a URL."""
+    if not is_url(path):
+        return os.path.split(path)
+    folder, _, name = path.rpartition("/")
+    return folder, name
+
+
 def expanded(source: str) -> list[str]:
     """The paths that a pattern stands for; of anything else itself."""
     pattern = not is_url(source) and glob.has_magic(source) and not os.path.exists(source)
     return (sorted(glob.glob(source, recursive=True)) if pattern else []) or [source]
+
+
+def is_one_by_url(sources: Sequence[str], output: str | None) -> bool:
+    """Whether the command line names one file and the name of its output, one of the two a URL."""
+    if len(sources) != 1 or not output or not (is_url(sources[0]) or is_url(output)):
+        return False
+    folders = any(storage_of(path).is_folder(path) for path in (sources[0], output))
+    return bool(os.path.splitext(split(output)[1])[1]) and not folders
+
+
+@cache
+def _real(folder: str) -> str:
+    """One spelling for a folder: a, ./a and a link to it are the same place."""
+    return folder if is_url(folder) else os.path.realpath(folder)
 
 
 def is_single(sources: Sequence[str]) -> bool:

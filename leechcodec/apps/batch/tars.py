@@ -6,19 +6,24 @@ memory. One that dies has its shard done again.
 
 import io
 import json
+import os
 import re
 import tarfile
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 
 from leechcodec.apps.batch.coding import Decoding, Encoding
 from leechcodec.apps.batch.files import FileSettings
-from leechcodec.apps.batch.names import NUMBER, File, Job, expanded, is_numbered
+from leechcodec.apps.batch.names import NUMBER, File, Job, expanded, is_numbered, split
 from leechcodec.apps.batch.tasks import Outcome, Task, outcome_of
 from leechcodec.apps.messages import about, collected
 from leechcodec.errors import CorruptError, LqError
-from leechcodec.formats.storage import join, storage_of
+from leechcodec.formats.storage import is_url, join, storage_of
 
 SUFFIX = ".tar"
 
@@ -31,36 +36,52 @@ def is_shards(path: str | None) -> bool:
 @dataclass(frozen=True)
 class Shards:
     """sources: tars, patterns of them, or names with a number as in photos-%06d.tar; also as URLs. output: the name of
-    the new ones, with their number; they are numbered from 0, in the order of the old. One of one may have none."""
+    the new ones, with their number: that of the old one where one name gives all of them, else counted from 0 in their
+    order. One of one may have none."""
 
     sources: tuple[str, ...]
     output: str
 
     def jobs(self) -> Iterator[Job]:
-        """Every shard. Raises LqError where there are none, or several and no number."""
+        """Every shard. Raises LqError where there are none, several and no number, or where one would be overwritten
+        that is still to be read."""
         found = list(self._found())
-        place, _, name = self.output.rpartition("/")
+        place, name = split(self.output)
         numbered = is_numbered(name)
         if not found:
             raise LqError(f"{', '.join(self.sources)}: no shards")
         if not numbered and ("%" in name or len(found) > 1):
             raise LqError(f"{self.output}: the name of shards needs their number, as in out-%06d.tar")
-        for number, path in enumerate(found):
-            folder, _, own = path.rpartition("/")
-            yield Job(File(folder, own, place), name % number if numbered else name)
+        read = {_real(path) for path, _ in found}
+        own = len({number for _, number in found} - {None}) == len(found)
+        jobs: list[Job] = []
+        for place_in_order, (path, number) in enumerate(found):
+            output = name % (number if own else place_in_order) if numbered else name
+            jobs.append(Job(File(*split(path), place), output))
+            if _real(jobs[-1].target) in read:
+                raise LqError(f"{jobs[-1].target}: is an input; -o names other shards")
+        yield from jobs
 
     def count(self) -> int:
         return sum(1 for _ in self._found())
 
-    def _found(self) -> Iterator[str]:
+    def _found(self) -> Iterator[tuple[str, int | None]]:
+        """Paths, and the number that the only source's name has there."""
         for source in self.sources:
-            folder, _, name = source.rpartition("/")
+            folder, name = split(source)
             if not NUMBER.search(name):
-                yield from expanded(source)
+                yield from ((path, None) for path in expanded(source))
                 continue
             before, after = map(re.escape, NUMBER.split(name, maxsplit=1))
+            numbered = re.compile(rf"{before}(\d+){after}")
             for _, names in storage_of(source).folders(folder or ".", {SUFFIX}, False):
-                yield from (join(folder, each) for each in names if re.fullmatch(rf"{before}\d+{after}", each))
+                matches = sorted((int(match[1]), each) for each in names if (match := numbered.fullmatch(each)))
+                for number, each in matches:
+                    yield join(folder, each), number if len(self.sources) == 1 else None
+
+
+def _real(path: str) -> str:
+    return path if is_url(path) else os.path.realpath(path)
 
 
 @dataclass(frozen=True)
@@ -88,23 +109,26 @@ class ShardWorker:
 
     def _done(self, task: Task) -> Outcome:
         data = storage_of(task.source).read(task.source)
-        blocks, members = [], []
+        blocks: list[bytes] = []
+        members: list[dict[str, Any]] = []
         try:
             with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-                for info in archive:
-                    if not info.isreg():
+                infos = archive.getmembers()
+                _check_end(data[archive.offset :])
+                for info, name in zip(infos, self._outputs([info.name for info in infos]), strict=True):
+                    if info.isdir():
                         continue
-                    content = archive.extractfile(info).read()  # pyright: ignore[reportOptionalMemberAccess]
-                    if PurePosixPath(info.name).suffix.lower() not in self._settings.taken:
-                        blocks.append(_member(info.name, content))
+                    if name is None:
+                        with suppress(CorruptError):  # a device, or a link that leads out of the tar, is left out
+                            blocks.append(_member(info.name, _content(archive, info)))
                         continue
-                    outcome = self._image(task, info.name, content)
+                    outcome = self._image(task, info.name, partial(_content, archive, info))
                     if outcome.transient:
                         return Outcome(task.number, error=outcome.error, transient=True)
                     members.append({"name": f"{task.source}/{info.name}", "error": outcome.error or None})
                     if not outcome.error:
-                        members[-1] |= json.loads(outcome.about) | {"output": f"{task.target}/{self._named(info.name)}"}
-                        blocks.append(_member(self._named(info.name), outcome.data))
+                        members[-1] |= json.loads(outcome.about) | {"output": f"{task.target}/{name}"}
+                        blocks.append(_member(name, outcome.data))
         except tarfile.TarError as error:
             raise CorruptError(f"{task.source}: a damaged shard ({error})") from None
         made = b"".join(blocks)
@@ -112,17 +136,45 @@ class ShardWorker:
         storage_of(task.target).write(task.target, made)
         return Outcome(task.number, about=json.dumps({"members": members}).encode())
 
-    def _named(self, name: str) -> str:
-        return str(PurePosixPath(name).with_suffix(self._settings.suffix))
+    def _outputs(self, names: Sequence[str]) -> list[str | None]:
+        """What every member is called that is an image: 000.lq, or 000.jpg.lq where another would be called so too."""
+        images = [PurePosixPath(name).suffix.lower() in self._settings.taken for name in names]
+        wanted = [
+            str(PurePosixPath(name).with_suffix(self._settings.suffix)) if image else name
+            for name, image in zip(names, images, strict=True)
+        ]
+        counts = Counter(wanted)
+        return [
+            None if not image else f"{name}{self._settings.suffix}" if counts[short] > 1 else short
+            for name, image, short in zip(names, images, wanted, strict=True)
+        ]
 
-    def _image(self, task: Task, name: str, content: bytes) -> Outcome:
+    def _image(self, task: Task, name: str, read: Callable[[], bytes]) -> Outcome:
         def work(member: Task) -> Outcome:
             with about(member.source), collected() as warned:
+                content = read()
                 made, facts = self._coding.make(content, member.source)
             told = asdict(facts) | {"read": len(content), "written": len(made), "warnings": warned}
             return Outcome(member.number, made, json.dumps(told).encode())
 
         return outcome_of(Task(task.number, f"{task.source}/{name}"), work)
+
+
+def _check_end(rest: bytes) -> None:
+    """Raises TarError where a tar does not end as it should: tarfile takes a damaged header for the end."""
+    if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise tarfile.ReadError("a bad header, or cut off")
+
+
+def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    """Of a file or of what a link leads to within the tar. Raises CorruptError for anything else."""
+    try:
+        file = archive.extractfile(info)
+    except (KeyError, RecursionError):
+        file = None
+    if file is None:
+        raise CorruptError(f"{info.name}: neither a file nor a link to one in this shard")
+    return file.read()
 
 
 def _member(name: str, content: bytes) -> bytes:

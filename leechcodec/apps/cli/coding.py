@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from leechcodec.apps.batch.coding import Decoding, Done, Encoding
-from leechcodec.apps.batch.names import PHOTOGRAPHS, Names, is_single
+from leechcodec.apps.batch.names import PHOTOGRAPHS, Names, Single, is_one_by_url, is_single
 from leechcodec.apps.cli.group import note
 from leechcodec.apps.cli.streams import (
     check_output,
@@ -33,7 +33,7 @@ from leechcodec.apps.cli.streams import (
     write,
 )
 from leechcodec.apps.messages import about
-from leechcodec.config import header_quality
+from leechcodec.config import check_quality, header_quality
 from leechcodec.formats.storage import is_newer, is_url
 
 QUALITY = click.FloatRange(1, 100)
@@ -111,6 +111,8 @@ def encode(
         raise click.UsageError("--max-seconds goes with -q, not with a target")
     if output and is_single(sources) and Path(output).suffix.lower() in PHOTOGRAPHS:
         raise click.UsageError(f"{output}: encode writes .lq files")
+    if quality is not None:
+        check_quality(quality)  # click lets nan pass
     show, many = _sorted_out(more)
     coding = Encoding(
         quality=DEFAULT_QUALITY if quality is None else header_quality(quality),
@@ -148,8 +150,11 @@ def decode(sources, output, model, threads, form, partly, strip, **more) -> None
     from leechcodec.formats.files import is_stream
     from leechcodec.formats.images import image_format
 
-    if named and output and is_single(sources) and not (form or prefix):
-        suffix = Path(output).suffix or (suffix if is_stream(output) else "")
+    if named and output and not (form or prefix):
+        if is_one_by_url(sources, output):
+            suffix = Path(output).suffix
+        elif is_single(sources) and not is_url(output):
+            suffix = Path(output).suffix or (suffix if is_stream(output) else "")
     image_format(suffix)  # refused before the work
     show, many = _sorted_out(more)
     coding = Decoding(suffix, model=_absolute(model), partly=partly, strip=strip)
@@ -185,7 +190,7 @@ class _Report:
             note(f"{done.input}: missing: {'; '.join(done.facts.missing)}")
         if self.as_json:
             facts = {"input": done.input, "output": done.output} | asdict(done.facts)
-            click.echo(json.dumps({key: value for key, value in facts.items() if value not in ((), None)}))
+            click.echo(json.dumps({key: value for key, value in facts.items() if value not in ((), [], None)}))
         elif self.verbose:
             click.echo(_line(done), err=True)
 
@@ -205,7 +210,7 @@ def _run(coding, sources, output, taken, suffix, *, threads, show, many) -> None
     if show["force"] and show["skip_existing"]:
         raise click.UsageError("--skip-existing or -f, not both")
     tell = {name: show[name] for name in ("quiet", "verbose", "as_json")}
-    if is_single(sources) and not sources[0].lower().endswith(".tar"):
+    if is_single(sources) and not sources[0].lower().endswith(".tar") and not is_url(output or ""):
         if given := next((name for name, value in many.items() if value and name != "recursive"), None):
             raise click.UsageError(f"--{given.replace('_', '-')} is for many files, and {sources[0]} is one")
         finished, failed = _Report(**tell, many=False), 0
@@ -221,6 +226,8 @@ def _run(coding, sources, output, taken, suffix, *, threads, show, many) -> None
             settings = partial(ShardSettings, coding, taken=taken, suffix=suffix)
         elif any(shards):
             raise click.UsageError("shards become shards: name them with -o, as in -o out-%06d.tar")
+        elif output and is_one_by_url(sources, output):
+            names = Single(sources[0], output)
         else:
             names = Names(sources, output, suffix, taken, many["recursive"], show["keep_extension"])
         failed = _many(settings, names, finished, threads=threads, show=show, many=many)

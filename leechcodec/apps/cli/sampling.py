@@ -13,6 +13,7 @@ from leechcodec.apps.cli.streams import (
     check_output,
     progress_bar,
     read,
+    refuse_input,
     set_threads,
     split_format,
     target_of,
@@ -105,6 +106,8 @@ def sample(
     if suffix != ".lq":
         image_format(suffix)  # refused before the work
     target = target_of("-", output, suffix, force)
+    for given in (source, mask):
+        refuse_input(target, given)
     check_output(target)
     set_threads(threads)
     from leechcodec.codec import api, sampling

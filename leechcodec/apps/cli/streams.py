@@ -49,11 +49,18 @@ def target_of(source: str, output: str | None, suffix: str, force: bool, named: 
     if path.is_dir():
         raise LqError(f"{path}: is a folder")
     if not is_stream(path) and path.exists():
-        if source != "-" and Path(source).exists() and path.samefile(source):
-            raise LqError(f"{path}: is the input; -o names another output")
+        refuse_input(path, source)
         if not force:
             raise OutputExistsError(f"{path}: exists; -f overwrites it")
     return path
+
+
+def refuse_input(target: Path | None, source: str | None) -> None:
+    """Raises LqError where an output is the input, by whichever name."""
+    if target is None or source in (None, "-") or not (target.exists() and Path(source).exists()):
+        return
+    if target.samefile(source):
+        raise LqError(f"{target}: is the input; -o names another output")
 
 
 def read(source: str) -> bytes:

@@ -61,7 +61,8 @@ def view(source: str, mode: str, width: int | None, model: str | None) -> None:
         console = Console(
             file=sys.stdout, force_terminal=True, color_system=colours, no_color=False, width=columns, height=rows
         )
-        console.print(renderables[mode](image, width="auto", height="auto"), end="")
+        across, down = _characters(image.size, (columns, rows), _pixels(columns, rows, mode))
+        console.print(renderables[mode](image, width=across, height=down), end="")
 
 
 def _textual_image() -> dict[str, type]:
@@ -132,6 +133,16 @@ def _pixels(columns: int, rows: int, mode: str) -> tuple[int, int]:
     return columns * across, rows * down
 
 
+def _characters(size: tuple[int, int], room: tuple[int, int], pixels: tuple[int, int]) -> tuple[int | str, int | str]:
+    """Columns and rows of an image: as its shape says, but one of each at least where it is so thin that none is left.
+
+    room: in characters, pixels: the same in pixels.
+    """
+    scale = min(side_room / side for side, side_room in zip(size, pixels, strict=True))
+    across, down = (side * scale * count / count_pixels for side, count, count_pixels in zip(size, room, pixels))
+    return ("auto", "auto") if min(across, down) >= 1 else (max(1, round(across)), max(1, round(down)))
+
+
 def _cell() -> tuple[int, int]:
     try:
         import fcntl
@@ -148,11 +159,12 @@ def _cell() -> tuple[int, int]:
 def _picture(source: str, data: bytes, room: tuple[int, int], model: str | None) -> "Image.Image":
     """The image as sRGB colours, of no fewer pixels than the room shows, where it has them."""
     from leechcodec.formats.container import MAGIC
+    from leechcodec.formats.files import is_stream
     from leechcodec.formats.images import load_image
     from leechcodec.formats.side_data import flattened
 
     if not data.startswith(MAGIC):
-        image = load_image(io.BytesIO(data) if source == "-" else source)
+        image = load_image(io.BytesIO(data) if source == "-" or is_stream(source) else source)
     with naming(source):
         if data.startswith(MAGIC):
             image = _decoded(data, room, model)

@@ -139,6 +139,35 @@ def test_outputs_that_are_there_are_failures_without_f(names, whole, here, photo
     ] * 3
 
 
+def test_a_run_that_may_not_overwrite_leaves_the_manifests_lines(names, here, tmp_path):
+    path = tmp_path / "m.jsonl"
+    for _ in range(2):
+        with closing(Manifest(path)) as manifest:
+            summary = run_files(names, here, Existing(), manifest=manifest)
+    assert summary.failed == 6 and [row["error"] for row in rows(path)] == [None] * 6
+    with closing(Manifest(path)) as manifest:
+        assert run_files(names, here, SKIP, manifest=manifest).present == 6
+
+
+def test_an_input_that_is_missing_does_not_end_the_run(here, photos, tmp_path):
+    (photos / "gone.lq").touch()
+    several = Names((f"{photos}/gone.png", f"{photos}/b.png"), None, ".lq", PHOTOGRAPHS)
+    for existing in (Existing(), Existing(force=True)):
+        summary = run_files(several, here, existing)
+        assert summary.failed == 1 + (existing == Existing(True)) and (photos / "b.lq").exists()
+
+
+def test_leftovers_in_the_working_directory_are_swept_once(here, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    (photos / ".leechcodec-batch.123").touch()
+    swept = []
+    sweep = type(storage_of("")).sweep
+    monkeypatch.setattr(type(storage_of("")), "sweep", lambda self, place: (swept.append(place), sweep(self, place)))
+    several = Names(("b.png", "sub/a.png", "c.png", "sub/ä.png"), None, ".lq", PHOTOGRAPHS)
+    assert run_files(several, here, Existing()).done == 4
+    assert swept == ["", "sub"] and not (photos / ".leechcodec-batch.123").exists()
+
+
 def test_what_fails_is_listed_and_tried_again(names, here, photos, tmp_path):
     good, path = (photos / "b.png").read_bytes(), tmp_path / "m.jsonl"
     (photos / "b.png").write_bytes(good[:40])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from leechcodec.apps.batch.manifest import COLUMNS, Manifest
+from leechcodec.apps.batch.manifest import COLUMNS, Manifest, shard_of
 from leechcodec.errors import LqError
 
 
@@ -88,6 +88,19 @@ def test_something_else_is_not_written_to(tmp_path):
     with pytest.raises(LqError, match=r"notes\.jsonl: line 2 is none of a manifest's"):
         Manifest(path)
     assert path.read_text().endswith("verse\n")
+
+
+def test_somebodys_file_without_a_last_line_feed_stays(tmp_path):
+    path = tmp_path / "notes.json"
+    path.write_text('{"precious": [1, 2, 3]}')
+    with pytest.raises(LqError, match="none of a manifest's"):
+        Manifest(path)
+    assert path.read_text() == '{"precious": [1, 2, 3]}'
+
+
+def test_shards_of_any_spelling():
+    assert shard_of("p/X.TAR/000.jpg") == "p/X.TAR" and shard_of("x.tar/a/b.tar/c.jpg") == "x.tar"
+    assert shard_of("x.tar") == shard_of("star/x.jpg") == ""
 
 
 def test_two_runs_do_not_meet(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leechcodec.apps.batch.names import File, Names
+from leechcodec.apps.batch.names import PHOTOGRAPHS, File, Names, Single, is_one_by_url
 from leechcodec.errors import LqError
 
 
@@ -33,6 +33,41 @@ def test_outputs_of_a_folder(names, outputs):
 def test_names_of_one_folder_never_collide(names):
     outputs = named(sorted(names))
     assert len(set(outputs)) == len(names)
+
+
+def test_one_folder_has_many_spellings(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    for name in ("x.png", "x.jpg"):
+        (tmp_path / "a" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for other in ("./a/x.jpg", "a//x.jpg", "link/x.jpg", f"{tmp_path}/a/x.jpg"):
+        jobs = list(Names(("a/x.png", other), None, ".lq", PHOTOGRAPHS).jobs())
+        assert [job.output for job in jobs] == ["x.png.lq", "x.jpg.lq"]
+        assert len(list(Names(("a/x.jpg", other), None, ".lq", PHOTOGRAPHS).jobs())) == 1
+
+
+def test_a_link_has_an_output_of_its_own(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").symlink_to("a.png")
+    named = Names((f"{tmp_path}/a.png", f"{tmp_path}/b.png"), None, ".lq", PHOTOGRAPHS)
+    assert [job.output for job in named.jobs()] == ["a.lq", "b.lq"]
+
+
+def test_one_file_by_url(tmp_path):
+    pytest.importorskip("fsspec")
+    (tmp_path / "a.png").touch()
+    url = f"file://{tmp_path}"
+    assert is_one_by_url((f"{tmp_path}/a.png",), f"{url}/b.lq") and is_one_by_url((f"{url}/a.png",), "b.lq")
+    for sources, output in (
+        ((f"{url}/a.png",), None),
+        ((f"{tmp_path}/a.png",), "b.lq"),
+        ((f"{url}/a.png",) * 2, "b.lq"),
+    ):
+        assert not is_one_by_url(sources, output)
+    assert not is_one_by_url((url,), "b.lq") and not is_one_by_url((f"{url}/a.png",), str(tmp_path))
+    (job,) = Single(f"{url}/a.png", "b.lq").jobs()
+    assert (job.file.path, job.target) == (f"{url}/a.png", "b.lq")
 
 
 def test_a_tree_is_listed_folder_by_folder(tmp_path, monkeypatch):

@@ -112,6 +112,68 @@ def test_damaged_shards_fail_and_leave_nothing(shards, here, tmp_path):
         assert not (tmp_path / "out-000001.tar").exists()
 
 
+def test_damage_behind_the_first_image_is_seen(shards, here, tmp_path):
+    """tarfile takes a bad header for the end of a tar."""
+    path = tmp_path / "in-001.tar"
+    write_tar(path, {f"{n}.png": png(n) for n in range(3)})
+    whole = path.read_bytes()
+    second = 512 + -(-len(png(0)) // 512) * 512
+    hole = whole[: second + 20] + b"\xff" + whole[second + 21 :]
+    for damage in (hole, whole[:second], whole[: second + 100], whole + b"more"):
+        path.write_bytes(damage)
+        summary = run_files(shards, here, Existing(force=True))
+        assert "in-001.tar: a damaged shard" in dict(summary.failures)[1]
+        assert not (tmp_path / "out-000001.tar").exists()
+    path.write_bytes(whole)
+    assert run_files(shards, here, Existing(force=True)).done == 5
+
+
+def test_members_of_one_stem_and_links(here, tmp_path):
+    with tarfile.open(tmp_path / "in.tar", "w") as archive:
+        for name, data in {"0.png": png(0), "0.jpg": png(1), "1.lq": b"kept", "1.png": png(2)}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for name, kind, target in (
+            ("2.png", tarfile.LNKTYPE, "0.png"), ("a/3.png", tarfile.SYMTYPE, "../0.png"),
+            ("4.png", tarfile.SYMTYPE, "nowhere.png"), ("5.txt", tarfile.SYMTYPE, "5.txt"), ("a", tarfile.DIRTYPE, ""),
+        ):  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            archive.addfile(info)
+    summary = run_files(Shards((str(tmp_path / "in.tar"),), str(tmp_path / "out.tar")), here, Existing())
+    found = members((tmp_path / "out.tar").read_bytes())
+    assert list(found) == ["0.png.lq", "0.jpg.lq", "1.lq", "1.png.lq", "2.lq", "a/3.lq"]
+    assert found["1.lq"] == b"kept" and found["2.lq"] == found["0.png.lq"] == found["a/3.lq"] != found["0.jpg.lq"]
+    assert summary.failed == 1 and "4.png" in summary.failures[0][1]
+
+
+def test_shards_keep_their_numbers(tmp_path):
+    for number in (1, 2, 10):
+        write_tar(tmp_path / f"z-{number}.tar", {})
+    outputs = [job.output for job in Shards((f"{tmp_path}/z-%d.tar",), f"{tmp_path}/y-%02d.tar").jobs()]
+    assert outputs == ["y-01.tar", "y-02.tar", "y-10.tar"]
+    pattern = Shards((f"{tmp_path}/z-*.tar",), f"{tmp_path}/y-%d.tar")
+    assert [job.output for job in pattern.jobs()] == ["y-0.tar", "y-1.tar", "y-2.tar"]
+
+
+def test_no_shard_is_overwritten_that_is_to_be_read(tmp_path, monkeypatch):
+    for number in (1, 2):
+        write_tar(tmp_path / f"z-{number}.tar", {})
+    monkeypatch.chdir(tmp_path)
+    for output in ("z-%d.tar", "./z-%d.tar", f"{tmp_path}/z-%d.tar"):
+        for source in ("z-%d.tar", "z-?.tar"):
+            with pytest.raises(LqError, match="is an input"):
+                list(Shards((source,), output).jobs())
+
+
+def test_shards_in_the_root_folder():
+    with pytest.raises(LqError, match="no-such"):
+        list(Shards(("/no-such-%d.tar",), "/out-%d.tar").jobs())
+    (job,) = Shards(("/x.tar",), "/out.tar").jobs()
+    assert (job.file.path, job.target) == ("/x.tar", "/out.tar")
+
+
 def test_names(tmp_path, shards):
     assert [job.output for job in shards.jobs()] == ["out-000000.tar", "out-000001.tar"] and shards.count() == 2
     one = Shards((str(tmp_path / "in-000.tar"),), "out.tar")

@@ -96,7 +96,22 @@ def test_the_input_is_never_the_output(run, photo):
     for arguments in (["decode", photo], ["encode", photo.with_suffix(".lq"), "-f"], ["encode", link, "-f"]):
         assert "is the input" in run(*arguments, code=1).stderr
     assert "writes .lq files" in run("encode", photo, "-o", photo, "-f", code=2).stderr
+    file = photo.with_suffix(".lq")
+    assert "is the input" in run("sample", "--from", file, "--keep-stages", 2, "-o", file, "-f", code=1).stderr
     assert photo.read_bytes() == before
+
+
+def test_no_number_is_no_quality(run, photo):
+    assert "quality must be a number" in run("encode", photo, "-q", "nan", code=1).stderr
+
+
+def test_json_of_several_is_like_that_of_one(run, photo, tmp_path):
+    one = json.loads(run("encode", photo, "--json", "-o", tmp_path / "x.lq").stdout)
+    (tmp_path / "out").mkdir()
+    copy = photo.with_name("copy.png")
+    copy.write_bytes(photo.read_bytes())
+    lines = run("encode", photo, copy, "--json", "-o", tmp_path / "out").stdout.splitlines()
+    assert [json.loads(line).keys() for line in lines] == [one.keys()] * 2
 
 
 def test_pipes(run, photo):

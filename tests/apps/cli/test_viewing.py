@@ -77,6 +77,30 @@ def test_of_an_lq_file_no_more_is_decoded_than_is_shown(tmp_path, tiny_folder, m
     assert drawn == [HALF * width] * (width // 5) and asked == [shrink]
 
 
+@pytest.mark.parametrize("size", [(500, 1), (1, 3000)])
+@pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
+def test_thin_pictures_are_shown(size, mode, tmp_path):
+    Image.new("RGB", size, "red").save(tmp_path / "thin.png")
+    assert view(tmp_path / "thin.png", "--mode", mode, "--width", 20).stdout
+
+
+def test_the_smallest_terminal(photo, monkeypatch):
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, "1")
+    assert rows(view(photo).stdout) == [HALF]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_read_once(photo, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", f"open({str(pipe)!r}, 'wb').write(open({str(photo)!r}, 'rb').read())"]
+    )
+    assert view(pipe, "--width", 20).stdout == view(photo, "--width", 20).stdout
+    assert writer.wait(timeout=20) == 0
+
+
 def test_errors_are_one_line(tmp_path, photo, monkeypatch):
     assert "missing.lq" in view(tmp_path / "missing.lq", code=1).stderr
     for name, content in (("text.png", b"just some text"), ("cut.lq", b"\x89LQ\n\x01")):
