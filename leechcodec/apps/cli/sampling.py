@@ -106,8 +106,7 @@ def sample(
     if suffix != ".lq":
         image_format(suffix)  # refused before the work
     target = target_of("-", output, suffix, force)
-    for given in (source, mask):
-        refuse_input(target, given)
+    refuse_input(target, source, mask)
     check_output(target)
     set_threads(threads)
     from leechcodec.codec import api, sampling
@@ -125,9 +124,7 @@ def sample(
             mask=None if mask is None else _hole(mask),
             model=model,
         )
-        width, height = size or (sampling.DEFAULT_SIZE, sampling.DEFAULT_SIZE)
-        if start is not None:
-            width, height = start.width, start.height
+        width, height = (start.width, start.height) if start else size or (sampling.DEFAULT_SIZE,) * 2
         with progress_bar("drawing", number * width * height) as progress:
             tokens = _drawn(draw, seed, number, progress)
             if suffix == ".lq":

@@ -55,12 +55,13 @@ def target_of(source: str, output: str | None, suffix: str, force: bool, named: 
     return path
 
 
-def refuse_input(target: Path | None, source: str | None) -> None:
-    """Raises LqError where an output is the input, by whichever name."""
-    if target is None or source in (None, "-") or not (target.exists() and Path(source).exists()):
+def refuse_input(target: Path | None, *sources: str | None) -> None:
+    """Raises LqError where an output is an input, by whichever name."""
+    if target is None or not target.exists():
         return
-    if target.samefile(source):
-        raise LqError(f"{target}: is the input; -o names another output")
+    for source in sources:
+        if source not in (None, "-") and Path(source).exists() and target.samefile(source):
+            raise LqError(f"{target}: is the input; -o names another output")
 
 
 def read(source: str) -> bytes:
