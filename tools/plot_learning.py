@@ -1,8 +1,9 @@
-"""Draw the learning curve of the released model: score on the held-out photographs against hours.
+"""Draw learning curves: score on the held-out photographs against the pixels trained.
 
     python -m tools.plot_learning docs/learning.csv -o docs/learning.png
 
-The CSV has a row a validation: phase, steps and hours since the first weights, score (docs/experiments.md).
+The CSV has a row a validation: phase, steps, hours and megapixels since the first weights, score (docs/experiments.md). All
+phases are those of the released model, one after another, but the last: a second generation, from nothing.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import matplotlib.pyplot as plt
 PEERS = {"WebP": -0.708, "AVIF 4:4:4": -0.988}
 """On the same crops and trade-offs, through real files (docs/experiments.md)."""
 MARKERS = "o^svDPX*"
+SECOND = "second generation"
 
 
 def main() -> None:
@@ -28,13 +30,15 @@ def main() -> None:
     rows = list(csv.DictReader(args.csv.read_text().splitlines()))
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     for marker, (phase, group) in zip(MARKERS, groupby(rows, lambda row: row["phase"])):
-        points = [(float(row["hours"]), float(row["score"])) for row in group]
-        axes.plot(*zip(*points), marker=marker, markersize=4, linewidth=1.2, label=phase)
+        points = [(float(row["megapixels"]), float(row["score"])) for row in group]
+        style = {"color": "black", "linewidth": 1.6} if phase.startswith(SECOND) else {"linewidth": 1.2}
+        axes.plot(*zip(*points), marker=marker, markersize=4, label=phase, **style)
     for name, score in PEERS.items():
         axes.axhline(score, color="0.4", linewidth=0.8, linestyle="--")
         axes.annotate(name, (0.01, score), (2, 3), ("axes fraction", "data"), "offset points", color="0.3", fontsize=8)
-    axes.set(xlabel="hours of training: two CPU cores, at last one GPU", ylabel="score: mean log₂(λ·255²·MSE + bpp)")
-    axes.grid(alpha=0.25)
+    axes.set(xscale="log", xlabel="megapixels trained", ylabel="score: mean log₂(λ·255²·MSE + bpp)")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(alpha=0.25, which="both")
     axes.legend(fontsize=8, loc="upper right", framealpha=1, edgecolor="white")
     figure.savefig(args.output, dpi=130)
 

@@ -45,7 +45,8 @@ def work(job: dict) -> None:
     Image.MAX_IMAGE_PIXELS = None
     if "quality" in job:
         image, told = Image.open(job["png"]).convert("RGB"), (lambda _: None) if job["measured"] else None
-        data, took = timed(lambda: api.compress(image, quality=job["quality"], measured=told))
+        how = {name: job[name] for name in ("quality", "effort", "max_seconds")}
+        data, took = timed(lambda: api.compress(image, measured=told, **how))
         Path(job["lq"]).write_bytes(data)
     else:
         data = Path(job["lq"]).read_bytes()
@@ -100,6 +101,8 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 16, 64, 100])
     parser.add_argument("--quality", type=float, default=50.0)
     parser.add_argument("--measured", action="store_true", help="with the PSNR, as the command line encodes")
+    parser.add_argument("--effort", type=int, default=1)
+    parser.add_argument("--max-seconds", type=float, help="as of leechcodec encode: as many steps as fit")
     parser.add_argument("--whole", type=float, default=16.0)
     parser.add_argument("--limit", type=float, default=2.0, help="gigabytes")
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -107,7 +110,8 @@ def main() -> None:
     if args.work:
         return work(json.loads(args.work))
     Image.MAX_IMAGE_PIXELS, failed = None, False
-    sample, options = Image.open(args.sample).convert("RGB"), {"quality": args.quality, "measured": args.measured}
+    sample = Image.open(args.sample).convert("RGB")
+    options = {name: getattr(args, name) for name in ("quality", "measured", "effort", "max_seconds")}
     way = "a megapixel | processor | memory"
     print(f"| megapixels | encode | {way} | decode | {way} | |\n|---{9 * '|---'}|", flush=True)
     for size in args.megapixels:

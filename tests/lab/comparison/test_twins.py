@@ -9,7 +9,7 @@ from leechcodec.training.settings import load_settings
 from tests.places import ROOT
 
 
-@pytest.mark.parametrize("name", ["leech-2", "leech-2-late", "leech-vbr", "narrowed", "twin"])
+@pytest.mark.parametrize("name", ["leech-2", "leech-2-late", "leech-2-processor", "leech-vbr", "narrowed", "twin"])
 def test_nothing_but_the_changes_changes(name, tmp_path):
     base = ROOT / "configs" / f"{name}.toml"
     model, training = load_settings(base)
