@@ -29,6 +29,7 @@ from leechcodec.apps.serve.state import Picture, Pictures, SupersededError
 from leechcodec.codec import api
 from leechcodec.errors import ConfigError
 from leechcodec.lab.metrics import psnr
+from leechcodec.networks import onnx_walk
 
 pytestmark = pytest.mark.slow
 
@@ -254,6 +255,25 @@ def test_stale_work_stops(tiny_folder):
         peers.at_size(picture.image, peers.installed()["jpeg"], 1000, {}, check)
     with pytest.raises(ConfigError):
         work.show(picture.image, 0.5, str(tiny_folder), picture.still())
+
+
+def test_a_computation_ends_at_the_next_band_of_rows(tiny_folder, monkeypatch):
+    monkeypatch.setattr(onnx_walk, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(onnx_walk, "BAND_PIXELS", 64 * 64)
+    image, picture = photograph(64, 1024), Picture("id", Image.new("RGB", (1, 1)))
+    check, checks = picture.still(), []
+
+    def moved_meanwhile():
+        checks.append(None)
+        picture.moves += len(checks) == 3
+        check()
+
+    with pytest.raises(SupersededError):
+        work.show(image, 50, str(tiny_folder), moved_meanwhile)
+    assert len(checks) == 3
+    checks.clear()
+    work.show(image, 50, str(tiny_folder), lambda: checks.append(None))
+    assert len(checks) > 6
 
 
 # ---- who may ask -------------------------------------------------------------------------------------------------
