@@ -24,6 +24,7 @@ with warnings.catch_warnings():
 from leechcodec.apps.cli import main
 from leechcodec.apps.serve import peers, server, work
 from leechcodec.apps.serve.app import ASSETS, create_app
+from leechcodec.apps.serve.guard import HEADERS
 from leechcodec.apps.serve.settings import Limits, Settings
 from leechcodec.apps.serve.state import Picture, Pictures, SupersededError
 from leechcodec.codec import api
@@ -320,7 +321,7 @@ def test_beyond_loopback_a_token_is_needed(tiny_folder):
         for path in ("/", "/assets/page.js", "/?token=", "/?token=wrong", "/?token=%C3%A9", "/api/pictures/x/shown"):
             assert refused(client.get(path), 401, "token")
         assert refused(client.post("/api/pictures", content=b""), 401)
-        assert refused(client.get("/", headers={"Cookie": "leechcodec=wrong"}), 401)
+        assert refused(client.get("/", headers={"Cookie": "leechcodec-8642=wrong"}), 401)
         assert refused(client.get("/?token=secret-token", headers={"Host": "evil.example"}), 403)
         response = client.get("/?token=secret-token")
         assert response.status_code == 200
@@ -328,6 +329,16 @@ def test_beyond_loopback_a_token_is_needed(tiny_folder):
         assert client.get("/assets/page.js").status_code == 200  # the cookie is enough from now on
         assert "Set-Cookie" not in client.get("/").headers
         assert refused(client.get("/", headers={"Origin": "http://evil.example"}), 403)
+
+
+def test_two_servers_of_a_host_have_a_cookie_each(tiny_folder):
+    names = []
+    for host in ("10.0.0.7:8642", "10.0.0.7:8643", "10.0.0.7", "[fd00::7]:8642"):
+        app = create_app(Settings(str(tiny_folder), host="0.0.0.0", token="secret-token"))
+        with TestClient(app, base_url=f"http://{host}") as client:
+            names.append(client.get("/?token=secret-token").headers["Set-Cookie"].partition("=")[0])
+            assert client.get("/").status_code == 200
+    assert names == ["leechcodec-8642", "leechcodec-8643", "leechcodec-80", "leechcodec-8642"]
 
 
 def test_the_page_can_reach_nothing_else(client):
@@ -343,6 +354,17 @@ def test_the_page_can_reach_nothing_else(client):
         assert "http:" not in text and "https:" not in text and "innerHTML" not in text and " style=" not in text
     assert 'src="/assets/page.js"' in response.text
     assert client.get("/assets/page.js").headers["Content-Type"].startswith("text/javascript")
+
+
+def test_what_is_unforeseen_is_answered_with_the_same_headers(settings, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(work, "read_photograph", broken)
+    with TestClient(create_app(settings), base_url=HERE, raise_server_exceptions=False) as client:
+        response = client.post("/api/pictures", content=b"a photograph")
+    assert refused(response, 500, "internal error")
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
 
 
 WRITTEN: list[str] | None = None
