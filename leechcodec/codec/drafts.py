@@ -93,6 +93,6 @@ class Drawing:
     def _shown(self, quality: float, effort: int, progress: Progress | None) -> tuple[Tokens, Image.Image]:
         """Tokens and their picture."""
         if effort == 1:
-            return pipeline.preview(self.loaded, self.prepared.pixels, self.prepared.size, quality)
+            return pipeline.preview(self.loaded, self.prepared.pixels, self.prepared.size, quality, progress)
         tokens = self._tokens(quality, effort, progress)
         return tokens, pipeline.synthesise(self.loaded, tokens)

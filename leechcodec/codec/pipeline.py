@@ -124,15 +124,27 @@ def analyse(
 
 
 def preview(
-    loaded: LoadedModel, pixels: np.ndarray, size: tuple[int, int], quality: float
+    loaded: LoadedModel, pixels: np.ndarray, size: tuple[int, int], quality: float, progress: Progress | None = None
 ) -> tuple[Tokens, Image.Image]:
-    """What :func:`analyse` at effort 1 and :func:`synthesise` give, in less time: the synthesis transform runs once."""
+    """What :func:`analyse` at effort 1 and :func:`synthesise` give, in less time: the synthesis transform runs once.
+
+    progress: called with (0, 1) as often as rows are drawn, which is once unless the image is large, and with (1, 1).
+    What it raises ends the work.
+    """
     if loaded.is_second_decoder:
-        tokens = analyse(loaded, pixels, size, quality=quality)
+        tokens = analyse(loaded, pixels, size, quality=quality, progress=progress)
         return tokens, synthesise(loaded, tokens)
     quality = header_quality(quality)
     canvas = Canvas(size)
-    codes = loaded.transforms.encode(pixels, quality, canvas.draw)
+
+    def draw(x_hat: np.ndarray) -> None:
+        if progress:
+            progress(0, 1)
+        canvas.draw(x_hat)
+
+    codes = loaded.transforms.encode(pixels, quality, draw)
+    if progress:
+        progress(1, 1)
     return as_tokens(loaded, codes, size, quality), canvas.image
 
 

@@ -139,20 +139,23 @@ def _loaded(
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(source, formats=formats)
     check_size(image.width, image.height, max_pixels)
-    frames = _frames(image)
+    several = _several(image)
     data = _file_of(image)
     result, remarks = _prepared(image, data)
     if result is not image:
         image.close()  # of several pictures Pillow would hold the file
-    return result, [*([f"the first of {frames} pictures is taken"] if frames > 1 else []), *remarks]
+    return result, [*(["the first of several pictures is taken"] if several else []), *remarks]
 
 
-def _frames(image: Image.Image) -> int:
-    """Pictures in a file, but for MPO's, which are looked at one by one. What cannot be counted is one."""
+def _several(image: Image.Image) -> bool:
+    """Whether a file holds more than one picture, but for MPO's, which are looked at one by one.
+
+    They are not counted: for TIFF that takes Pillow time in the square of their number.
+    """
     try:
-        return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
     except Exception:  # damage behind the first picture
-        return 1
+        return False
 
 
 def apply_orientation(image: Image.Image, name: str | None = None) -> Image.Image:

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from leechcodec.errors import ImageError, TooLargeError
 from leechcodec.formats import modes
@@ -100,12 +101,25 @@ def test_orientation_is_applied():
 def test_of_an_animation_the_first_picture_is_taken_with_a_warning(tmp_path, recwarn):
     frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "green", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    with pytest.warns(UserWarning, match="a.gif: the first of 3"):
+    with pytest.warns(UserWarning, match="a.gif: the first of several pictures is taken"):
         assert load_image(tmp_path / "a.gif").convert("RGB").getpixel((0, 0)) == (255, 0, 0)
     recwarn.clear()
+    with warnings.catch_warnings(action="error"):
+        load_image(saved(frames[0], "TIFF"))
     frames[0].save(tmp_path / "b.mpo", save_all=True, append_images=frames[1:])
     assert load_image(tmp_path / "b.mpo").size == (8, 4)
     assert ["b.mpo: not kept: 2 further pictures" in str(found.message) for found in recwarn] == [True]
+
+
+def test_the_pages_of_a_tiff_are_not_counted(monkeypatch):
+    def counted(_):
+        pytest.fail("in the square of their number")
+
+    monkeypatch.setattr(TiffImageFile, "n_frames", property(counted))
+    pages = [Image.new("RGB", (8, 4), colour) for colour in ("red", "green", "blue")]
+    file = saved(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match="the first of several pictures is taken"):
+        assert load_image(file).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_damaged_exif_does_not_spoil_the_pixels():

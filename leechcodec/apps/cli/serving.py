@@ -1,6 +1,9 @@
 """serve: the page on this machine."""
 
+import contextlib
+import os
 import secrets
+import sys
 
 import click
 
@@ -9,7 +12,8 @@ from leechcodec.apps.cli.streams import runtime_options, warnings_told
 
 PORT = 8642
 LOOPBACK = "127.0.0.1"
-ANY_ADDRESS = ("0.0.0.0", "::")
+ANY_ADDRESS = {"0.0.0.0": LOOPBACK, "::": "[::1]"}
+"""What stands for every address of a kind, and where this machine itself reaches it."""
 
 
 @click.command()
@@ -42,7 +46,7 @@ def serve(host: str, port: int, launch: bool, model: str | None, threads: int | 
     token = None if is_loopback(host) else secrets.token_urlsafe(32)
 
     def listening(port: int) -> None:
-        name = LOOPBACK if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
+        name = ANY_ADDRESS.get(host) or (f"[{host}]" if ":" in host else host)
         url = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
         click.echo(url)
         if token:
@@ -50,9 +54,25 @@ def serve(host: str, port: int, launch: bool, model: str | None, threads: int | 
                 "whoever can reach this machine and knows the token may use the server; the connection is not encrypted"
             )
             if host in ANY_ADDRESS:
-                note(f"from another machine, put this one's address in place of {LOOPBACK}")
+                note(f"from another machine, put this one's address in place of {name}")
         if launch:
             click.launch(url)
 
     with warnings_told():
         server.run(Settings(model=model, threads=threads, host=host, token=token), port, listening)
+    _leave()
+
+
+def _leave() -> None:
+    """End the process where a picture is still being computed: Python would wait for it, and it is for nobody.
+
+    Nothing is lost, as a server writes nothing to disk.
+    """
+    from leechcodec.apps.serve.state import workers_left
+
+    if not workers_left():
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or never there
+            stream.flush()
+    os._exit(0)

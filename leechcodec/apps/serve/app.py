@@ -22,10 +22,10 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from leechcodec import __version__
 from leechcodec.apps.serve import peers, work
@@ -167,7 +167,7 @@ class Service:
         return bytes(body)
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """The ASGI application. Models are loaded by the first request that needs them, unless they are already."""
     settings = settings or Settings()
     service = Service(settings)
@@ -190,12 +190,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
         return JSONResponse({"error": "internal error; the server's terminal says more"}, 500)
 
     handlers: dict[Any, Any] = {LqError: foreseen, HTTPException: by_http, ClientDisconnect: gone}
-    return Starlette(
+    app = Starlette(
         routes=service.routes(),
-        middleware=[Middleware(Guard, settings=settings)],
         exception_handlers=handlers | {Exception: unforeseen},
         lifespan=service.lifespan,
     )
+    return Guard(app, settings)  # around all of it: Starlette answers what is unforeseen outside its own middleware
 
 
 def _number(request: Request, name: str) -> float:

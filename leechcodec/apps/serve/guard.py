@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from leechcodec.apps.serve.settings import Settings
 
 COOKIE = "leechcodec"
+"""Of a cookie's name, the beginning."""
 PAGE = "/"
 POLICY = "; ".join(
     (
@@ -50,6 +51,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        cookie = cookie_name(Headers(scope=scope).get("host", ""))
         new_client = self._matches(QueryParams(scope["query_string"]).get("token"))
 
         async def send_with_headers(message: Message) -> None:
@@ -58,7 +60,7 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 if new_client:
-                    headers.append("Set-Cookie", f"{COOKIE}={self._settings.token}; Path=/; HttpOnly; SameSite=Strict")
+                    headers.append("Set-Cookie", f"{cookie}={self._settings.token}; Path=/; HttpOnly; SameSite=Strict")
             await send(message)
 
         refusal = self._refusal(scope, new_client)
@@ -80,7 +82,7 @@ class Guard:
         if not self._settings.answers_to(host_name(host)):
             return 403, "this server does not answer to that name; open the printed address"
         open_to_all = self._settings.token is None
-        if not (open_to_all or new_client or self._matches(HTTPConnection(scope).cookies.get(COOKIE))):
+        if not (open_to_all or new_client or self._matches(HTTPConnection(scope).cookies.get(cookie_name(host)))):
             return 401, "the token is missing or wrong; open the printed address"
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is not None and origin.lower() != f"http://{host.lower()}":
@@ -95,3 +97,9 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
+
+
+def cookie_name(host: str) -> str:
+    """Of the token's cookie, by the Host header: browsers send a host's cookies to every port of it."""
+    port = host.rpartition("]")[2].partition(":")[2]
+    return f"{COOKIE}-{port if port.isascii() and port.isdecimal() else 80}"

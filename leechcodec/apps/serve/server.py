@@ -1,10 +1,15 @@
 """The server's process: the model loaded, the port bound, the address told, then requests until it is interrupted."""
 
+import asyncio
 import contextlib
+import errno
+import os
+import socket
 from collections.abc import Callable
 
 import uvicorn
 from PIL import Image
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from leechcodec.apps.serve.app import create_app
 from leechcodec.apps.serve.settings import Settings
@@ -13,6 +18,8 @@ from leechcodec.errors import LqError
 
 CONNECTIONS = 100
 """At a time; any more are answered 503 before they are read."""
+HEAD_SECONDS = 10.0
+"""Within which a connection must have sent a request's line and headers: those that wait take others' places."""
 SHUTDOWN_SECONDS = 3
 
 
@@ -20,26 +27,62 @@ class AddressError(LqError):
     """An address or port that cannot be listened on."""
 
 
-class _Server(uvicorn.Server):
-    """A server that says when it listens, and on which port."""
+class _Protocol(H11Protocol):
+    """A connection that ends where a request's head does not come. (uvicorn waits for it without end.)"""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[int], None]) -> None:
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_head()  # the next request of a connection that is kept
+        else:
+            self._forget_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        """From its first byte on, not from its last: else a byte now and then would hold the connection."""
+        if self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Server(uvicorn.Server):
+    """A server on sockets that are bound already, which says when it listens, and on which port."""
+
+    def __init__(self, config: uvicorn.Config, bound: list[socket.socket], listening: Callable[[int], None]) -> None:
         super().__init__(config)
-        self._listening = listening
+        self._bound, self._listening = bound, listening
 
     async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self._listening(self.servers[0].sockets[0].getsockname()[1])
+        await super().startup(self._bound)
+        self._listening(self._bound[0].getsockname()[1])
+
+    async def shutdown(self, sockets=None) -> None:
+        await super().shutdown(self._bound)
 
 
 def make_server(settings: Settings, port: int, listening: Callable[[int], None]) -> uvicorn.Server:
-    """A server for one process. port: 0 for any that is free. listening: told the port once it is bound."""
+    """A server for one process. port: 0 for any that is free. listening: told the port once it is listened on.
+
+    Raises AddressError.
+    """
+    bound = bind(settings.host, port)
     config = uvicorn.Config(
         create_app(settings),
-        host=settings.host,
-        port=port,
         loop="asyncio",
-        http="h11",
+        http=_Protocol,
         ws="none",
         proxy_headers=False,  # nobody but the client itself says who it is
         server_header=False,
@@ -49,7 +92,51 @@ def make_server(settings: Settings, port: int, listening: Callable[[int], None])
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    return _Server(config, listening)
+    return _Server(config, bound, listening)
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets on every address of a host that this machine has, all on one port. port: 0 for any that is free.
+
+    Raises AddressError, in the system's words.
+    """
+    bound: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, (name, _, *scope) in dict.fromkeys(found):
+            try:
+                bound.append(_listening(socket.socket(family, kind, protocol), (name, port, *scope)))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error  # localhost, say, is ::1 too where IPv6 is off
+            else:
+                port = bound[0].getsockname()[1]
+        if missing is not None and not bound:
+            raise missing
+    except (OSError, UnicodeError) as error:  # UnicodeError: of what can be no name
+        for sock in bound:
+            sock.close()
+        hint = "; try --port 0" if getattr(error, "errno", None) == errno.EADDRINUSE else ""
+        reason = getattr(error, "strerror", None) or error
+        raise AddressError(f"cannot listen on {host}, port {port}: {reason}{hint}") from None
+    return bound
+
+
+def _listening(sock: socket.socket, address: tuple) -> socket.socket:
+    """The socket, listening as asyncio would have it; closed where it cannot. Raises OSError."""
+    try:
+        if os.name == "posix":  # elsewhere it would share a port with another server
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen()
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def run(settings: Settings, port: int, listening: Callable[[int], None]) -> None:
@@ -59,11 +146,7 @@ def run(settings: Settings, port: int, listening: Callable[[int], None]) -> None
     """
     warm_up(settings.model)
     with contextlib.suppress(KeyboardInterrupt):
-        try:
-            make_server(settings, port, listening).run()
-        except SystemExit:  # uvicorn's answer to a port that cannot be bound
-            message = f"cannot listen on {settings.host}, port {port}: in use, or not this machine's; try --port 0"
-            raise AddressError(message) from None
+        make_server(settings, port, listening).run()
 
 
 def warm_up(model: str | None) -> None:

@@ -6,6 +6,7 @@ Both belong to the event loop's thread, which alone changes them; workers are ha
 import asyncio
 import contextlib
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from leechcodec.codec.drafts import Draft
 
 Result = TypeVar("Result")
+THREADS = "leechcodec serve "
+"""What the names of the workers' threads begin with."""
 
 
 class BusyError(LqError):
@@ -95,7 +98,7 @@ class Line:
 
     def __init__(self, workers: int, waiting: int, name: str) -> None:
         self._free = workers + waiting
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix=name)
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix=THREADS + name)
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
@@ -115,3 +118,8 @@ class Line:
     def close(self) -> None:
         """Take no more work; what has begun ends by itself."""
         self._workers.shutdown(wait=False, cancel_futures=True)
+
+
+def workers_left() -> bool:
+    """Whether a worker's thread still lives. At its end Python waits for each of them."""
+    return any(thread.name.startswith(THREADS) for thread in threading.enumerate())

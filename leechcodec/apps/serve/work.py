@@ -87,7 +87,7 @@ def show(image: Image.Image, quality: float, model: str | None, check: Check) ->
     """
     check()
     drawing = _drawing(image, model)
-    draft = drawing.draft(quality, shown=True)
+    draft = drawing.draft(quality, progress=lambda *_: check(), shown=True)
     decoded = drawing.prepared.side_data.without_colours(draft.picture or image)
     check()
     facts = {"quality": draft.quality, "psnr": decibels(image, decoded)}
@@ -99,7 +99,7 @@ def file_of(image: Image.Image, quality: float, draft: Draft | None, model: str 
     check()
     drawing = _drawing(image, model)
     if draft is None or draft.quality != quality:
-        draft = drawing.draft(quality)
+        draft = drawing.draft(quality, progress=lambda *_: check())
     data = drawing.file(draft, lambda *_: check())
     facts = {"quality": draft.quality, "bytes": len(data), "bpp": bits_per_pixel(data, image)}
     return Answer(facts, (Part(data, LQ_TYPE),))

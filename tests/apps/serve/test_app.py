@@ -1,9 +1,14 @@
+import contextlib
+import http.client
 import io
 import json
 import math
+import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,14 +26,16 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-from leechcodec.apps.cli import main
+from leechcodec.apps.cli import main, serving
 from leechcodec.apps.serve import peers, server, work
 from leechcodec.apps.serve.app import ASSETS, create_app
+from leechcodec.apps.serve.guard import HEADERS
 from leechcodec.apps.serve.settings import Limits, Settings
 from leechcodec.apps.serve.state import Picture, Pictures, SupersededError
 from leechcodec.codec import api
 from leechcodec.errors import ConfigError
 from leechcodec.lab.metrics import psnr
+from leechcodec.networks import onnx_walk
 
 pytestmark = pytest.mark.slow
 
@@ -256,6 +263,25 @@ def test_stale_work_stops(tiny_folder):
         work.show(picture.image, 0.5, str(tiny_folder), picture.still())
 
 
+def test_a_computation_ends_at_the_next_band_of_rows(tiny_folder, monkeypatch):
+    monkeypatch.setattr(onnx_walk, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(onnx_walk, "BAND_PIXELS", 64 * 64)
+    image, picture = photograph(64, 1024), Picture("id", Image.new("RGB", (1, 1)))
+    check, checks = picture.still(), []
+
+    def moved_meanwhile():
+        checks.append(None)
+        picture.moves += len(checks) == 3
+        check()
+
+    with pytest.raises(SupersededError):
+        work.show(image, 50, str(tiny_folder), moved_meanwhile)
+    assert len(checks) == 3
+    checks.clear()
+    work.show(image, 50, str(tiny_folder), lambda: checks.append(None))
+    assert len(checks) > 6
+
+
 # ---- who may ask -------------------------------------------------------------------------------------------------
 
 
@@ -300,7 +326,7 @@ def test_beyond_loopback_a_token_is_needed(tiny_folder):
         for path in ("/", "/assets/page.js", "/?token=", "/?token=wrong", "/?token=%C3%A9", "/api/pictures/x/shown"):
             assert refused(client.get(path), 401, "token")
         assert refused(client.post("/api/pictures", content=b""), 401)
-        assert refused(client.get("/", headers={"Cookie": "leechcodec=wrong"}), 401)
+        assert refused(client.get("/", headers={"Cookie": "leechcodec-8642=wrong"}), 401)
         assert refused(client.get("/?token=secret-token", headers={"Host": "evil.example"}), 403)
         response = client.get("/?token=secret-token")
         assert response.status_code == 200
@@ -308,6 +334,16 @@ def test_beyond_loopback_a_token_is_needed(tiny_folder):
         assert client.get("/assets/page.js").status_code == 200  # the cookie is enough from now on
         assert "Set-Cookie" not in client.get("/").headers
         assert refused(client.get("/", headers={"Origin": "http://evil.example"}), 403)
+
+
+def test_two_servers_of_a_host_have_a_cookie_each(tiny_folder):
+    names = []
+    for host in ("10.0.0.7:8642", "10.0.0.7:8643", "10.0.0.7", "[fd00::7]:8642"):
+        app = create_app(Settings(str(tiny_folder), host="0.0.0.0", token="secret-token"))
+        with TestClient(app, base_url=f"http://{host}") as client:
+            names.append(client.get("/?token=secret-token").headers["Set-Cookie"].partition("=")[0])
+            assert client.get("/").status_code == 200
+    assert names == ["leechcodec-8642", "leechcodec-8643", "leechcodec-80", "leechcodec-8642"]
 
 
 def test_the_page_can_reach_nothing_else(client):
@@ -323,6 +359,17 @@ def test_the_page_can_reach_nothing_else(client):
         assert "http:" not in text and "https:" not in text and "innerHTML" not in text and " style=" not in text
     assert 'src="/assets/page.js"' in response.text
     assert client.get("/assets/page.js").headers["Content-Type"].startswith("text/javascript")
+
+
+def test_what_is_unforeseen_is_answered_with_the_same_headers(settings, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(work, "read_photograph", broken)
+    with TestClient(create_app(settings), base_url=HERE, raise_server_exceptions=False) as client:
+        response = client.post("/api/pictures", content=b"a photograph")
+    assert refused(response, 500, "internal error")
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
 
 
 WRITTEN: list[str] | None = None
@@ -384,31 +431,121 @@ def test_the_address_is_printed_with_a_token_beyond_loopback(monkeypatch, tiny_f
         listening(port or 1234)
 
     monkeypatch.setattr(server, "run", run)
+    monkeypatch.setattr(serving, "_leave", lambda: None)  # it may end this process
     for host, url in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")):
         result = CliRunner().invoke(main, ["serve", "--host", host, "--port", "0"])
         assert result.stdout == f"http://{url}:1234/\n" and not result.stderr and seen[-1].token is None
-    for host, url in (("0.0.0.0", "127.0.0.1"), ("10.0.0.7", "10.0.0.7"), ("my-host", "my-host"), ("::", "127.0.0.1")):
+    for host, url in (("0.0.0.0", "127.0.0.1"), ("10.0.0.7", "10.0.0.7"), ("my-host", "my-host"), ("::", "[::1]")):
         result = CliRunner().invoke(main, ["serve", "--host", host])
         token = seen[-1].token
         assert len(token) > 40 and result.stdout == f"http://{url}:8642/?token={token}\n"
         assert "not encrypted" in result.stderr
+        assert host not in ("0.0.0.0", "::") or f"in place of {url}" in result.stderr
     assert len({settings.token for settings in seen[3:]}) == 4
 
 
-def test_a_port_in_use_is_said_in_a_line(tiny_folder):
+@contextlib.contextmanager
+def server_of(settings):
+    """The port of a server in a thread."""
     ports, told = [], threading.Event()
 
     def listening(port):
         ports.append(port)
         told.set()
 
-    first = server.make_server(Settings(str(tiny_folder)), 0, listening)
-    thread = threading.Thread(target=first.run)
+    running = server.make_server(settings, 0, listening)
+    thread = threading.Thread(target=running.run)
     thread.start()
     try:
         assert told.wait(300)
-        result = CliRunner().invoke(main, ["serve", "--model", str(tiny_folder), "--port", str(ports[0])])
-        assert result.exit_code == 1 and "cannot listen on 127.0.0.1" in result.stderr and not result.stdout
+        yield ports[0]
     finally:
-        first.should_exit = True
+        running.should_exit = True
         thread.join()
+
+
+def test_an_address_that_cannot_be_listened_on_is_said_in_a_line(settings, monkeypatch):
+    monkeypatch.setattr(server, "warm_up", lambda _: None)
+    with server_of(settings) as port:
+        result = CliRunner().invoke(main, ["serve", "--model", settings.model, "--port", str(port)])
+    assert result.exit_code == 1 and not result.stdout and len(result.stderr.splitlines()) == 1
+    assert f"cannot listen on 127.0.0.1, port {port}: " in result.stderr and "try --port 0" in result.stderr
+    for host in ("192.0.2.1", 70 * "a"):  # of no machine, and no name
+        with pytest.raises(server.AddressError, match=f"cannot listen on {host}") as caught:
+            server.bind(host, 0)
+        assert "--port" not in str(caught.value)
+
+
+def test_a_host_of_several_addresses_has_one_port(monkeypatch):
+    of_no_machine, *others = (
+        socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        for host in ("192.0.2.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
+    )
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [of_no_machine, *others])
+    try:
+        bound = server.bind("localhost", 0)
+    except server.AddressError:
+        pytest.skip("127.0.0.2 is not everywhere")
+    assert len(bound) == 2 and len({sock.getsockname()[1] for sock in bound}) == 1
+    for sock in bound:
+        sock.close()
+
+
+def head(port):
+    return f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode()
+
+
+def test_a_connection_without_a_request_is_closed(settings, monkeypatch):
+    monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
+    with server_of(settings) as port, contextlib.ExitStack() as stack:
+        idle, partial, kept = (
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=300)) for _ in range(3)
+        )
+        partial.sendall(head(port))
+        kept.sendall(head(port) + b"\r\n")
+        assert kept.recv(12) == b"HTTP/1.1 200"
+        kept.sendall(head(port))
+        for connection in (idle, partial, kept):
+            while connection.recv(100_000):  # to its end
+                pass
+
+
+def test_a_request_that_takes_long_is_not_closed(settings, monkeypatch):
+    read = work.read_photograph
+    monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(work, "read_photograph", lambda *arguments: (time.sleep(1.5), read(*arguments))[1])
+    with server_of(settings) as port, contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+        for method, path, body in (("POST", "/api/pictures", file_of(photograph())), ("GET", "/", None)):
+            client.request(method, path, body)
+            response = client.getresponse()
+            assert response.status == 200 and response.read()
+
+
+BUSY = """
+import threading
+from leechcodec.apps.cli import main
+from leechcodec.apps.serve import server, work
+server.SHUTDOWN_SECONDS, server.warm_up = 1, lambda model: None
+def endless(*_):
+    print("at work", flush=True)
+    threading.Event().wait()
+work.read_photograph = endless
+main(["serve", "--port", "0"])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal elsewhere")
+def test_ctrl_c_ends_the_server_in_the_middle_of_a_picture():
+    command = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        port = int(command.stdout.readline().strip().rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=300) as connection:
+            post = head(port).replace(b"GET /", b"POST /api/pictures")
+            connection.sendall(post + b"Content-Length: 1\r\n\r\n.")
+            assert command.stdout.readline() == "at work\n"
+            command.send_signal(signal.SIGINT)
+            _, said = command.communicate(timeout=300)
+        assert command.returncode == 0 and "Traceback" not in said
+    finally:
+        command.kill()
+        command.wait()

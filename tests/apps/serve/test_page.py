@@ -219,6 +219,18 @@ def test_a_busy_server_is_asked_again_and_a_forgotten_picture_sent_again(tab):
     assert asked["shown"][0] != asked["shown"][1]  # another id
 
 
+def test_a_codec_that_refuses_leaves_the_others_their_turn(tab):
+    tab.expected = ("400 (Bad Request)",)
+    words = "JPEG 4:2:0: too large a picture"
+    tab.route("**/peers/jpeg?*", lambda route: route.fulfill(status=400, json={"error": words}))
+    choose(tab, photograph())
+    tab.get_by_label("Beside it").select_option("jpeg")
+    rows = {row[0]: row[1] for row in settle(tab)}
+    assert rows.pop("JPEG 4:2:0") == "–" and not {"–", "…"} & set(rows.values())
+    assert tab.locator("#error").inner_text() == words
+    assert tab.locator("#right-caption").inner_text().endswith("–")
+
+
 def test_the_page_is_usable_by_everybody(tab):
     choose(tab, photograph())
     settle(tab)

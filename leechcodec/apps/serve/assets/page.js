@@ -15,7 +15,7 @@ const number = byId("number");
 const other = byId("other");
 const slider = new Slider();
 
-/** What is on the page. file: the File. id: the server's. shown: codec -> {facts, url, blob}. */
+/** What is on the page. file: the File. id: the server's. shown: codec -> {facts, url, blob}. refused: codec -> why. */
 let page = null;
 /** The quality wanted next; null where the last one is shown or being asked for. */
 let wanted = null;
@@ -84,7 +84,7 @@ async function open(file) {
 
 function start(file) {
   close();
-  page = { file, id: null, kind: null, width: 0, height: 0, shown: new Map(), leave: new AbortController() };
+  page = { file, id: null, kind: null, width: 0, height: 0, shown: new Map(), refused: new Map(), leave: new AbortController() };
   return page;
 }
 
@@ -163,6 +163,7 @@ async function askFor(mine, what, signal) {
 async function rest(mine, asked) {
   resting = new AbortController();
   const { signal } = resting;
+  mine.refused = new Map();
   try {
     tell("Writing the file …");
     const { facts, files } = await askFor(mine, `file?quality=${asked}`, signal);
@@ -173,14 +174,25 @@ async function rest(mine, asked) {
     const keys = settings.peers.map(([key]) => key).sort((a, b) => (b === other.value) - (a === other.value));
     for (const key of keys) {
       tell(`Looking for a file of that size: ${names.get(key)} …`);
-      const answer = await askFor(mine, `peers/${key}?size=${facts.bytes}`, signal);
+      await compare(mine, key, facts.bytes, signal);
       if (signal.aborted) return;
-      keep(mine, key, answer);
       draw();
     }
     tell("");
+    if (mine.refused.size) fail([...mine.refused.values()].join(" "));
   } catch (error) {
     if (!signal.aborted) report(error);
+  }
+}
+
+/** Another codec's file of a size; one that refuses the picture, by its limits, say, leaves the others their turn. */
+async function compare(mine, key, size, signal) {
+  try {
+    const answer = await askFor(mine, `peers/${key}?size=${size}`, signal);
+    if (!signal.aborted) keep(mine, key, answer);
+  } catch (error) {
+    if (!error.status || error.status === 409) throw error; // overtaken, or nobody answers
+    mine.refused.set(key, error.message);
   }
 }
 
@@ -221,11 +233,14 @@ function sameSize(facts) {
   return known(ours) && Math.abs(facts.bytes / (1 + facts.gap / 100) / ours - 1) < 0.001;
 }
 
+/** What stands where a codec's figures are to come, or never will. */
+const pending = (key) => (page.refused.has(key) ? "–" : "…");
+
 function caption(key) {
   const title = element("b", { textContent: names.get(key) });
   if (key === ORIGINAL) return [title];
   const facts = current(key);
-  if (!facts) return [title, " …"];
+  if (!facts) return [title, ` ${pending(key)}`];
   const texts = [`quality ${facts.quality}`, known(facts.bytes) ? bytes(facts.bytes) : "…", fixed(facts.psnr, 2, " dB")];
   return [title, element("span", { className: "facts" }, ...texts.map((textContent) => element("span", { textContent })))];
 }
@@ -238,7 +253,7 @@ function drawTable() {
     const texts = facts
       ? [known(facts.bytes) ? bytes(facts.bytes) : "…", known(facts.gap) ? signed(facts.gap) + (far ? ", too far to compare" : "") : "",
         fixed(facts.bpp, 3), fixed(facts.psnr, 2, " dB")]
-      : ["…", "", "", ""];
+      : [pending(key), "", "", ""];
     const cells = texts.map((textContent, index) => element("td", { textContent, className: far && index === 1 ? "far" : "" }));
     return element("tr", { className: key === OURS ? "reference" : "" }, element("th", { scope: "row", textContent: names.get(key) }), ...cells);
   }));
