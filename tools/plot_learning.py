@@ -2,8 +2,8 @@
 
     python -m tools.plot_learning docs/learning.csv -o docs/learning.png
 
-The CSV has a row a validation: phase, steps, hours and megapixels since the first weights, score (docs/experiments.md). All
-phases are those of the released model, one after another, but the last: a second generation, from nothing.
+The CSV has a row a validation: phase, steps, hours and megapixels since the first weights, score (docs/experiments.md).
+All phases are those of the released model, one after another, but the last: a second generation, from nothing.
 """
 
 import argparse
