@@ -61,9 +61,9 @@ print(json.dumps([first, *best, hashlib.sha256(data).hexdigest()]))
 
 def record(path: Path, image: Image.Image, quality: float) -> int:
     """Write the parameters and codes of every pass of the prior to a file. Returns the number of tokens."""
-    quantizer = load_model(None).networks.quantizer
+    code = load_model(None).code
     passes: dict[str, Any] = {}
-    code_tokens = quantizer.code_tokens
+    code_tokens = code.code_tokens
 
     def recording(coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
         number = len(passes) // 2
@@ -71,10 +71,12 @@ def record(path: Path, image: Image.Image, quality: float) -> int:
         return code_tokens(coder, params, codes)
 
     tokens = api.tokenize(image, quality=quality)
-    quantizer.code_tokens = recording  # of this object alone
-    api.write_tokens(tokens)
-    del quantizer.code_tokens
-    np.savez(path, origin=quantizer.origin, **passes)
+    code.code_tokens = recording  # of this object alone
+    try:
+        api.write_tokens(tokens)
+    finally:
+        del code.code_tokens
+    np.savez(path, origin=code.origin, **passes)
     return sum(len(passes[name]) for name in passes if name.startswith("codes"))
 
 

@@ -4,11 +4,12 @@
 
 Every image is coded once at each quality and decoded with both: mean bpp, PSNR, MS-SSIM and LPIPS, and two measures
 that nothing here was trained on: GMSD (Xue et al., 2014) where the package piq is installed, and BRISQUE (Mittal et
-al., 2012), which sees no original, where brisque is; a dash where not. DIR gets a sheet an image and quality, its
-busiest part: original, own decoder, second decoder.
+al., 2012), which sees no original, where brisque is; a dash where not. A mean is over the images large enough for it.
+DIR gets a sheet an image and quality, its busiest part: original, own decoder, second decoder.
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,12 @@ def busiest(image: Image.Image) -> tuple[int, int, int, int]:
     return max(boxes, key=lambda box: strength[box[1] : box[3], box[0] : box[2]].mean())
 
 
+def mean_of(values: Iterable[float | None]) -> float:
+    """The mean of those that there are: a small picture has no MS-SSIM. NaN where there is none."""
+    present = [value for value in values if value is not None and not np.isnan(value)]
+    return float(np.mean(present)) if present else float("nan")
+
+
 def _cell(value: float, digits: int = 4) -> str:
     return "–" if np.isnan(value) else f"{value:.{digits}f}"
 
@@ -91,7 +98,7 @@ def main() -> None:
             for (_, original), picture in zip(originals, pictures, strict=True):
                 row = scores(original, picture, lpips)
                 rows.append([row.psnr, row.ms_ssim, row.lpips, gmsd(original, picture)])
-            psnr, *rest = np.mean(rows, axis=0)
+            psnr, *rest = map(mean_of, zip(*rows, strict=True))
             cells = [f"{rate:.4f} (q = {quality:g})", names[model], f"{psnr:.2f} dB", *(_cell(value) for value in rest)]
             cells.append(_cell(brisque_of(pictures), 1))
             print(f"| {' | '.join(cells)} |", flush=True)

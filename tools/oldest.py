@@ -1,7 +1,7 @@
 """The oldest versions that pyproject.toml allows for what the package needs, as a constraints file for pip.
 
-python -m tools.oldest                    click==8.2, constriction==0.4.2, …, one a line
-python -m tools.oldest --except torch     without some of them
+python -m tools.oldest                    click==8.2, llvmlite==0.43, …, one a line
+python -m tools.oldest --except pillow    without some of them
 """
 
 import argparse

@@ -2,24 +2,45 @@
 
     python -m tools.profile_training configs/leech-vbr.toml --data photos/ --steps 50 --device cuda
 
-Trains for some steps under torch's profiler and prints the operators that take most time of their own, and their share
-of all operators': of the time that kernels ran on an accelerator, of the processor's on the CPU. There the search for
-the nearest codeword is no operator of torch and is not counted; use one thread.
+Trains for some steps under torch's profiler and prints what takes most time of its own, and its share of all: kernels
+on an accelerator, operators on the CPU. There the search for the nearest codeword is no operator of torch and is not
+counted; use one thread.
 """
 
 import argparse
+import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from leechcodec.lab.comparison.twins import config_of
 from leechcodec.training.loop import train
 
-MATRIX = ("conv", "mm", "linear", "gemm", "dot_product")
+MATRIX = re.compile("conv|mm|linear|dot_product")
 """Parts of the names of operators that multiply matrices."""
+MATRIX_KERNELS = re.compile("conv(?!ert)|gemm|gemv|xmma|cutlass|nvjet|fprop|dgrad|wgrad|fmha|flash")
+"""The same of kernels."""
 SHOWN = 12
+
+
+def own_seconds(events: Iterable[Any], on_device: bool) -> list[tuple[str, float]]:
+    """(name, seconds of its own) of a profile's averaged events, the longest first.
+
+    on_device: kernels alone. An operator of the processor has the time of its kernels as its own, too, and a named
+    range that of all within: counted as well, each kernel would count twice.
+    """
+    if on_device:
+        kernels = [event for event in events if event.device_type != DeviceType.CPU]
+        kernels = [event for event in kernels if not getattr(event, "is_user_annotation", False)]  # not in older torch
+        found = [(event.key, event.self_device_time_total / 1e6) for event in kernels]
+    else:
+        found = [(event.key, event.self_cpu_time_total / 1e6) for event in events]
+    return sorted(found, key=lambda pair: -pair[1])
 
 
 def main() -> None:
@@ -38,14 +59,12 @@ def main() -> None:
         config = config_of(args.config, {"steps": args.steps}, 1, run / "config.toml")
         with profile(activities=activities) as profiled:
             train(config, args.data, run, threads=args.threads, device=args.device, init=args.init)
-    events = [
-        (event.key, (event.self_device_time_total if on_device else event.self_cpu_time_total) / 1e6)
-        for event in profiled.key_averages()
-    ]
-    events.sort(key=lambda pair: -pair[1])
+    events = own_seconds(profiled.key_averages(), on_device)
     total = sum(seconds for _, seconds in events)
-    matrix = sum(seconds for name, seconds in events if any(part in name.lower() for part in MATRIX))
-    print(f"{args.steps} steps on {args.device}, torch {torch.__version__}: {total:.1f} s in operators")
+    names = MATRIX_KERNELS if on_device else MATRIX
+    matrix = sum(seconds for name, seconds in events if names.search(name.lower()))
+    what = "kernels" if on_device else "operators"
+    print(f"{args.steps} steps on {args.device}, torch {torch.__version__}: {total:.1f} s in {what}")
     print(f"matrix work {matrix:.1f} s, {matrix / total:.0%} of that")
     for name, seconds in events[:SHOWN]:
         print(f"  {seconds:7.2f} s  {seconds / total:5.1%}  {name}")

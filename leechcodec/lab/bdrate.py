@@ -107,12 +107,12 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
     """(group, every other codec against the anchor on its images alone), and last ("all", on all of them).
 
     by: "kind" or "image". The groups are in the order of the first codec's rates, from its worst; "all" compares the
-    curves of the means, which is not the mean of the groups' rates.
+    curves of the means, which is not the mean of the groups' rates. Images of no kind are in "all" alone.
     """
     one_of(metric, MEASURES, "metric")
     group_of = kind_of if by == "kind" else str
     images = {row.image for each in results for row in each.images}
-    names = sorted({group_of(image) for image in images})
+    names = sorted({group_of(image) for image in images} - {""})
 
     def deltas(chosen: set[str] | None) -> list[Delta]:
         curves = [measured(each, chosen) for each in results]

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from leechcodec.lab.errors import ResultsError, one_of
-from leechcodec.lab.results import Results, means, read_json
+from leechcodec.lab.results import MEANS, ImageRow, Results, means, read_json
 
 PSNR, MS_SSIM, SSIMULACRA2, LPIPS = "psnr", "ms-ssim", "ssimulacra2", "lpips"
 
@@ -39,7 +39,8 @@ class Curve:
     """Points of one codec, ascending in bpp. key: the results file's codec, or a published curve's name.
 
     metrics: metric -> value at each point, or None where it was not measured; a metric that is not in it was not.
-    PSNR in dB, MS-SSIM in dB (-10 log10(1 - mean)), SSIMULACRA2 and LPIPS as they are.
+    PSNR in dB, MS-SSIM in dB (-10 log10(1 - mean)), SSIMULACRA2 and LPIPS as they are. rates: metric -> bpp at each
+    point of the images that have the metric, where some are too small for it; bpp where it is not in it.
     """
 
     key: str
@@ -47,26 +48,49 @@ class Curve:
     published: bool
     bpp: tuple[float, ...]
     metrics: dict[str, tuple[float | None, ...]]
+    rates: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     def values(self, metric: str) -> tuple[float | None, ...]:
         """The metric at each point."""
         return self.metrics.get(metric, (None,) * len(self.bpp))
 
     def points(self, metric: str) -> tuple[list[float], list[float]]:
-        """(bpp, value) of the points that have the metric, as two lists."""
-        pairs = [(rate, value) for rate, value in zip(self.bpp, self.values(metric)) if value is not None]
-        return [rate for rate, _ in pairs], [value for _, value in pairs]
+        """(bpp, value) of the points that have the metric, ascending in bpp, as two lists."""
+        found = self.numbered_points(metric)
+        return [rate for _, rate, _ in found], [value for _, _, value in found]
+
+    def numbered_points(self, metric: str) -> list[tuple[int, float, float]]:
+        """(place among all points, bpp, value) of the points that have the metric, ascending in bpp."""
+        columns = enumerate(zip(self.rates.get(metric, self.bpp), self.values(metric)))
+        found = [(i, rate, value) for i, (rate, value) in columns if rate is not None and value is not None]
+        return sorted(found, key=lambda point: point[1])
 
 
 def measured(results: Results, images: Collection[str] | None = None) -> Curve:
     """The curve of a results file: its means, or those over some of its images only."""
-    columns = results.results
+    rows, settings, columns = results.images, results.settings, results.results
     if images is not None:
-        columns = means([row for row in results.images if row.image in images])[1]
+        rows = tuple(row for row in rows if row.image in images)
+        settings, columns = means(rows)
     metrics = {metric: tuple(columns[facts.column]) for metric, facts in MEASURES.items()}
     metrics[MS_SSIM] = tuple(map(_decibels, metrics[MS_SSIM]))
     bpp = tuple(rate for rate in columns["bpp"] if rate is not None)  # all of them
-    return Curve(results.codec, results.name, False, bpp, metrics)
+    rates = {metric: _rates_with(MEANS[facts.column], rows, settings) for metric, facts in MEASURES.items()}
+    own = {metric: column for metric, column in rates.items() if column is not None}
+    return Curve(results.codec, results.name, False, bpp, metrics, own)
+
+
+def _rates_with(figure: str, rows: Sequence[ImageRow], settings: Sequence[str]) -> tuple[float | None, ...] | None:
+    """Mean bpp at each setting of the rows that have a figure; None where all have it, or none.
+
+    A small image has other rates than a large one, so a metric's mean belongs to the rates of its own images.
+    """
+    having = [row for row in rows if getattr(row, figure) is not None]
+    if len(having) in (0, len(rows)):
+        return None
+    labels, columns = means(having)
+    found = dict(zip(labels, columns["bpp"], strict=True))
+    return tuple(found.get(setting) for setting in settings)
 
 
 def published(path: Path, names: Sequence[str] = ()) -> list[Curve]:

@@ -19,7 +19,7 @@ from leechcodec.formats.machine import available_cores
 from leechcodec.lab.cache import Entry
 from leechcodec.lab.datasets import kinds, photographs
 from leechcodec.lab.environment import metrics_identity, threads_per_job
-from leechcodec.lab.errors import DatasetError
+from leechcodec.lab.errors import DatasetError, PeerError
 from leechcodec.lab.measure import Measured, Task, measure, start_worker
 from leechcodec.lab.peers.base import Peer, PeerOptions, Setting
 from leechcodec.lab.peers.registry import adapter
@@ -65,12 +65,15 @@ class Outcome:
 def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
     """Run an evaluation. Codecs that are not available and images that cannot be read are named in the outcome.
 
-    Raises PeerError for a codec or setting that does not exist, DatasetError for a folder without images,
-    MissingPackageError where the metrics' libraries are not installed, ModelError for other LPIPS weights.
+    Raises PeerError for a codec or setting that does not exist and for a dial of a codec that is not to be measured,
+    DatasetError for a folder without images, MissingPackageError where the metrics' libraries are not installed,
+    ModelError for other LPIPS weights.
     """
     peers = [adapter(key, config.options) for key in dict.fromkeys(config.codecs)]
     if not peers:
         raise DatasetError("no codec to evaluate")
+    if unused := sorted(set(config.dials or {}) - {peer.key for peer in peers}):
+        raise PeerError(f"a dial of {unused[0]!r}, but measured are {', '.join(peer.key for peer in peers)}")
     settings = {peer.key: _settings(peer, config.dials or {}) for peer in peers}
     lpips = find_weights(config.lpips) if config.lpips else None
     metrics = metrics_identity(lpips)

@@ -20,9 +20,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from leechcodec.codec import api
+from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.model_store import load_model
+from leechcodec.config import header_quality
+from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.packages import require
+from leechcodec.networks.torch_transforms import as_batch
 from leechcodec.quantizers import BSQ, LeechSQ, Quantizer
 
 SAMPLES = 100_000
@@ -111,10 +114,13 @@ def limits(latents: Tensor | None = None, samples: int = SAMPLES, seed: int = 0)
 def latents_of(
     images: Sequence[Image.Image], model: str | Path | None = None, qualities: Sequence[float] = (20, 50, 80)
 ) -> Tensor:
-    """What a model asks its quantizer about images: float32 (N, dim), at most 2,000 from a stage of an image."""
-    loaded = load_model(model)
+    """What a model asks its quantizer about images: float32 (N, dim), at most 2,000 from a stage of an image.
+
+    torch's networks are asked, whatever the runtime in use: another one does not show what lies before its quantizer.
+    """
+    networks = load_model(model).networks
     found: list[Tensor] = []
-    quantizer = loaded.networks.quantizer
+    quantizer = networks.quantizer
     quantize = quantizer.quantize
 
     def listening(z: Tensor, **options: bool) -> tuple[Tensor, Tensor]:
@@ -126,8 +132,9 @@ def latents_of(
     quantizer.quantize = listening  # of this object alone
     try:
         for image in images:
+            pixels = as_batch(padded_pixels(apply_orientation(image)))
             for quality in qualities:
-                api.tokenize(image, quality=quality, model=model)
+                networks.encode(pixels, header_quality(quality))
     finally:
         del quantizer.quantize
     return torch.cat(found)

@@ -11,17 +11,18 @@ generator whose state is part of the checkpoint, so that a resumed run sees what
 import hashlib
 import io
 import tarfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from leechcodec.errors import ConfigError
+from leechcodec.errors import ConfigError, LqError
+from leechcodec.formats.images import load_image, to_array
+from leechcodec.formats.side_data import as_coded
 from leechcodec.training.graphics import draw_graphic
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
@@ -29,18 +30,35 @@ UNSCALED = 0.25
 """Share of the crops that are taken as the image is."""
 
 
-def _read_source(source: Path) -> Iterator[tuple[str, bytes]]:
+def _read_source(source: Path) -> Iterator[tuple[Path, bytes]]:
+    """Where each image of a folder or archive lies, and its file."""
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
-            yield path.name, path.read_bytes()
+            yield path, path.read_bytes()
     elif source.suffix == ".tar" and source.is_file():
-        with tarfile.open(source) as archive:
-            for member in archive:
-                wanted = member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
-                if wanted and (file := archive.extractfile(member)):
-                    yield Path(member.name).name, file.read()
+        try:
+            with tarfile.open(source) as archive:
+                for member in archive:
+                    wanted = member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
+                    if wanted and (file := archive.extractfile(member)):
+                        yield source / member.name, file.read()
+        except tarfile.TarError as error:
+            raise ConfigError(f"{source}: {error}") from None
     else:
         raise ConfigError(f"{source}: neither a folder nor a .tar file of images")
+
+
+def _decoded(item: tuple[Path, bytes]) -> tuple[str, Tensor]:
+    """The name of an image and its pixels, uint8 (3, H, W), as the codec would be given them.
+
+    Upright, 16 bits scaled to 8, transparency on white. Raises ConfigError, with the name, where it cannot be read.
+    """
+    path, data = item
+    try:
+        pixels = to_array(as_coded(load_image(io.BytesIO(data))))
+    except LqError as error:
+        raise ConfigError(f"{path}: {str(error).removeprefix('standard input: ')}") from None
+    return path.name, torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def check_scales(scales: object) -> None:
@@ -59,19 +77,15 @@ def load_images(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Decode all images. Returns (training, validation) lists of uint8 tensors (3, H, W).
 
-    exclude: file names to leave out. Raises ConfigError where a source is missing or nothing is left to train on.
+    exclude: file names to leave out. Raises ConfigError where a source is missing, an image cannot be read, or nothing
+    is left to train on.
     """
     exclude = set(exclude)
-
-    def decode(item: tuple[str, bytes]) -> tuple[str, Tensor]:
-        name, data = item
-        array = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
-        return name, torch.from_numpy(array).permute(2, 0, 1).contiguous()
-
     training, validation = [], []
-    with ThreadPoolExecutor(threads) as pool:
-        items = (item for source in map(Path, sources) for item in _read_source(source) if item[0] not in exclude)
-        for name, image in pool.map(decode, items):
+    with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of metadata, which nobody learns from
+        items = (item for source in map(Path, sources) for item in _read_source(source) if item[0].name not in exclude)
+        for name, image in pool.map(_decoded, items):
             (validation if is_validation(name, validation_share) else training).append(image)
     if not training:
         raise ConfigError("no training images found")

@@ -17,7 +17,7 @@ from leechcodec.training.grow import load_grown
 from leechcodec.training.objective import Objective
 from leechcodec.training.precision import choose_precision
 from leechcodec.training.processes import start_processes
-from leechcodec.training.run import Budget, Run, TrainingError
+from leechcodec.training.run import Budget, Run, TrainingError, refuse_to_overwrite
 from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.steps import Gradients, Steps, optimizers_of
 from leechcodec.training.validation import large_enough, validate
@@ -48,14 +48,16 @@ def train(
 ) -> None:
     """Train the model of a config file.
 
-    data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's checkpoint.
-    steps: stop (and plan the decay) there instead of at the config's number. minutes: stop (and plan the decay) after
-    so many of training in all, whatever the number of steps. init: a checkpoint whose averaged weights are the start,
-    or a released model's folder; it may have fewer token stages and another dial (grow.py). lpips_weights,
-    vf_weights: what a config with lpips or vf_weight needs (objective.py). Raises ConfigError, ModelError and
-    TrainingError.
+    data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's
+    checkpoint; without it there must be none. steps: stop (and plan the decay) there instead of at the config's
+    number. minutes: stop (and plan the decay) after so many of training in all, whatever the number of steps. init:
+    a checkpoint whose averaged weights are the start, or a released model's folder; it may have fewer token stages
+    and another dial (grow.py). lpips_weights, vf_weights: what a config with lpips or vf_weight needs
+    (objective.py). Raises ConfigError, ModelError and TrainingError.
     """
     config, settings = load_settings(config_path)
+    if not resume:
+        refuse_to_overwrite(out)
     if steps is not None:
         settings = replace(settings, steps=steps)
     if threads:

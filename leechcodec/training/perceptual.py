@@ -23,8 +23,8 @@ from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.precision import check_precision, choose_precision
 from leechcodec.training.processes import check_device
-from leechcodec.training.run import Budget, Run
-from leechcodec.training.settings import read_tables
+from leechcodec.training.run import Budget, Run, refuse_to_overwrite
+from leechcodec.training.settings import check_types, read_tables
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class PerceptualConfig:
     checkpoint_minutes: float = 3.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.steps < 1 or self.batch < 1 or self.crop < 64 or self.crop % 64:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
         if not 0 <= self.first_scale <= 4:
@@ -141,11 +142,14 @@ def train_perceptual(
 ) -> None:
     """Train a decoder; resumable. Writes out/checkpoint.safetensors, out/log.jsonl and, at the end, out/model.
 
-    data: folders or tar files of images. lpips_weights: the LPIPS backbone, a file or its folder. Raises ConfigError,
-    ModelError, and TrainingError where it diverges.
+    data: folders or tar files of images. lpips_weights: the LPIPS backbone, a file or its folder. resume: go on
+    from out's checkpoint; without it there must be none. Raises ConfigError, ModelError, and TrainingError where it
+    diverges.
     """
     from leechcodec.training.lpips_net import Lpips  # lpips is an extra
 
+    if not resume:
+        refuse_to_overwrite(out)
     if threads:
         torch.set_num_threads(threads)
     check_device(device)

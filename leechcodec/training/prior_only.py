@@ -22,8 +22,8 @@ from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.grow import load_grown
-from leechcodec.training.run import Budget, Run
-from leechcodec.training.settings import read_tables
+from leechcodec.training.run import Budget, Run, refuse_to_overwrite
+from leechcodec.training.settings import check_types, read_tables
 from leechcodec.training.token_maps import MapSettings, TokenMap, holds_a_map, kept_maps, token_map
 from leechcodec.training.validation import QUALITIES, whole
 
@@ -62,6 +62,7 @@ class PriorConfig:
     checkpoint_minutes: float = 3.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if min(self.steps, self.batch, self.rate_tokens) < 1:
             raise ConfigError("a prior needs steps, batch and rate_tokens of 1 or more")
         for name in ("ema", "exponent"):
@@ -98,14 +99,18 @@ def train_prior(
     """Train a model's prior; resumable. Writes out/maps.safetensors, out/checkpoint.safetensors, out/log.jsonl and, at
     the end, out/model: the base model with the new prior.
 
-    data: folders or tar files of images. steps, minutes: in place of the config's number; of minutes in all, after the
-    maps are made. Raises ConfigError, ModelError, and TrainingError where it diverges.
+    data: folders or tar files of images. resume: go on from out's checkpoint; without it there must be none. steps,
+    minutes: in place of the config's number; of minutes in all, after the maps are made. Raises ConfigError,
+    ModelError, and TrainingError where it diverges.
     """
+    if not resume:
+        refuse_to_overwrite(out)
     if threads:
         torch.set_num_threads(threads)
     if steps:
         config = replace(config, steps=steps)
     loaded = load_model(config.base)
+    torch.manual_seed(config.token_maps.seed)  # of what the config adds to the prior
     model = _to_train(config, loaded)
     training, held_out = load_images(data, validation_share=config.validation_share, threads=threads or 1)
     out = Path(out)
@@ -160,7 +165,11 @@ def _take_step(config: PriorConfig, model: CodecModel, maps: Sequence[TokenMap],
 
 
 def _to_train(config: PriorConfig, base: LoadedModel) -> CodecModel:
-    """The base's networks, with what the config adds to the prior: the same function at first."""
+    """The base's networks, with what the config adds to the prior.
+
+    Passes and channels leave the function as it was at first; gates are next to nothing, 2^-6 nats. New channels are
+    drawn from torch's own generator.
+    """
     wanted = {"passes": config.passes, "gates": config.gates, "prior_channels": config.channels}
     shape = replace(base.config, **{key: value for key, value in wanted.items() if value is not None})
     if shape == base.config:

@@ -17,6 +17,7 @@ from leechcodec.config import MAX_QUALITY, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers.code import code_of
+from leechcodec.training.run import CHECKPOINT
 from leechcodec.training.state import load_weights
 
 FILES = ("config.json", "weights.safetensors")
@@ -27,7 +28,7 @@ FILES = ("config.json", "weights.safetensors")
 class Release:
     """What was released.
 
-    step, seconds: how long the run had trained; None for a second decoder, whose folder does not say.
+    step, seconds: how long the run had trained; None where the model that it left is copied, which does not say.
     size: bytes of the weights.
     apart: of :func:`levels_apart`.
     """
@@ -42,18 +43,18 @@ class Release:
 def release(run: Path, folder: Path) -> Release:
     """Write the model of a run, its averaged weights, and load it as a user would.
 
-    run: the folder that `leechcodec train --out` names, or a checkpoint in it. Of a second decoder's run, the folder:
-        the model that it left is copied.
+    run: the folder that `leechcodec train --out` names, or a checkpoint in it. Of a prior's or a second decoder's run,
+        the folder: the model that it left is copied.
     folder: of the model; made where it does not exist. What else lies in it stays.
     Raises ModelError where there is no checkpoint, the model is not exact, or ONNX Runtime decodes another picture.
     """
     step = seconds = None
-    if _is_second_decoder(run / "model"):
+    if _left_its_model(run):
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             shutil.copyfile(run / "model" / name, folder / name)
     else:
-        metadata = release_checkpoint(run / "checkpoint.safetensors" if run.is_dir() else run, folder)
+        metadata = release_checkpoint(run / CHECKPOINT if run.is_dir() else run, folder)
         step, seconds = int(metadata["step"]), float(metadata["seconds"])
     apart = levels_apart(folder)
     if apart is not None and apart > 1:
@@ -89,9 +90,26 @@ def release_checkpoint(checkpoint: Path, folder: Path) -> dict[str, str]:
     try:
         metadata = load_weights(checkpoint, config, model)
     except KeyError as error:
-        raise ModelError(f"{checkpoint}: not a whole model's ({error} is missing); name the run's folder") from error
+        where = "name the run's folder, where the run leaves its model at its end"
+        raise ModelError(f"{checkpoint}: not a whole model's ({error} is missing); {where}") from error
     save_model(folder, model)
     return metadata
+
+
+def _left_its_model(run: Path) -> bool:
+    """Whether a run of a prior or of a second decoder, whose checkpoint has a part of a model alone, is done."""
+    if _is_second_decoder(run / "model"):
+        return True
+    return all((run / "model" / name).is_file() for name in FILES) and not _is_whole(run / CHECKPOINT)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint has more of a model than its prior. What cannot be read counts as one: others say why."""
+    try:
+        with safe_open(checkpoint, "pt") as file:
+            return any(name.startswith("ema.analysis.") for name in file.keys())  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError):
+        return True
 
 
 def _is_second_decoder(folder: Path) -> bool:

@@ -30,10 +30,11 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from leechcodec.config import ModelConfig
-from leechcodec.errors import LqError
+from leechcodec.errors import ConfigError, LqError
 from leechcodec.training.processes import Processes
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 
+CHECKPOINT = "checkpoint.safetensors"
 LOG_EVERY = 50
 """Steps between two rows of the log."""
 
@@ -53,6 +54,12 @@ class Budget:
     def share(self, step: int, seconds: float) -> float:
         """Of the run that is done, 0..1."""
         return step / self.steps if self.minutes is None else min(1.0, seconds / (60 * self.minutes))
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """Raises ConfigError where a run that would be started anew in a folder would replace the one that is there."""
+    if (path := Path(out) / CHECKPOINT).exists():
+        raise ConfigError(f"{path}: there is a run already; --resume goes on with it, another --out starts anew")
 
 
 class Run:
@@ -86,7 +93,7 @@ class Run:
         self.optimizers, self.generator, self.budget = dict(optimizers), generator, budget
         self.decay, self.checkpoint_minutes = ema, checkpoint_minutes
         self.processes = processes or Processes()
-        self.path = self.out / "checkpoint.safetensors"
+        self.path = self.out / CHECKPOINT
         self.out.mkdir(parents=True, exist_ok=True)
         self.averages: dict[str, Tensor] = {}
         """The averaged weights, by parameter."""

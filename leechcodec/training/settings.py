@@ -4,6 +4,11 @@ import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
@@ -16,6 +21,37 @@ _WEIGHTS = (
 )  # fmt: skip
 """Numbers that are never negative."""
 _SHARES = "similarity, ssimulacra2, mae and lpips"
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def check_types(config: "DataclassInstance") -> None:
+    """Raises ConfigError, with the key, where a value of a config is not of its field's type.
+
+    A whole number is a number, too. How many a list holds is for the config to say.
+    """
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if not _fits(value, field.type):
+            raise ConfigError(f"{field.name} must be {_kind_name(field.type)}, got {value!r}")
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if isinstance(kind, UnionType):
+        return any(_fits(value, each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if kind in (int, float) and isinstance(value, bool):  # a bool is an int to Python
+        return False
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _kind_name(kind: Any) -> str:
+    if isinstance(kind, UnionType):
+        return _kind_name(get_args(kind)[0])  # None cannot be written in a config
+    if get_origin(kind) is tuple:
+        names = {int: "whole numbers", float: "numbers", str: "file names"}
+        return f"a list of {names[get_args(kind)[0]]}"
+    return _KINDS.get(kind) or kind.__name__
 
 
 @dataclass(frozen=True)
@@ -109,14 +145,13 @@ class TrainingConfig:
     """File names never trained on."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.steps < 1 or self.batch < 1 or self.crop < 64 or self.crop % 64:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
         if self.rate_tokens < 1 or self.validation_every < 1:
             raise ConfigError("training needs rate_tokens >= 1 and validation_every >= 1")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must be from 0 to less than 1, got {self.ema!r}")
-        if not isinstance(self.exclude, tuple) or not all(isinstance(name, str) for name in self.exclude):
-            raise ConfigError(f"exclude must be a list of file names, got {self.exclude!r}")
         if self.large_crop < 0 or self.large_crop % 64 or self.large_batch < 1:
             raise ConfigError("training needs a large_crop that is a multiple of 64, or 0, and large_batch >= 1")
         for name in ("large_share", "large_from", "decay_to", "graphics", "picture_exponent"):
@@ -128,7 +163,7 @@ class TrainingConfig:
             raise ConfigError(f"optimizer must be 'muon' or 'dion', got {self.optimizer!r}")
         for name in _WEIGHTS:
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            if not 0 <= value < math.inf:
                 raise ConfigError(f"{name} must be a number, 0 or more, got {value!r}")
         if not 0 < self.dion_rank <= 1:
             raise ConfigError(f"dion_rank is a share, above 0 and up to 1, got {self.dion_rank}")
@@ -136,8 +171,7 @@ class TrainingConfig:
             raise ConfigError(f"{_SHARES} are shares, at most 1 in all, not {1 - self.squared_share:g}")
         if self.contest and not self.squared_share:
             raise ConfigError(f"contest compares squared errors: {_SHARES} must leave them a share")
-        numbers = isinstance(self.dial, tuple) and all(isinstance(value, int | float) for value in self.dial)
-        if not numbers or len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
+        if len(self.dial) != 2 or not 1 <= self.dial[0] <= self.dial[1] <= 100:
             raise ConfigError(f"dial must be two qualities in 1..100, the lower one first, got {self.dial}")
 
     @property
@@ -170,11 +204,14 @@ class TrainingConfig:
 
 
 def read_tables(path: Path) -> dict:
-    """The tables of a TOML file. Raises ConfigError where it cannot be read."""
+    """The tables of a TOML file. Raises ConfigError where it cannot be read, or has a value outside of them."""
     try:
-        return tomllib.loads(Path(path).read_text())
+        tables = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if outside := [name for name, table in tables.items() if not isinstance(table, dict)]:
+        raise ConfigError(f"{path}: {outside[0]} is no table: write [{outside[0]}]")
+    return tables
 
 
 def load_settings(path: Path) -> tuple[ModelConfig, TrainingConfig]:

@@ -90,10 +90,14 @@ def load_checkpoint(
 ) -> tuple[int, float, float | None]:
     """Restore a run. Returns (step, seconds, mean loss).
 
-    Raises ModelError where the file is missing, damaged or of another architecture, or lacks a network of `trained`.
+    Raises ModelError where the file is missing, damaged, of another architecture or of another kind of run, or lacks a
+    network of `trained`.
     """
     metadata, tensors = _read(path, config)
     trained = trained or nn.Module()
+    for part, name, size in ((p, n, v.shape) for n, v in model.named_parameters() for p in ("model", "ema")):
+        if f"{part}.{name}" not in tensors or tensors[f"{part}.{name}"].shape != size:
+            raise ModelError(f"{path}: no {part}.{name} that fits: this is the checkpoint of another kind of run")
     beside = {name: tensors.get(f"objective.{name}") for name in trained.state_dict()}
     if missing := [name for name, value in beside.items() if value is None]:
         raise ModelError(f"{path}: no objective.{missing[0]}: this run was started without that term of the loss")

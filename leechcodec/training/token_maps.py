@@ -5,6 +5,7 @@
 What a prior learns from them does not change the tokens, so nothing else has to be computed again.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import check_scales
 from leechcodec.training.graphics import draw_graphic
+from leechcodec.training.settings import check_types
 
 ALIGNMENT = STRIDES[0]
 SMALLEST = 3 * ALIGNMENT
@@ -45,6 +47,7 @@ class MapSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.maps < 1:
             raise ConfigError(f"maps must be 1 or more, got {self.maps}")
         if min(self.width, self.height) < SMALLEST:
@@ -116,11 +119,20 @@ def shuffled(count: int, generator: torch.Generator) -> Iterator[int]:
         yield from torch.randperm(count, generator=generator).tolist()
 
 
+def _digest(images: Sequence[Tensor]) -> str:
+    """SHA-256 of the sizes and pixels of images, in hex."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{tuple(image.shape)}".encode())
+        digest.update(image.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def kept_maps(
     path: Path, settings: MapSettings, model: CodecModel, token_model: bytes, images: Sequence[Tensor]
 ) -> list[TokenMap]:
-    """The maps in a file where it has those of this model and config, else new ones, kept there."""
-    wanted = json.dumps(asdict(settings) | {"token_model": token_model.hex()})
+    """The maps in a file where it has those of this model, config and images, else new ones, kept there."""
+    wanted = json.dumps(asdict(settings) | {"token_model": token_model.hex(), "images": _digest(images)})
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

@@ -89,6 +89,13 @@ def test_tables():
     assert rows[1]["bd_rate_percent"] == "" and rows[1]["published"] == "true" and rows[1]["reason"]
 
 
+def test_images_of_no_kind_have_no_row_of_their_own():
+    found = [results("leech", 1.0), results("webp")]
+    groups = bdrate.bd_groups(found, "webp", "psnr", "kind")
+    assert [name for name, _ in groups] == ["all"]
+    assert bdrate.groups_table(groups, measured(found[1]), "psnr", "text").splitlines()[1].split()[0] == "all"
+
+
 def test_a_row_for_every_kind_and_the_mean():
     """One kind where the codec gains 1 dB, one where it loses 1 dB, worst first; CSV has the reason for a gap."""
 

@@ -55,6 +55,11 @@ def test_rows_files_and_means(config):
     assert found.results["psnr-rgb"][0] == pytest.approx(sum(row.psnr for row in rows) / 3)
 
 
+def test_a_dial_of_a_codec_that_is_not_measured_is_refused(config):
+    with pytest.raises(PeerError, match="'jpg', but measured are jpeg, webp"):
+        evaluate(replace(config, dials={"jpg": (50.0,)}))
+
+
 def test_a_second_run_comes_from_the_cache(config, folder):
     first = results.load(evaluate(config).written["jpeg"])
     again = evaluate(config)

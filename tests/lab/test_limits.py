@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from leechcodec.apps.cli.laboratory import COMMANDS
 from leechcodec.lab import limits
 from leechcodec.quantizers import BSQ
+from tests.lab.lab_files import picture
 
 
 def mean_coordinate(d: int) -> float:
@@ -80,3 +81,14 @@ def test_command_and_figure(tmp_path):
     )
     assert found.exit_code == 0 and found.output.startswith("| code | source |")
     assert "17.6 bits, d = 24" in (tmp_path / "a.svg").read_text()
+
+
+def test_latents_of_a_model_under_the_default_runtime(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("LEECHCODEC_RUNTIME", raising=False)
+    latents = limits.latents_of([picture(64, 64)], tiny_folder, qualities=(20, 80))
+    assert latents.shape[1] == 24 and len(latents) > 100
+    picture(64, 64).save(tmp_path / "a.png")
+    arguments = [str(tmp_path / "a.png"), "--model", str(tiny_folder), "--samples", "1000"]
+    for command, further in (("limits", []), ("quantizers", ["-q", "bsq-24"])):
+        found = CliRunner().invoke(COMMANDS[command], [*arguments, *further])
+        assert found.exit_code == 0, found.output

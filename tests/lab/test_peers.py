@@ -80,6 +80,15 @@ def test_unknown_names_and_settings():
         adapter("leech").setting(0)
 
 
+def test_the_runtime_is_among_the_versions(tiny_folder, monkeypatch):
+    """A cached row is one of its runtime."""
+    peer = adapter("leech", PeerOptions(model=str(tiny_folder)))
+    monkeypatch.delenv("LEECHCODEC_RUNTIME", raising=False)
+    assert peer.versions()["runtime"].startswith("onnxruntime ")
+    monkeypatch.setenv("LEECHCODEC_RUNTIME", "torch")
+    assert peer.versions()["runtime"].startswith("torch ")
+
+
 @pytest.mark.slow
 def test_this_codec_and_a_second_model(tiny_folder):
     image = picture(70, 64)

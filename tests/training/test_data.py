@@ -1,8 +1,12 @@
+import tarfile
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from leechcodec.errors import ConfigError
-from leechcodec.training.data import Cropper
+from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.settings import TrainingConfig
 
 
@@ -12,6 +16,43 @@ def flat(value: int, height: int, width: int) -> torch.Tensor:
 
 def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(3)
+
+
+def loaded(*sources):
+    return load_images(sources, validation_share=0.0, threads=2)[0]
+
+
+def test_plain_pictures_keep_their_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    for name in ("a.jpg", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "c.jpg")
+    for image, path in zip(loaded(tmp_path), sorted(tmp_path.iterdir()), strict=True):
+        assert np.array_equal(image.permute(1, 2, 0), np.asarray(Image.open(path).convert("RGB")))
+
+
+def test_deep_and_transparent_pictures_are_taken_as_the_codec_takes_them(tmp_path, recwarn):
+    deep = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(tmp_path / "b.png")
+    ramp, clear = loaded(tmp_path)
+    assert ramp.float().mean() == pytest.approx(127.5, abs=1) and (ramp[0].flatten().diff() >= 0).all()
+    assert (clear == 255).all() and not recwarn.list
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "whole.png")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
+    with pytest.raises(ConfigError, match=r"half\.jpg: ") as found:
+        loaded(tmp_path)
+    assert "standard input" not in str(found.value)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "half.jpg", "inside/half.jpg")
+    with pytest.raises(ConfigError, match=r"a\.tar/inside/half\.jpg: "):
+        loaded(tmp_path / "a.tar")
+    (tmp_path / "b.tar").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match=r"b\.tar: "):
+        loaded(tmp_path / "b.tar")
 
 
 def test_every_photograph_is_shown_as_often_whatever_its_size():

@@ -156,6 +156,14 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, photographs):
         train(other, [photographs], tmp_path / "run", resume=True)
 
 
+def test_a_run_is_not_started_over_another(tmp_path, photographs):
+    train(settings_file(tmp_path, 1), [photographs], tmp_path / "run", threads=1)
+    before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="--resume goes on with it"):
+        train(settings_file(tmp_path, 1), [photographs], tmp_path / "run", threads=1)
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
+
+
 def test_settings_name_what_is_wrong(tmp_path):
     path = tmp_path / "c.toml"
     for text, message in (

@@ -11,7 +11,7 @@ from leechcodec.errors import ConfigError
 from leechcodec.training import prior_only
 from leechcodec.training.prior_only import bits, load_prior_config, train_prior
 from leechcodec.training.run import Run, TrainingError
-from leechcodec.training.token_maps import MapSettings, make_maps
+from leechcodec.training.token_maps import MapSettings, kept_maps, make_maps
 
 pytestmark = pytest.mark.slow
 
@@ -84,13 +84,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, tiny_folder, photog
     assert whole.token_model == parts.token_model != load_model(tiny_folder).token_model
 
 
-def test_maps_of_another_setting_are_made_anew(tmp_path, tiny_folder, photographs):
+def test_maps_of_another_setting_or_of_other_pictures_are_made_anew(tmp_path, tiny_folder):
+    model, path, pictures = load_model(tiny_folder).networks, tmp_path / "maps.safetensors", []
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        pictures.append(torch.randint(0, 256, (3, 192, 192), dtype=torch.uint8, generator=generator))
     kept = []
-    for extra in ("", "seed = 2\n"):
-        config = load_prior_config(settings_file(tmp_path, tiny_folder, extra))
-        train_prior(config, [photographs], tmp_path, threads=1, steps=1)
-        kept.append((tmp_path / "maps.safetensors").read_bytes())
-    assert kept[0] != kept[1]
+    for seed, picture in ((1, 0), (2, 0), (2, 1), (2, 1)):
+        kept_maps(path, MapSettings(maps=1, width=192, height=192, seed=seed), model, b"", [pictures[picture]])
+        kept.append((path.read_bytes(), path.stat().st_mtime_ns))
+    assert kept[0][0] != kept[1][0] != kept[2][0] and kept[2] == kept[3]
 
 
 def test_held_out_pictures_are_watched(tmp_path, tiny_folder, photographs, monkeypatch):

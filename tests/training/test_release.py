@@ -5,7 +5,7 @@ import torch
 from click.testing import CliRunner
 
 from leechcodec.apps.cli import main
-from leechcodec.codec.model_store import load_model, save_decoder
+from leechcodec.codec.model_store import load_model, save_decoder, save_model
 from leechcodec.errors import ModelError
 from leechcodec.networks.onnx_transforms import OnnxTransforms
 from leechcodec.testing.tiny import tiny_model
@@ -40,6 +40,27 @@ def test_a_second_decoder_is_copied(tmp_path):
     made = release(tmp_path / "decoder", tmp_path / "other")
     assert made.step is None and made.model.is_second_decoder
     assert made.model.token_model == base.token_model and made.model.synthesis != base.synthesis
+
+
+def test_the_model_of_a_priors_run_is_copied(tmp_path):
+    model = tiny_model()
+    run = tmp_path / "run"
+    run.mkdir()
+    averages = {name: value.detach().clone() for name, value in model.prior.named_parameters()}
+    optimizers, generator = {}, torch.Generator()
+    arguments = (model.config, model.prior, averages, optimizers, generator, 7, 60.0, None)
+    save_checkpoint(run / "checkpoint.safetensors", *arguments)
+    with pytest.raises(ModelError, match="where the run leaves its model at its end"):
+        release(run, tmp_path / "early")
+    save_model(run / "model", model)
+    made = release(run, tmp_path / "late")
+    assert made.step is None and made.model.token_model == load_model(run / "model").token_model
+
+
+def test_a_whole_models_run_is_released_from_its_checkpoint(tmp_path):
+    run = checkpoint(tmp_path / "run", tiny_model()).parent
+    save_model(run / "model", tiny_model(seed=1))
+    assert release(run, tmp_path / "model").step == 7
 
 
 def test_a_model_that_onnx_runtime_decodes_otherwise_is_refused(tmp_path, monkeypatch):

@@ -6,6 +6,10 @@ import torch
 from torch import nn
 
 from leechcodec.config import ModelConfig
+from leechcodec.errors import ConfigError, ModelError
+from leechcodec.training.loop import train
+from leechcodec.training.perceptual import PerceptualConfig, train_perceptual
+from leechcodec.training.prior_only import PriorConfig, train_prior
 from leechcodec.training.run import Budget, Run
 
 
@@ -113,3 +117,26 @@ def test_the_log_has_a_row_each_fifty_steps(make_run, capsys):
     rows = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
     assert rows == [{"step": 50, "bpp": 0.5}, {"step": 100, "bpp": 0.5}]
     assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_no_kind_of_run_is_started_over_another(tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"days of work")
+    (tmp_path / "c.toml").write_text("[training]\nsteps = 1\n")
+    for start in (
+        lambda: train(tmp_path / "c.toml", [tmp_path], tmp_path),
+        lambda: train_prior(PriorConfig(), [tmp_path], tmp_path),
+        lambda: train_perceptual(PerceptualConfig(), [tmp_path], tmp_path, tmp_path),
+    ):
+        with pytest.raises(ConfigError, match="--resume goes on with it"):
+            start()
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == b"days of work"
+
+
+def test_the_checkpoint_of_another_kind_of_run_is_refused(make_run, tmp_path):
+    take_steps(make_run())
+    for other in (nn.Bilinear(2, 2, 3), nn.Linear(3, 3), nn.Sequential(nn.Linear(2, 3))):
+        run = Run(
+            tmp_path, ModelConfig(), other, {}, torch.Generator(), Budget(4), ema=0.5, checkpoint_minutes=60.0
+        )  # fmt: skip
+        with pytest.raises(ModelError, match="of another kind of run"):
+            run.load()

@@ -23,6 +23,7 @@ from leechcodec.codec import api
 from leechcodec.formats.files import files_below
 from leechcodec.formats.images import load_image
 
+SAMPLE = Path(__file__).parents[2] / "data" / "sample.png"
 EFFORTS = (1, 3)
 
 
@@ -53,7 +54,7 @@ def compared(image: Image.Image, quality: float, device: str) -> tuple[bool, int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("photographs", type=Path, nargs="?", default=Path("data/sample.png"))
+    parser.add_argument("photographs", type=Path, nargs="?", default=SAMPLE)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quality", type=float, default=55.0, help="at most 90")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each row")

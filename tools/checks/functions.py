@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 FOLDERS = ("leechcodec", "tools")
 LINES = 60
 
@@ -22,10 +23,10 @@ def functions(path: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def main() -> int:
-    found = [(path, each) for folder in FOLDERS for path in Path(folder).rglob("*.py") for each in functions(path)]
+    found = [(path, each) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") for each in functions(path)]
     for path, (name, line, count) in found:
         if count > LINES:
-            print(f"{path}:{line}: {name} has {count} lines, at most {LINES}", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)}:{line}: {name} has {count} lines, at most {LINES}", file=sys.stderr)
     lengths = sorted(count for _, (_, _, count) in found)
     print(f"{len(found)} functions, the longest of {lengths[-1]} lines, the median of {lengths[len(lengths) // 2]}")
     return int(lengths[-1] > LINES)

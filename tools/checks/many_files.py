@@ -20,6 +20,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+SAMPLE = Path(__file__).parents[2] / "data" / "sample.png"
 FILES = 1000
 OPEN_LIMIT = 2.0
 OPEN = """
@@ -90,7 +91,7 @@ def seconds_of(*arguments: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sample", type=Path, nargs="?", default=Path("data/sample.png"))
+    parser.add_argument("sample", type=Path, nargs="?", default=SAMPLE)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--size", type=int, nargs=2, default=(768, 512), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--ratio", type=float, default=1.6, help="fail below this one")

@@ -6,6 +6,7 @@ The tool is in Debian's libjxl-devtools (0.11, Debian 13; the 0.7 of Debian 12 h
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--tool", default="ssimulacra2", help="libjxl's command")
     parser.add_argument("--crop", type=int, help="side of the square taken from the upper left corner")
     args = parser.parse_args()
+    if not shutil.which(args.tool):
+        sys.exit(f"no command {args.tool}: it is in Debian's libjxl-devtools, or name another with --tool")
     print("image          file          libjxl  package  difference  seconds")
     with tempfile.TemporaryDirectory() as folder:
         one, other = (str(Path(folder) / name) for name in ("original.png", "decoded.png"))

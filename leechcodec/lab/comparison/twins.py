@@ -17,8 +17,10 @@ from leechcodec.training.release import release_checkpoint
 
 
 def config_text(base: Path, changes: dict, seed: int) -> str:
-    """The base config with some values changed."""
+    """The base config with some values changed. Raises ConfigError where it does not describe a whole model."""
     tables = tomllib.loads(base.read_text())
+    if missing := [name for name in ("model", "training") if name not in tables]:
+        raise ConfigError(f"{base}: no [{missing[0]}]: a config of a whole model is needed")
     for key, value in (changes | {"seed": seed}).items():
         tables["model" if key == "quantizer" else "training"][key] = value
     lines = []

@@ -13,7 +13,9 @@ from leechcodec.codec import api, efforts, refinement, refinement_window
 from leechcodec.codec.model_store import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.codec.paths import models_dir
 from leechcodec.errors import LqError
+from leechcodec.formats.packages import require
 from leechcodec.lab.peers.base import BSQ, EFFORT, PAIR, Peer, Setting
+from leechcodec.networks.torch_transforms import TorchTransforms
 
 
 class Neural(Peer):
@@ -53,7 +55,11 @@ class Neural(Peer):
         return api.decompress(data, model=self.source).convert("RGB")
 
     def versions(self) -> dict[str, str]:
-        return {"leechcodec": __version__, "torch": torch.__version__, "numpy": np.__version__}
+        """With what computes the transforms: pixels differ by a level here and there from one runtime to another."""
+        shared = {"leechcodec": __version__, "torch": torch.__version__, "numpy": np.__version__}
+        if isinstance(self._loaded().transforms, TorchTransforms):
+            return shared | {"runtime": f"torch {torch.__version__}"}
+        return shared | {"runtime": f"onnxruntime {require('onnxruntime').__version__}"}
 
     def model(self) -> dict:
         loaded = self._loaded()

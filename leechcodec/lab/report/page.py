@@ -85,7 +85,7 @@ def _curve(curve: Curve, settings: Sequence[str]) -> dict:
     points = {}
     labels = settings if len(settings) == len(curve.bpp) else [""] * len(curve.bpp)
     for metric in MEASURES:
-        kept = [point for point in zip(curve.bpp, curve.values(metric), labels) if point[1] is not None]
+        kept = [(rate, value, labels[place]) for place, rate, value in curve.numbered_points(metric)]
         if kept:
             points[metric] = dict(zip(("bpp", "values", "labels"), zip(*kept)))
     return {"key": _key(curve.published, curve.key), "name": curve.name, "published": curve.published, "points": points}
