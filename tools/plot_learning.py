@@ -31,8 +31,9 @@ def main() -> None:
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     for marker, (phase, group) in zip(MARKERS, groupby(rows, lambda row: row["phase"])):
         points = [(float(row["megapixels"]), float(row["score"])) for row in group]
-        style = {"color": "black", "linewidth": 1.6} if phase.startswith(SECOND) else {"linewidth": 1.2}
-        axes.plot(*zip(*points), marker=marker, markersize=4, label=phase, **style)
+        (line,) = axes.plot(*zip(*points), marker=marker, markersize=4, linewidth=1.2, label=phase)
+        if phase.startswith(SECOND):
+            line.set(color="black", linewidth=1.6)
     for name, score in PEERS.items():
         axes.axhline(score, color="0.4", linewidth=0.8, linestyle="--")
         axes.annotate(name, (0.01, score), (2, 3), ("axes fraction", "data"), "offset points", color="0.3", fontsize=8)
