@@ -11,7 +11,10 @@ from leechcodec.errors import ConfigError
 STEPS = {1: 0, 2: 1, 3: 5, 4: 8, 5: 12, 6: 20, 7: 35, 8: 60, 9: 100}
 """Steps of an effort 1..9: the first is the second look, the others go down the gradient."""
 TILE_AREA = 768 * 512
-"""Pixels of a tile, at most. A step takes 2 to 2.5 kB of memory a pixel (bf16, float32) of a tile and its margin."""
+"""Pixels of an image that is one tile. A step takes 2 to 2.5 kB of memory a pixel (bf16, float32) of a tile and its
+margin ..."""
+PART_AREA = TILE_AREA // 2
+"""... so those of larger images are smaller: a margin goes around them."""
 MARGIN = ALIGNMENT
 """Pixels around a tile that are computed with it."""
 
@@ -78,18 +81,23 @@ class Box(NamedTuple):
 
 
 def tiles(box: Box) -> Iterator[Box]:
-    """A box halved, the longer side first, until its parts are small enough."""
+    """A box, or halved, the longer side first, until its parts are small enough."""
+    yield from _parts(box, TILE_AREA)
+
+
+def _parts(box: Box, area: int) -> Iterator[Box]:
     height, width = box.bottom - box.top, box.right - box.left
-    if height * width <= TILE_AREA:
+    if height * width <= area:
         yield box
-    elif height > width:
+        return
+    if height > width:
         middle = box.top + _half(height)
-        yield from tiles(box._replace(bottom=middle))
-        yield from tiles(box._replace(top=middle))
+        halves = box._replace(bottom=middle), box._replace(top=middle)
     else:
         middle = box.left + _half(width)
-        yield from tiles(box._replace(right=middle))
-        yield from tiles(box._replace(left=middle))
+        halves = box._replace(right=middle), box._replace(left=middle)
+    for half in halves:
+        yield from _parts(half, PART_AREA)
 
 
 def _half(side: int) -> int:

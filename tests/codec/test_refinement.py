@@ -218,14 +218,16 @@ def test_tiles_cover_an_image_once(height, width):
     covered = np.zeros((height // 64, width // 64), dtype=int)
     for tile in cut:
         covered[tile.at(64)] += 1
-        assert (tile.bottom - tile.top) * (tile.right - tile.left) <= efforts.TILE_AREA
+        area = (tile.bottom - tile.top) * (tile.right - tile.left)
+        assert area <= (efforts.TILE_AREA if len(cut) == 1 else efforts.PART_AREA)
     assert (covered == 1).all()
-    assert len(cut) <= 2.5 * -(-height * width // efforts.TILE_AREA)
+    assert len(cut) == 1 or len(cut) <= 2.5 * -(-height * width // efforts.PART_AREA)
 
 
 @pytest.mark.slow
 def test_an_image_of_several_tiles(exactly, monkeypatch):
-    monkeypatch.setattr(efforts, "TILE_AREA", 64 * 128)
+    for name in ("TILE_AREA", "PART_AREA"):
+        monkeypatch.setattr(efforts, name, 64 * 128)
     model = tiny_model("leech-ball")
     x = torch.rand(1, 3, 192, 256) * 2 - 1
     codes, steps = model.encode(x, 90.0), []
@@ -258,7 +260,7 @@ def test_the_margin_does_not_move(exactly, monkeypatch):
 def test_efforts():
     assert [steps_in_all(effort, 512, 768) for effort in efforts.STEPS] == list(efforts.STEPS.values())
     assert list(efforts.STEPS.values()) == sorted(efforts.STEPS.values())
-    assert steps_in_all(3, 1024, 1536) == 4 * efforts.STEPS[3]
+    assert steps_in_all(3, 1024, 1536) == 8 * efforts.STEPS[3]
     for effort in (0, 10, 2.5, 2.0, [2]):
         with pytest.raises(ConfigError, match="effort must be"):
             steps_in_all(effort, 64, 64)
