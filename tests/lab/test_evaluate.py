@@ -78,7 +78,7 @@ def test_lpips_given_later_is_added_without_encoding_again(config, tmp_path, mon
     pytest.importorskip("scipy")
     if not installed("lpips"):
         pytest.skip("lpips is not installed")
-    config = replace(config, codecs=("jpeg",))
+    config = replace(config, codecs=("jpeg",), dials={"jpeg": (80.0, 20.0)})
     first = results.load(evaluate(config).written["jpeg"])
     monkeypatch.setattr(Jpeg, "encode", None)
     outcome = evaluate(replace(config, lpips=lpips_weights(tmp_path)))
@@ -88,7 +88,7 @@ def test_lpips_given_later_is_added_without_encoding_again(config, tmp_path, mon
 
 
 def test_a_cache_from_before_ssimulacra2_is_decoded_again_and_not_encoded(config, folder, monkeypatch):
-    config = replace(config, codecs=("jpeg",))
+    config = replace(config, codecs=("jpeg",), dials={"jpeg": (80.0, 20.0)})
     picture(240, 226, 3).save(folder / "large.png")
     first = results.load(evaluate(config).written["jpeg"])
     assert [row.ssimulacra2 is None for row in first.images] == [row.image != "large.png" for row in first.images]
@@ -139,7 +139,7 @@ def test_this_codec_through_files(config, tiny_folder):
 
 def test_processes_give_the_same_rows(config):
     """Two workers; slow, because each imports torch."""
-    config = replace(config, codecs=("jpeg",))
+    config = replace(config, codecs=("jpeg",), dials={"jpeg": (80.0, 20.0)})
     here = results.load(evaluate(config).written["jpeg"])
     there = results.load(evaluate(replace(config, jobs=2, fresh=True)).written["jpeg"])
     plain = [[replace(row, encode_s=0.0, decode_s=0.0) for row in found.images] for found in (here, there)]
@@ -165,7 +165,7 @@ def test_kinds_have_results_of_their_own_and_a_mean(config, folder, tmp_path):
     for name in ("a.png", "b.png", "broken.png"):
         (folder / name).rename(kinds / "photographs" / name)
     (folder / "a.jpg").rename(kinds / "text" / "a.jpg")
-    config = replace(config, dataset=kinds, codecs=("jpeg",))
+    config = replace(config, dataset=kinds, codecs=("jpeg",), dials={"jpeg": (80.0, 20.0)})
     outcome = evaluate(config)
     assert outcome.kinds == ("photographs", "text") and outcome.measured == 6
     assert outcome.unreadable[0][0] == "photographs/broken.png"
