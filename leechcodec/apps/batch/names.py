@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from leechcodec.errors import LqError
@@ -97,10 +96,10 @@ class Names:
         if len(self.sources) == 1 and storage_of(self.sources[0]).is_folder(self.sources[0]):
             yield from self._of_folder(self.sources[0])
             return
-        files, seen = [], set()
+        files, seen, folders = [], set(), _Spellings()
         for source in self.sources:
             for file in self._of_source(source):
-                real = _real(file.folder), file.name  # not where a link leads to: its output has the link's name
+                real = folders[file.folder], file.name  # not where a link leads to: its output has the link's name
                 if real not in seen:
                     seen.add(real)
                     files.append(file)
@@ -123,10 +122,10 @@ class Names:
 
     def _named(self, files: list[File]) -> Iterator[Job]:
         """Full names are told apart within a folder, so a file whose output is another's too gets that."""
-        kept = [self.keep_extension] * len(files)
+        kept, places = [self.keep_extension] * len(files), _Spellings()
         while True:
             names = [self._output(file.name, keep) for file, keep in zip(files, kept)]
-            outputs = [(_real(file.place), name) for file, name in zip(files, names)]
+            outputs = [(places[file.place], name) for file, name in zip(files, names)]
             counts = Counter(outputs)
             again = [i for i, output in enumerate(outputs) if not kept[i] and counts[output] > 1]
             if not again:
@@ -185,10 +184,12 @@ def is_one_by_url(sources: Sequence[str], output: str | None) -> bool:
     return bool(os.path.splitext(split(output)[1])[1]) and not folders
 
 
-@cache
-def _real(folder: str) -> str:
-    """One spelling for a folder: a, ./a and a link to it are the same place."""
-    return folder if is_url(folder) else os.path.realpath(folder)
+class _Spellings(dict[str, str]):
+    """One spelling for a folder: a, ./a and a link to it are the same place. Each is looked up once."""
+
+    def __missing__(self, folder: str) -> str:
+        self[folder] = folder if is_url(folder) else os.path.realpath(folder)
+        return self[folder]
 
 
 def is_single(sources: Sequence[str]) -> bool:
