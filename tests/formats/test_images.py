@@ -54,9 +54,11 @@ def test_a_transparent_colour_is_transparency():
 def test_all_modes_with_opacity_are_read(mode):
     image = Image.new("RGBA", (3, 2), (200, 200, 200, 100))
     image = image.convert("LA").convert(mode) if mode.startswith("L") else image.convert(mode)
+    if mode == "PA":
+        image.putalpha(100)  # which older Pillows forget
     colours, alpha = split(image)
     assert alpha is not None and alpha.getextrema() == (100, 100)
-    assert opaque_rgb(colours).getpixel((0, 0)) == pytest.approx((200, 200, 200), abs=2)
+    assert opaque_rgb(colours).getpixel((0, 0)) == pytest.approx((200, 200, 200), abs=4)
 
 
 def test_opacity_in_a_palette_is_read():
