@@ -21,6 +21,9 @@ MAX_LINKS = 40
 class OutputExistsError(LqError):
     """The output is there already and may not be overwritten."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: exists; -f overwrites it")
+
 
 def folders_below(folder: Path, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[str, list[str]]]:
     """(path below a folder, names), folder by folder: files of some suffixes (in lower case), sorted.
@@ -91,7 +94,7 @@ def write_atomic(path: Path, data: bytes, *, force: bool = False, mark: str = MA
             _write_to(path, data)
             return
         if path.exists() and not force:
-            raise OutputExistsError(f"{path}: exists; -f overwrites it")
+            raise OutputExistsError(path)
         _replace(Path(os.path.realpath(path)), data, force, mark)
     except OSError as error:  # about the path that the caller knows, not the temporary one
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
@@ -136,7 +139,7 @@ def _linked(temporary: str, path: Path) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise OutputExistsError(f"{path}: exists; -f overwrites it") from None
+        raise OutputExistsError(path) from None
     except (OSError, NotImplementedError, AttributeError):
         return False
     os.unlink(temporary)

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, PngImagePlugin
 
 from leechcodec.errors import ImageError
 from leechcodec.formats import png
-from leechcodec.formats.strips import STRIP_PIXELS, strips
+from leechcodec.formats.strips import strips
 
 ALPHA_MODES = ("LA", "RGBA", "PA", "La", "RGBa")
 """Modes whose last channel is opacity: a transparent colour beside it is left over from before."""
@@ -108,7 +108,7 @@ def opaque_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _of_16_bits(np.asarray(image)).convert("RGB")
+        return _of_16_bits(image).convert("RGB")
     if image.mode == "F":
         raise ImageError("floating-point images are not supported; convert to 8 bits first")
     return converted(image, "RGB")
@@ -120,14 +120,13 @@ def check_not_empty(image: Image.Image) -> None:
         raise ImageError(f"an image of {image.width} x {image.height} pixels")
 
 
-def _of_16_bits(grey: np.ndarray) -> Image.Image:
+def _of_16_bits(image: Image.Image) -> Image.Image:
     """Integers 0..65,535 as 8 bits, mode L, some rows at a time."""
-    if grey.dtype.itemsize > 2:
-        _check_range(int(grey.min()), int(grey.max()))
-    found = np.empty(grey.shape, dtype=np.uint8)
-    rows = max(1, STRIP_PIXELS // grey.shape[1])
-    for top in range(0, len(grey), rows):
-        found[top : top + rows] = (grey[top : top + rows].astype(np.uint32) + 128) // 257
+    if image.mode == "I":
+        _check_range(*cast("tuple[int, int]", image.getextrema()))
+    found = np.empty((image.height, image.width), dtype=np.uint8)
+    for rows, strip in strips(image):
+        found[rows] = (np.asarray(strip, dtype=np.uint32) + 128) // 257
     return Image.fromarray(found)
 
 

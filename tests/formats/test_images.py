@@ -8,10 +8,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from leechcodec.errors import ImageError, TooLargeError
-from leechcodec.formats import modes
+from leechcodec.formats import strips
 from leechcodec.formats.images import apply_orientation, encode_image, from_array, load_image, to_array, to_rgb
 from leechcodec.formats.modes import opaque_rgb, split
-from leechcodec.formats.strips import STRIP_PIXELS
 from tests.places import SAMPLE
 
 
@@ -77,8 +76,8 @@ def test_empty_images_are_refused(mode):
 def test_16_bits_are_rounded_to_8(monkeypatch):
     grey = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     expected = (grey / 257).round()
-    for at_once in (STRIP_PIXELS, 1000):
-        monkeypatch.setattr(modes, "STRIP_PIXELS", at_once)
+    for at_once in (strips.STRIP_PIXELS, 1000):
+        monkeypatch.setattr(strips, "STRIP_PIXELS", at_once)
         for values in (grey, grey.astype(np.int32)):
             assert np.array_equal(np.asarray(opaque_rgb(Image.fromarray(values)))[..., 0], expected)
 

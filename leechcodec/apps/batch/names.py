@@ -99,9 +99,9 @@ class Names:
         files, seen, folders = [], set(), _Spellings()
         for source in self.sources:
             for file in self._of_source(source):
-                real = folders[file.folder], file.name  # not where a link leads to: its output has the link's name
-                if real not in seen:
-                    seen.add(real)
+                own = folders[file.folder], file.name  # not where a link leads to: its output has the link's name
+                if own not in seen:
+                    seen.add(own)
                     files.append(file)
         yield files
 
@@ -180,15 +180,21 @@ def is_one_by_url(sources: Sequence[str], output: str | None) -> bool:
     """Whether the command line names one file and the name of its output, one of the two a URL."""
     if len(sources) != 1 or not output or not (is_url(sources[0]) or is_url(output)):
         return False
-    folders = any(storage_of(path).is_folder(path) for path in (sources[0], output))
-    return bool(os.path.splitext(split(output)[1])[1]) and not folders
+    if not os.path.splitext(split(output)[1])[1]:
+        return False
+    return not any(storage_of(path).is_folder(path) for path in (sources[0], output))
+
+
+def real(path: str) -> str:
+    """One spelling for a path: a, ./a and a link to it are the same place. A URL has one."""
+    return path if is_url(path) else os.path.realpath(path)
 
 
 class _Spellings(dict[str, str]):
-    """One spelling for a folder: a, ./a and a link to it are the same place. Each is looked up once."""
+    """:func:`real` of folders, each looked up once."""
 
     def __missing__(self, folder: str) -> str:
-        self[folder] = folder if is_url(folder) else os.path.realpath(folder)
+        self[folder] = real(folder)
         return self[folder]
 
 

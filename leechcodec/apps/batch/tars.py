@@ -6,7 +6,6 @@ memory. One that dies has its shard done again.
 
 import io
 import json
-import os
 import re
 import tarfile
 from collections import Counter
@@ -19,11 +18,11 @@ from typing import Any
 
 from leechcodec.apps.batch.coding import Decoding, Encoding
 from leechcodec.apps.batch.files import FileSettings
-from leechcodec.apps.batch.names import NUMBER, File, Job, expanded, is_numbered, split
+from leechcodec.apps.batch.names import NUMBER, File, Job, expanded, is_numbered, real, split
 from leechcodec.apps.batch.tasks import Outcome, Task, outcome_of
 from leechcodec.apps.messages import about, collected
 from leechcodec.errors import CorruptError, LqError
-from leechcodec.formats.storage import is_url, join, storage_of
+from leechcodec.formats.storage import join, storage_of
 
 SUFFIX = ".tar"
 
@@ -52,13 +51,13 @@ class Shards:
             raise LqError(f"{', '.join(self.sources)}: no shards")
         if not numbered and ("%" in name or len(found) > 1):
             raise LqError(f"{self.output}: the name of shards needs their number, as in out-%06d.tar")
-        read = {_real(path) for path, _ in found}
+        read = {real(path) for path, _ in found}
         own = len({number for _, number in found} - {None}) == len(found)
         jobs: list[Job] = []
         for place_in_order, (path, number) in enumerate(found):
             output = name % (number if own else place_in_order) if numbered else name
             jobs.append(Job(File(*split(path), place), output))
-            if _real(jobs[-1].target) in read:
+            if real(jobs[-1].target) in read:
                 raise LqError(f"{jobs[-1].target}: is an input; -o names other shards")
         yield from jobs
 
@@ -78,10 +77,6 @@ class Shards:
                 matches = sorted((int(match[1]), each) for each in names if (match := numbered.fullmatch(each)))
                 for number, each in matches:
                     yield join(folder, each), number if len(self.sources) == 1 else None
-
-
-def _real(path: str) -> str:
-    return path if is_url(path) else os.path.realpath(path)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def target_of(source: str, output: str | None, suffix: str, force: bool, named: 
     if not is_stream(path) and path.exists():
         refuse_input(path, source)
         if not force:
-            raise OutputExistsError(f"{path}: exists; -f overwrites it")
+            raise OutputExistsError(path)
     return path
 
 
