@@ -23,6 +23,7 @@ from torch import Tensor
 from leechcodec.errors import ConfigError, LqError
 from leechcodec.formats.images import load_image, to_array
 from leechcodec.formats.side_data import as_coded
+from leechcodec.formats.tars import whole
 from leechcodec.training.graphics import draw_graphic
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
@@ -38,7 +39,7 @@ def _read_source(source: Path) -> Iterator[tuple[Path, bytes]]:
     elif source.suffix == ".tar" and source.is_file():
         try:
             with tarfile.open(source) as archive:
-                for member in archive:
+                for member in whole(archive):
                     wanted = member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
                     if wanted and (file := archive.extractfile(member)):
                         yield source / member.name, file.read()

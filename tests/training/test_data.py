@@ -55,6 +55,21 @@ def test_a_damaged_picture_is_named(tmp_path):
         loaded(tmp_path / "b.tar")
 
 
+def test_an_archive_that_hides_pictures_is_named(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    path = tmp_path / "two.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(tmp_path / "a.png", "first.png")
+        second = archive.offset
+        archive.add(tmp_path / "a.png", "second.png")
+    assert len(loaded(path)) == 2
+    whole = path.read_bytes()
+    for damage in (whole[: second + 20] + b"\xff" + whole[second + 21 :], whole[:second], whole[: second + 600]):
+        path.write_bytes(damage)
+        with pytest.raises(ConfigError, match=r"two\.tar: "):
+            loaded(path)
+
+
 def test_every_photograph_is_shown_as_often_whatever_its_size():
     crops = Cropper([flat(1, 64, 64), flat(2, 640, 640)], seeded())(400, 64)
     assert 150 < (crops[:, 0, 0, 0] == 1).sum() < 250

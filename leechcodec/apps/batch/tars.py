@@ -23,6 +23,7 @@ from leechcodec.apps.batch.tasks import Outcome, Task, outcome_of
 from leechcodec.apps.messages import about, collected
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.formats.storage import join, storage_of
+from leechcodec.formats.tars import whole
 
 SUFFIX = ".tar"
 
@@ -108,8 +109,7 @@ class ShardWorker:
         members: list[dict[str, Any]] = []
         try:
             with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-                infos = archive.getmembers()
-                _check_end(data[archive.offset :])
+                infos = list(whole(archive))
                 for info, name in zip(infos, self._outputs([info.name for info in infos]), strict=True):
                     if info.isdir():
                         continue
@@ -153,12 +153,6 @@ class ShardWorker:
             return Outcome(member.number, made, json.dumps(told).encode())
 
         return outcome_of(Task(task.number, f"{task.source}/{name}"), work)
-
-
-def _check_end(rest: bytes) -> None:
-    """Raises TarError where a tar does not end as it should: tarfile takes a damaged header for the end."""
-    if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
-        raise tarfile.ReadError("a bad header, or cut off")
 
 
 def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

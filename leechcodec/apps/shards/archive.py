@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from leechcodec.errors import TokensError
+from leechcodec.formats.tars import whole
 
 END = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -44,7 +45,7 @@ def read_index(path: Path) -> dict[str, tuple[int, int]]:
     end = 0
     try:
         with tarfile.open(path, "r:") as archive:
-            for member in archive:
+            for member in whole(archive):
                 key, offset = member.name.partition(".")[0], member.offset
                 first, _ = found.get(key, (offset, 0))
                 if not member.isreg() or offset != end or (key in found and key != next(reversed(found))):
@@ -53,6 +54,4 @@ def read_index(path: Path) -> dict[str, tuple[int, int]]:
                 found[key] = first, end - first
     except tarfile.TarError as error:
         raise TokensError(f"{path}: a damaged shard ({error}); delete it and it is written again") from None
-    if path.stat().st_size < end + len(END):
-        raise TokensError(f"{path}: a damaged shard (it ends too early); delete it and it is written again")
     return found

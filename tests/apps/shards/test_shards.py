@@ -313,7 +313,10 @@ def test_a_damaged_shard_is_named(photos, settings, tmp_path, undisturbed):
     whole = path.read_bytes()
     stranger = tmp_path / "stranger.tar"
     write_archive(stranger, [fragment("000000001", {"json": b"{}"})], tmp_path / "t")
-    for damage in (b"", whole[:700], whole[:-10240], b"x" * 2000, stranger.read_bytes()):
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1].offset
+    hole = whole[: last + 20] + b"\xff" + whole[last + 21 :]
+    for damage in (b"", whole[:700], whole[:-10240], whole[:last], hole, b"x" * 2000, stranger.read_bytes()):
         path.write_bytes(damage)
         with pytest.raises(TokensError, match=path.name):
             write_shards(plan, settings, nobody)
