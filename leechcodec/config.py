@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from leechcodec.errors import ConfigError
+from leechcodec.field_types import check_types
 
 MAX_PASSES = 9
 """Of a stage: the first pass of nine has every sixteenth row and column."""
@@ -73,16 +74,15 @@ class ModelConfig:
     lmbda_max: float = 0.06
 
     def __post_init__(self) -> None:
-        if not isinstance(self.quantizer, str):
-            raise ConfigError(f"quantizer must be a name, got {self.quantizer!r}")
+        check_types(self)
         for name in ("stages", "channels", "analysis_blocks", "prior_channels"):
             value = getattr(self, name)
-            if len(value) != len(STRIDES) or not all(map(_is_count, value)):
+            if len(value) != len(STRIDES) or min(value) < 0:
                 raise ConfigError(f"{name} needs {len(STRIDES)} non-negative integers (strides {STRIDES}), got {value}")
         blocks = self.synthesis_blocks
-        if [len(counts) if isinstance(counts, tuple) else 0 for counts in blocks] != [max(n, 1) for n in self.stages]:
+        if [len(counts) for counts in blocks] != [max(n, 1) for n in self.stages]:
             raise ConfigError(f"synthesis_blocks needs one number per token stage, scale by scale, got {blocks}")
-        if not all(_is_count(n) for counts in blocks for n in counts):
+        if min(map(min, blocks)) < 0:
             raise ConfigError(f"synthesis_blocks needs non-negative integers, got {blocks}")
         if len(self.min_quality) != sum(self.stages):
             raise ConfigError(
@@ -92,14 +92,11 @@ class ModelConfig:
             raise ConfigError("a file of every quality needs its first token stage: min_quality must start at 1")
         if list(self.min_quality) != sorted(self.min_quality):
             raise ConfigError("min_quality must not fall from a coarser stage to a finer one")
-        if len(self.passes) != sum(self.stages) or not all(_is_count(n) and 1 <= n <= MAX_PASSES for n in self.passes):
+        if len(self.passes) != sum(self.stages) or not all(1 <= n <= MAX_PASSES for n in self.passes):
             raise ConfigError(
                 f"passes needs one number, 1 to {MAX_PASSES}, per stage ({sum(self.stages)}), got {self.passes}"
             )
-        for name in ("shortcuts", "gates"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
-        if not isinstance(self.ramp, int | float) or not 0 <= self.ramp < 99:
+        if not 0 <= self.ramp < 99:
             raise ConfigError(f"ramp must be a number of qualities, 0 to 99, got {self.ramp!r}")
         if not 0 < self.lmbda_min < self.lmbda_max:
             raise ConfigError(f"need 0 < lmbda_min < lmbda_max, got {self.lmbda_min} and {self.lmbda_max}")
@@ -140,10 +137,6 @@ class ModelConfig:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
         return cls.from_dict(values)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 0
 
 
 def _frozen(value: object) -> object:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError
+from leechcodec.field_types import check_types
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.transforms import SynthesisTransform, knot_weights
 from leechcodec.training.data import Cropper, load_images
@@ -24,7 +25,7 @@ from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.precision import check_precision, choose_precision
 from leechcodec.training.processes import check_device
 from leechcodec.training.run import Budget, Run, refuse_to_overwrite
-from leechcodec.training.settings import check_types, read_tables
+from leechcodec.training.settings import read_tables
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from leechcodec.codec.model_store import LoadedModel, load_model, model_folder, save_model
 from leechcodec.errors import ConfigError
+from leechcodec.field_types import check_types
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.grow import load_grown
 from leechcodec.training.run import Budget, Run, refuse_to_overwrite
-from leechcodec.training.settings import check_types, read_tables
+from leechcodec.training.settings import read_tables
 from leechcodec.training.token_maps import MapSettings, TokenMap, holds_a_map, kept_maps, token_map
 from leechcodec.training.validation import QUALITIES, whole
 

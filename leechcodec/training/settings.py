@@ -4,14 +4,10 @@ import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
+from leechcodec.field_types import check_types
 from leechcodec.training.data import check_scales
 from leechcodec.training.precision import check_precision
 
@@ -21,37 +17,6 @@ _WEIGHTS = (
 )  # fmt: skip
 """Numbers that are never negative."""
 _SHARES = "similarity, ssimulacra2, mae and lpips"
-_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-
-
-def check_types(config: "DataclassInstance") -> None:
-    """Raises ConfigError, with the key, where a value of a config is not of its field's type.
-
-    A whole number is a number, too. How many a list holds is for the config to say.
-    """
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if not _fits(value, field.type):
-            raise ConfigError(f"{field.name} must be {_kind_name(field.type)}, got {value!r}")
-
-
-def _fits(value: object, kind: Any) -> bool:
-    if isinstance(kind, UnionType):
-        return any(_fits(value, each) for each in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
-    if kind in (int, float) and isinstance(value, bool):  # a bool is an int to Python
-        return False
-    return isinstance(value, int | float if kind is float else kind)
-
-
-def _kind_name(kind: Any) -> str:
-    if isinstance(kind, UnionType):
-        return _kind_name(get_args(kind)[0])  # None cannot be written in a config
-    if get_origin(kind) is tuple:
-        names = {int: "whole numbers", float: "numbers", str: "file names"}
-        return f"a list of {names[get_args(kind)[0]]}"
-    return _KINDS.get(kind) or kind.__name__
 
 
 @dataclass(frozen=True)

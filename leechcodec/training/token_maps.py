@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from leechcodec.config import STRIDES
 from leechcodec.errors import ConfigError
+from leechcodec.field_types import check_types
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import check_scales
 from leechcodec.training.graphics import draw_graphic
-from leechcodec.training.settings import check_types
 
 ALIGNMENT = STRIDES[0]
 SMALLEST = 3 * ALIGNMENT
