@@ -136,6 +136,8 @@ class ModelConfig:
             values = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: an object is expected")
         return cls.from_dict(values)
 
 

@@ -5,14 +5,17 @@ The numba kernels, torch and ONNX Runtime follow the same number, so a program s
 
 import os
 import sys
+import threading
+from types import ModuleType
 
 _own: list[int] = []
-"""What :func:`set_threads` was told, where torch is not loaded; empty before."""
+"""What :func:`set_threads` was told; empty before."""
+_loading = threading.Lock()
 
 
 def threads() -> int:
     """torch's number of threads; without torch what was set, or OMP_NUM_THREADS, or one per core."""
-    if torch := sys.modules.get("torch"):
+    if torch := _torch():
         return torch.get_num_threads()
     if _own:
         return _own[0]
@@ -23,8 +26,27 @@ def threads() -> int:
 def set_threads(count: int) -> None:
     """Use so many threads from now on, at least 1."""
     _own[:] = [count]
-    if torch := sys.modules.get("torch"):
+    if torch := _torch():
         torch.set_num_threads(count)
+
+
+def load_torch() -> None:
+    """Import torch, whatever thread comes first. It takes over the number that was set before it was there."""
+    if _torch():
+        return
+    with _loading:
+        new = _torch() is None
+        import torch
+
+        if new and _own:
+            torch.set_num_threads(_own[0])
+
+
+def _torch() -> ModuleType | None:
+    """torch where it is loaded: whole, and not being loaded by another thread."""
+    torch = sys.modules.get("torch")
+    initializing = getattr(getattr(torch, "__spec__", None), "_initializing", False)
+    return None if initializing else torch
 
 
 def _cores() -> int:

@@ -195,7 +195,7 @@ class _Trials:
     def _tried(self, effort: int) -> None:
         self._count += effort == self.effort
         if self.progress:
-            self.progress(self._count, MAX_TRIALS + 2)
+            self.progress(min(self._count, MAX_TRIALS + 2), MAX_TRIALS + 2)
 
 
 @sheltered
@@ -271,11 +271,11 @@ def decompress_partial(
     image = pipeline.picture_of(loaded, tokens, chunks if whole else ())
     if not whole:
         missing.append(f"{layout.stages - stages} of {layout.stages} token stages, the finest")
+    side_data = SideData.of_chunks(chunks)
     try:
-        image = SideData.of_chunks(chunks).add_to(image)
+        return side_data.add_to(image), missing
     except CorruptError as error:
-        missing.append(str(error))
-    return image, missing
+        return replace(side_data, alpha=None).add_to(image), [*missing, str(error)]
 
 
 @sheltered

@@ -14,7 +14,8 @@ def _real(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, numbers.Real)
 
 
-def _whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether it is an integer, of Python or numpy, and no bool."""
     return not isinstance(value, bool) and isinstance(value, numbers.Integral)
 
 
@@ -36,7 +37,7 @@ def _pair(value: object) -> bool:
     if not isinstance(value, Sequence):
         return False
     items = cast("Sequence[object]", value)
-    return len(items) == 2 and all(map(_whole, items))
+    return len(items) == 2 and all(map(is_whole, items))
 
 
 _OPTIONAL: dict[str, tuple[Callable[[object], bool], str]] = {
@@ -48,15 +49,15 @@ _OPTIONAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "size": (_real, "a number of bytes"),
     "bpp": (_real, "a number"),
     "psnr": (_real, "a number"),
-    "workers": (_whole, "a whole number"),
+    "workers": (is_whole, "a whole number"),
     "image_size": (_pair, "width and height"),
 }
 """Name -> what it may be beside None, and that in words."""
 _REQUIRED: dict[str, tuple[Callable[[object], bool], str]] = {
     "max_pixels": (_real, "a number"),
-    "shrink": (_whole, "a whole number"),
-    "width": (_whole, "a whole number"),
-    "height": (_whole, "a whole number"),
+    "shrink": (is_whole, "a whole number"),
+    "width": (is_whole, "a whole number"),
+    "height": (is_whole, "a whole number"),
     "tokens": (_tokens, "Tokens"),
     "indices": (_indices, "arrays of numpy"),
     "images": (lambda value: isinstance(value, Iterable), "an iterable of images"),

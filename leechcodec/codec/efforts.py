@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from leechcodec.codec.arguments import is_whole
 from leechcodec.config import ALIGNMENT
 from leechcodec.errors import ConfigError
 
@@ -21,7 +22,7 @@ MARGIN = ALIGNMENT
 
 def steps_in_all(effort: int, height: int, width: int) -> int:
     """Steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is none."""
-    if not isinstance(effort, int) or effort not in STEPS:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_whole(effort) or effort not in STEPS:
         raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
     return STEPS[effort] * len(list(tiles(Box(0, height, 0, width))))
 

@@ -27,12 +27,20 @@ from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.codec.surroundings import shelter
 from leechcodec.config import ModelConfig
-from leechcodec.errors import TORCH_COMMAND, MissingPackageError, ModelError, UnknownModelError
+from leechcodec.errors import (
+    TORCH_COMMAND,
+    ConfigError,
+    LqError,
+    MissingPackageError,
+    ModelError,
+    UnknownModelError,
+)
 from leechcodec.networks.devices import place
 from leechcodec.networks.integer_prior_weights import IntegerWeights, check_exact, integer_weights
 from leechcodec.networks.runtime import Transforms, check_torch, has_torch
 from leechcodec.networks.shapes import check_weights
 from leechcodec.quantizers.code import TokenCode, code_of
+from leechcodec.threads import load_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +91,7 @@ class LoadedModel:
         MissingPackageError without torch.
         """
         check_torch("what computes gradients or measures networks")
+        load_torch()
         from leechcodec.networks.torch_transforms import TorchTransforms
 
         own = isinstance(self.transforms, TorchTransforms) and self.transforms.device == "cpu"
@@ -92,6 +101,7 @@ class LoadedModel:
     def networks_there(self) -> "CodecModel":
         """:attr:`networks` on the device of the transforms, where torch computes these."""
         check_torch("what computes gradients or measures networks")
+        load_torch()
         from leechcodec.networks.torch_transforms import TorchTransforms
 
         return self.transforms.model if isinstance(self.transforms, TorchTransforms) else self._networks
@@ -200,16 +210,24 @@ def model_for_file(
     """
     candidates = [model] if model is not None else sorted(installed_models(), key=lambda name: name != DEFAULT_MODEL)
     fitting: list[LoadedModel] = []
+    failures: list[LqError] = []
     for candidate in candidates:
-        loaded = load_model(candidate, device=device)
+        try:
+            loaded = load_model(candidate, device=device)
+        except (ModelError, MissingPackageError) as error:
+            failures.append(error)
+            continue
         if loaded.token_model == token_model:
             if loaded.synthesis == synthesis or (synthesis is None and not loaded.is_second_decoder):
                 return loaded
             fitting.append(loaded)
     if fitting:
         return min(fitting, key=lambda loaded: loaded.is_second_decoder)
+    if len(failures) == len(candidates) and failures:
+        raise failures[0]
     where = f"the model {model}" if model is not None else "any installed model"
-    raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}")
+    others = "".join(f"; {failure}" for failure in failures)
+    raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}{others}")
 
 
 @lru_cache(maxsize=4)
@@ -226,7 +244,10 @@ def _load(folder: Path, how: str | None, device: str) -> LoadedModel:
         raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how, device)
-    config = ModelConfig.load(folder / "config.json")
+    try:
+        config = ModelConfig.load(folder / "config.json")
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
     integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
     check_exact(integers)
     transforms = _transforms(folder, config, tensors, how, device)
@@ -252,6 +273,7 @@ def _transforms(
     try:
         code = code_of(config.quantizer)
         if how == "torch" or (how is None and code is None and has_torch()):
+            load_torch()
             from leechcodec.networks.torch_transforms import TorchTransforms, torch_model
 
             return TorchTransforms(torch_model(config, tensors), device)
@@ -274,12 +296,22 @@ def _code(config: ModelConfig, transforms: Transforms) -> TokenCode:
     return cast(TorchTransforms, transforms).model.quantizer
 
 
+def _is_second_decoder(folder: Path) -> bool:
+    try:
+        return "base" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError, TypeError):
+        return False  # what is wrong with it, loading says
+
+
 def _load_decoder(
     folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str | None, device: str
 ) -> LoadedModel:
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
     name = Path(str(values["base"])).name
-    base = _load(folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name, how, device)
+    place = folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name
+    if _is_second_decoder(place):
+        raise ModelError(f"{folder}: its base {name} is a second decoder itself")
+    base = _load(place, how, device)
     if values.get("token_model") != base.token_model.hex():
         raise ModelError(f"{folder}: made for token model {values.get('token_model')}, not that of {name}")
     for key, value in tensors.items():

@@ -36,6 +36,7 @@ from leechcodec.formats.side_data import SideData, separate
 from leechcodec.formats.strips import strips
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.runtime import check_torch
+from leechcodec.threads import load_torch
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def analyse(
     if progress:
         progress(1, 1 + steps)
     if steps:
+        load_torch()
         from leechcodec.codec.refinement import refine_arrays
 
         def further(done: int, steps: int) -> None:

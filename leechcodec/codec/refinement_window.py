@@ -143,7 +143,10 @@ class Window:
         """Bits of the tokens of each stage, and the gradients of their sum by the codes if these are wanted."""
         codes = [code.detach().requires_grad_(gradients) for code in moved.straight]
         with self._precision():
-            bits, token_bits, _ = self.networks.rates(codes, self.quality, *self.x.shape[2:], layout=self.layout)
+            corner = self.box.top, self.box.left
+            bits, token_bits, _ = self.networks.rates(
+                codes, self.quality, *self.x.shape[2:], layout=self.layout, corner=corner
+            )
         return [each.detach() for each in token_bits], torch.autograd.grad(bits.sum(), codes) if gradients else ()
 
     def _precision(self) -> torch.autocast:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_AUTOCAST = ("cpu", "cuda", "mps")
+"""The kinds of device that the codec computes on with torch, each with an autocast of its own."""
 _lock = threading.Lock()
 _IMPORTED_IN = os.getpid()
 _inside = 0
@@ -46,7 +48,12 @@ def shelter() -> Generator[None]:
     import torch
 
     _after_fork(torch.set_num_threads)
-    with _float32(), _cpu(), torch.autocast("cpu", enabled=False):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_float32())
+        stack.enter_context(_cpu())
+        for kind in _AUTOCAST:
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 

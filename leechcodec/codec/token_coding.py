@@ -6,7 +6,7 @@ codes ◀─ code_stages(decoders) ◀─ payloads
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,9 +34,9 @@ TOKENS_AT_ONCE = 64 * GROUP
 """Tokens whose parameters are in memory together: whole groups, so that the stream does not depend on it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
-    """An image as integers.
+    """An image as integers. Two are equal where their codes and all else are that a decoder sees.
 
     codes: for each stage, coarse to fine, int8 (h, w, dim), the codewords in integer form.
     width, height: of the image in pixels.
@@ -50,7 +50,18 @@ class Tokens:
     height: int
     quality: float
     token_model: bytes
-    synthesis: bytes | None = field(default=None, compare=False)
+    synthesis: bytes | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tokens):
+            return NotImplemented
+        mine, theirs = (
+            (tokens.width, tokens.height, tokens.quality, tokens.token_model, len(tokens.codes))
+            for tokens in (self, other)
+        )
+        return mine == theirs and all(map(np.array_equal, self.codes, other.codes))
+
+    __hash__ = None  # type: ignore[assignment]
 
     def layout(self, config: ModelConfig) -> TokenLayout:
         """Which tokens there should be. config: of the model they belong to."""

@@ -229,6 +229,7 @@ def deserialize_tokens(
     of range or too many; TooLargeError, ModelError.
     """
     check_arguments(data=data, image_size=size, model=model)
+    data = bytes(data)  # a bytearray or a memoryview does, too
     if data[:6] == np.lib.format.MAGIC_PREFIX:
         if size is None or quality is None:
             raise ConfigError("a .npy file holds indices alone: give the image's size and the quality")

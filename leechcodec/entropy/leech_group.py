@@ -42,7 +42,6 @@ class Space(NamedTuple):
     work: np.ndarray
     lanes: np.ndarray
     grown: np.ndarray
-    grown_rows: np.ndarray
     octads: np.ndarray
     shares: np.ndarray
     runs: np.ndarray
@@ -205,7 +204,7 @@ def _code_class_2(
         for lane in range(LANES):
             fill_lane(params[here[min(lane, len(here) - 1)]], table, _TWO, _TWO, space.lanes, lane)
         grow_signs(space.lanes, space.grown)
-        sum_class_2(space.grown_rows, octad_bytes, space.octads, total)
+        sum_class_2(space.grown, octad_bytes, space.octads, total)
         for lane in range(LANES):
             scale[lane] = (TOTAL - OCTADS) / total[lane]
             largest[lane], place[lane] = -1, 0

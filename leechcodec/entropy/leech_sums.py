@@ -7,8 +7,8 @@ within one, so a token's masses are the same in any lane and any batch.
 Two of the three classes are sums of products in a small algebra of pairs (p, q) = p + q·w:
   class 2, w² = 1: p and q hold the sign choices with an even and an odd number of minus signs;
   class 3, w² = 0: p holds no flipped coordinate, q exactly one.
-Of such a pair a row holds the p of every lane, then the q. `grown` is a table of them, float64 (3 blocks, 128 bytes,
-2 LANES): what a block of eight coordinates contributes to a word whose bits there are the byte. A Golay word's bytes
+Of such a pair a row holds the p of every lane, then the q. `grown` is a table of them, float64 (3 · 128, 2 LANES),
+block by block: what eight coordinates contribute to a word whose bits there are the byte. A Golay word's bytes
 have even weight, so their low seven bits number them.
 """
 
@@ -58,10 +58,9 @@ def group_sums(params: np.ndarray, octads: np.ndarray | None = None) -> tuple[np
     return sums
 
 
-def lane_space() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Room for what kernels compute side by side: coordinates' masses, and `grown` by blocks and by rows."""
-    grown = np.empty((BLOCKS, BYTES, 2 * LANES))
-    return np.empty((DIM, VALUES, LANES)), grown, grown.reshape(-1, 2 * LANES)
+def lane_space() -> tuple[np.ndarray, np.ndarray]:
+    """Room for what kernels compute side by side: coordinates' masses, and `grown`."""
+    return np.empty((DIM, VALUES, LANES)), np.empty((BLOCKS * BYTES, 2 * LANES))
 
 
 @inner
@@ -79,7 +78,6 @@ def _group_sums(
     octad_words: np.ndarray,
     lanes: np.ndarray,
     grown: np.ndarray,
-    rows: np.ndarray,
     scratch: np.ndarray,
     total: np.ndarray,
     near: np.ndarray,
@@ -95,9 +93,9 @@ def _group_sums(
             fill_lane(here[min(lane, len(here) - 1)], table, _ONE, _FOUR, lanes, lane)
         sum_class_1(lanes, scratch, total[0])
         grow_signs(lanes, grown)
-        sum_class_2(rows, octad_words, octads[min(batch, len(octads) - 1)], total[1])
+        sum_class_2(grown, octad_words, octads[min(batch, len(octads) - 1)], total[1])
         grow_flips(lanes, grown)
-        sum_class_3(rows, words, near, far, scratch, pairs[batch], firsts[batch], total[2])
+        sum_class_3(grown, words, near, far, scratch, pairs[batch], firsts[batch], total[2])
         for lane in range(len(here)):
             for k in range(3):
                 classes[batch * LANES + lane, k] = total[k, lane]
@@ -128,9 +126,9 @@ def sum_class_1(lanes: np.ndarray, later: np.ndarray, total: np.ndarray) -> None
 
 @inner
 def grow_signs(lanes: np.ndarray, grown: np.ndarray) -> None:
-    """grown[block, s] <- product over the coordinates in s of (e(2), e(-2)), w² = 1."""
+    """grown[128 block + s] <- product over the coordinates in s of (e(2), e(-2)), w² = 1."""
     for block in range(BLOCKS):
-        pairs = grown[block]
+        pairs = grown[BYTES * block : BYTES * block + BYTES]
         for lane in range(LANES):
             pairs[0, lane], pairs[0, LANES + lane] = 1.0, 0.0
         for k in range(BLOCK_LENGTH - 1):
@@ -204,9 +202,9 @@ def _octad(grown: np.ndarray, x: int, y: int, z: int, octads: np.ndarray, k: int
 
 @inner
 def grow_flips(lanes: np.ndarray, grown: np.ndarray) -> None:
-    """grown[block, s] <- product over the block of (e(1), e(-3)), or (e(-1), e(3)) where s has a bit, w² = 0."""
+    """grown[128 block + s] <- product over the block of (e(1), e(-3)), or (e(-1), e(3)) where s has a bit, w² = 0."""
     for block in range(BLOCKS):
-        pairs = grown[block]
+        pairs = grown[BYTES * block : BYTES * block + BYTES]
         for lane in range(LANES):
             pairs[0, lane], pairs[0, LANES + lane] = 1.0, 0.0
         for k in range(BLOCK_LENGTH - 1):

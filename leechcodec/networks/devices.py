@@ -10,6 +10,7 @@ from typing import Any
 
 from leechcodec.errors import ConfigError, MissingPackageError
 from leechcodec.networks.runtime import has_torch, is_chosen, runtime
+from leechcodec.threads import load_torch
 
 VARIABLE = "LEECHCODEC_DEVICE"
 """Names the device for a process and those that it starts."""
@@ -84,6 +85,7 @@ def _checked(name: str) -> str:
 
 
 def _of_torch(name: str) -> str:
+    load_torch()
     import torch
 
     if name == AUTO:

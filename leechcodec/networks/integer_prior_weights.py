@@ -118,6 +118,8 @@ def check_exact(tensors: Mapping[str, np.ndarray]) -> int:
         if shift is None or shift.shape != value.shape[:1] or shift.min() < 0 or shift.max() > MAX_SHIFT:
             raise ModelError(f"prior layer {layer} needs a shift of 0 to {MAX_SHIFT} for each channel")
         bias = tensors.get(f"{layer}.bias", np.zeros(len(value), dtype=np.int32))
+        if bias.shape != shift.shape:
+            raise ModelError(f"prior layer {layer} needs a bias for each channel")
         bound = int(_bounds(value.astype(np.int32), bias.astype(np.int64), shift.astype(np.int64)).max())
         if bound >= _SUM_LIMIT:
             raise ModelError(f"prior layer {layer}: partial sums could reach {bound}, beyond the exact range 2^31")

@@ -174,6 +174,7 @@ class CodecModel(nn.Module):
         rate_tokens: int | None = None,
         first: int = 0,
         layout: TokenLayout | None = None,
+        corner: tuple[int, int] | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """What codes cost by the prior in floating point, differentiable.
 
@@ -181,12 +182,14 @@ class CodecModel(nn.Module):
         rate_tokens: as for :meth:`forward`.
         layout: count the tokens that such a file holds alone, all images being of its quality. None: every stage is
             sent whole, as in training.
+        corner: top and left, in pixels, multiples of 64, of codes that are a window of a larger image's.
         Returns bits of every stage of every image, (B, stages), of every token, (n, h, w) per stage, and log Z as in
         :class:`Forward`.
         """
-        rates = _BatchRates(self, codes, len(quality), quality.device, rate_tokens, first, layout)
+        rates = _BatchRates(self, codes, len(quality), quality.device, rate_tokens, first, layout, corner is not None)
+        window = None if corner is None else (*corner, height)
         images = [len(code) for code in codes] + [0] * (len(self.prior.stages) - len(codes))
-        self.prior.run(FloatView(self.prior, quality), height, width, rates.code_pass, images)
+        self.prior.run(FloatView(self.prior, quality, window), height, width, rates.code_pass, images)
         token_maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(rates.token_bits, codes, strict=True)]
         return torch.stack(rates.bits, 1), token_maps, rates.log_partitions
 
@@ -290,9 +293,10 @@ class _BatchRates:
         rate_tokens: int | None,
         first: int,
         layout: TokenLayout | None,
+        windowed: bool,
     ) -> None:
         self.model, self.codes, self.device = model, codes, device
-        self.rate_tokens, self.first, self.layout = rate_tokens, first, layout
+        self.rate_tokens, self.first, self.layout, self.windowed = rate_tokens, first, layout, windowed
         self.bits = [torch.zeros(batch, device=device) for _ in model.prior.stages]
         self.token_bits = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
         self.log_partitions: list[Tensor] = []
@@ -324,8 +328,9 @@ class _BatchRates:
         sent = None if self.layout is None else self.layout.mask(stage)
         if sent is not None:
             where = torch.from_numpy(sent).to(self.device)
-            where = where if mask is None else where & mask
-            return where.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)[0]
+            mask = where if mask is None else where & mask
+        if mask is not None and (sent is not None or self.windowed):
+            return mask.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)[0]
         self._passes[stage] += 1
         size = pass_size(h, w, self.model.config.passes[stage], self._passes[stage] - 1)
         return _all_rows(count, h * w, mask, size, self.device)

@@ -31,7 +31,7 @@ from leechcodec.config import ModelConfig
 from leechcodec.networks.passes import mask_at, neighbour_offsets
 from leechcodec.networks.prior_loop import AGREEMENT, AGREEMENTS, NEIGHBOURS, CodePass, Steps, has_gate, run_stages
 from leechcodec.networks.transforms import knot_weights
-from leechcodec.quantizers.base import Quantizer
+from leechcodec.quantizers.base import Quantizer, limited
 from leechcodec.quantizers.code import MAX_ACTIVATION
 
 FIRST_GATE = 2.0**-6
@@ -177,24 +177,29 @@ class FloatView(View):
     training promised.
 
     quality: (B,) dial values 1..100.
+    window: of a larger image these are a part of: its top, left and height in pixels, multiples of 64. Passes go by
+        places in the image. None: of no larger one.
     """
 
-    def __init__(self, prior: Prior, quality: Tensor) -> None:
-        self.prior = prior
+    def __init__(self, prior: Prior, quality: Tensor, window: tuple[int, int, int] | None = None) -> None:
+        self.prior, self.window = prior, window
         self.weights = knot_weights(quality, prior.config.quality_knots)
 
     def mask(self, height: int, width: int, passes: int, number: int) -> Tensor | None:
         """Made on the device, without a wait."""
         device = self.weights.device
         rows, columns = (torch.arange(side, device=device) for side in (height, width))
+        if self.window is not None:
+            top, left, tall = self.window
+            rows, columns = rows + top * height // tall, columns + left * height // tall
         return mask_at(rows[:, None], columns[None, :], passes, number)
 
     def constant(self, name: str, height: int, width: int) -> Tensor:
-        value = _Limited.apply(self.prior.get_parameter(name))[None, :, None, None]
+        value = _within(self.prior.get_parameter(name))[None, :, None, None]
         return value.expand(self.weights.shape[0], -1, height, width)
 
     def conv(self, name: str, x: Tensor) -> Tensor:
-        return _Limited.apply(self.head(name, x))
+        return _within(self.head(name, x))
 
     def head(self, name: str, x: Tensor) -> Tensor:
         return self.prior.get_submodule(name)(x)
@@ -204,7 +209,7 @@ class FloatView(View):
         return self.add(x, bias[:, :, None, None].to(x.dtype))
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
-        return _Limited.apply(x + y)
+        return _within(x + y)
 
     def activate(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, 0.125)
@@ -213,20 +218,12 @@ class FloatView(View):
         return codes * 0.5**shift
 
     def from_agreements(self, products: Tensor) -> Tensor:
-        return _Limited.apply(products / AGREEMENT)
+        return _within(products / AGREEMENT)
 
     def limit_gates(self, gates: Tensor) -> Tensor:
-        return _Limited.apply(gates, 0)
+        return limited(gates, 0, MAX_ACTIVATION)
 
 
-class _Limited(torch.autograd.Function):
-    """Activations brought within ±64. The gradient passes straight through: a unit beyond can come back, and the
-    backward pass of torch's own would take as long as the rest of the prior's (bf16 on a CPU)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, least: int = -MAX_ACTIVATION) -> Tensor:
-        return x.clamp(least, MAX_ACTIVATION)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad, None
+def _within(x: Tensor) -> Tensor:
+    """Activations within ±64."""
+    return limited(x, -MAX_ACTIVATION, MAX_ACTIVATION)

@@ -71,7 +71,7 @@ def run_stages(
     height, width = size
     h = view.constant("constant", height // STRIDES[0], width // STRIDES[0])
     stage = 0
-    for scale, count in enumerate(config.stages):
+    for scale, count in enumerate(config.stages[: max(config.stage_scales) + 1]):
         if scale:
             h = view.upsample(f"up.{scale - 1}", h)
         grid = height // STRIDES[scale], width // STRIDES[scale]

@@ -1,12 +1,14 @@
 """Damaged and truncated files: an error, or a picture of what is whole, never a silently wrong one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from leechcodec.codec import api
 from leechcodec.errors import CorruptError, LqError, TruncatedError
-from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, ChunkKind, read_file
+from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, ChunkKind, read_file, write_file
 from tests.pictures import gradient
 
 
@@ -74,3 +76,15 @@ def test_nothing_to_show(tiny_folder, file):
         damaged[position] ^= 1
         with pytest.raises(CorruptError):
             api.decompress_partial(bytes(damaged), model=tiny_folder)
+
+
+def test_where_the_transparency_alone_is_no_picture(tiny_folder):
+    image = gradient(70, 65).convert("L").convert("RGB")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.info["xmp"] = b"<x/>"
+    header, chunks = read_file(api.compress(image, quality=80, model=tiny_folder))
+    chunks = [replace(chunk, payload=b"none") if chunk.kind == ChunkKind.ALPHA else chunk for chunk in chunks]
+    shown, missing = api.decompress_partial(write_file(header, chunks), model=tiny_folder)
+    assert len(missing) == 1 and shown.mode == "RGB" and shown.info["xmp"] == b"<x/>"
+    red, green, blue = shown.split()
+    assert red.tobytes() == green.tobytes() == blue.tobytes()

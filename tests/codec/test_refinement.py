@@ -248,6 +248,8 @@ def test_the_margin_does_not_move(exactly, monkeypatch):
     model = tiny_model()
     x = torch.rand(1, 3, 64, 192) * 2 - 1
     codes = model.encode(x, 90.0)
+    asked, rates = [], model.rates
+    monkeypatch.setattr(model, "rates", lambda *a, **options: asked.append(options["corner"]) or rates(*a, **options))
     window = Window(model, x, 90.0, codes, Box(0, 64, 64, 128), (64, 192))
     assert window.box == Box(0, 64, 0, 192)
     better = descend(window, efforts.Allowance(4, None), lambda: None)
@@ -255,13 +257,16 @@ def test_the_margin_does_not_move(exactly, monkeypatch):
         third = code.shape[3] // 3
         assert torch.equal(found[..., :third], code[..., :third])
         assert torch.equal(found[..., 2 * third :], code[..., 2 * third :])
+    Window(model, x, 90.0, codes, Box(0, 64, 128, 192), (64, 192)).measure(gradients=False)
+    assert asked[0] == (0, 0) and asked[-1] == (0, 64)
 
 
 def test_efforts():
     assert [steps_in_all(effort, 512, 768) for effort in efforts.STEPS] == list(efforts.STEPS.values())
     assert list(efforts.STEPS.values()) == sorted(efforts.STEPS.values())
     assert steps_in_all(3, 1024, 1536) == 8 * efforts.STEPS[3]
-    for effort in (0, 10, 2.5, 2.0, [2]):
+    assert steps_in_all(np.int64(3), 64, 64) == efforts.STEPS[3]
+    for effort in (0, 10, 2.5, 2.0, [2], True):
         with pytest.raises(ConfigError, match="effort must be"):
             steps_in_all(effort, 64, 64)
 

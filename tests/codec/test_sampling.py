@@ -130,7 +130,7 @@ def test_drawn_tokens_are_valid_files(tmp_path, quantizer):
     tokens = sample(150, 70, quality=99.75, seed=5, model=tmp_path / quantizer)
     assert (tokens.width, tokens.height, tokens.quality, len(tokens.codes)) == (150, 70, 99.75, 5)
     read = api.read_tokens(api.write_tokens(tokens, model=tmp_path / quantizer), model=tmp_path / quantizer)
-    assert equal(read, tokens) and dataclasses.replace(read, codes=()) == dataclasses.replace(tokens, codes=())
+    assert read == tokens
     assert api.detokenize(tokens, model=tmp_path / quantizer).size == (150, 70)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -308,3 +309,19 @@ def test_tokens_that_are_no_codes(tiny_folder, tokens):
     codes[0][0, 0] = 1
     with pytest.raises(TokensError, match="not leech's"):
         tokens_to_indices(type(tokens)(tuple(codes), *SIZE, 80, tokens.token_model), model=tiny_folder)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "npz"])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_of_any_kind(tiny_folder, tokens, form, kind):
+    data = serialize_tokens(tokens, form, model=tiny_folder)
+    assert deserialize_tokens(kind(data), model=tiny_folder) == tokens
+
+
+def test_equal_tokens_are_equal(tokens):
+    assert tokens == replace(tokens, codes=tuple(codes.copy() for codes in tokens.codes), synthesis=bytes(8))
+    assert tokens != replace(tokens, codes=(-tokens.codes[0], *tokens.codes[1:]))
+    assert tokens != replace(tokens, codes=tokens.codes[:1])
+    assert tokens != replace(tokens, quality=1.0) and tokens != "tokens"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(tokens)

@@ -6,6 +6,11 @@ from hypothesis import strategies as st
 from leechcodec.compiled.calling import CallError, kind_of
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
 def test_equal_arrays_are_of_one_kind():
     assert kind_of(np.zeros((2, 3))) == kind_of(np.ones((5, 7)))
 
@@ -37,9 +42,13 @@ def test_what_no_kernel_takes(other):
         kind_of((other,))
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=3), st.sampled_from("bBhHiIqQfd"))
-def test_the_kind_is_numbas_type(shape, letter):
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=3),
+    st.sampled_from("bBhHiIqQfd"),
+    st.sampled_from([np.array, np.transpose, np.asfortranarray, lambda a: a[..., ::2], read_only]),
+)
+def test_the_kind_is_numbas_type(shape, letter, view):
     import numba
 
-    a, b = np.zeros(shape, dtype=letter), np.zeros(shape, dtype=letter)[..., ::1]
+    a, b = np.zeros(shape, dtype=letter), view(np.zeros(shape, dtype=letter))
     assert (kind_of(a) == kind_of(b)) == (numba.typeof(a) == numba.typeof(b))

@@ -107,6 +107,36 @@ def test_gates_are_the_same_in_both_views(quality):
         assert (a - b.float() / 64).abs().mean() < 0.01 * a.std() + 1 / 32
 
 
+@torch.no_grad()
+def test_a_window_has_the_passes_of_its_image():
+    """Of a prior that looks at nothing around a token, bits are the same in an image and in any window of it."""
+    model = gated_model()
+    for name, parameter in model.prior.named_parameters():
+        if ".conv" in name or ".embed" in name or ".gate" in name:
+            parameter.zero_()
+    quality, codes = torch.tensor([100.0]), [code.float() for code in random_codes(model)]
+    whole = model.rates(codes, quality, HEIGHT, WIDTH)[1]
+    for top, left in ((0, 0), (64, 64), (64, 128)):
+        cut = [code[:, :, top // s :, left // s :] for code, s in zip(codes, (64, 32, 16, 16, 8), strict=True)]
+        bits = model.rates(cut, quality, HEIGHT - top, WIDTH - left, corner=(top, left))[1]
+        for part, all_of_it, s in zip(bits, whole, (64, 32, 16, 16, 8), strict=True):
+            assert torch.allclose(part, all_of_it[:, top // s :, left // s :], atol=1e-4)
+    assert not torch.allclose(model.rates(cut, quality, HEIGHT - 64, WIDTH - 128)[1][0], whole[0][:, 1:, 2:])
+
+
+def test_nothing_is_enlarged_that_no_stage_asks_for():
+    model, enlarged = tiny_model(), []
+
+    class Watched(FloatView):
+        def upsample(self, name, x):
+            enlarged.append(name)
+            return super().upsample(name, x)
+
+    with torch.no_grad():
+        run(model, Watched(model.prior, torch.tensor([100.0])), random_codes(model))
+    assert model.config.stages[4] == 0 and enlarged == ["up.0", "up.1", "up.2"]
+
+
 def test_an_open_gate_repeats_a_neighbour():
     """The score of the codeword on the left rises by g |c|^2 / 2, as the parameter a says."""
     model = gated_model((1, 1, 2, 1, 2))

@@ -1,0 +1,67 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from leechcodec.codec import model_store
+from leechcodec.codec.model_store import load_model, model_for_file, save_model
+from leechcodec.errors import MissingPackageError, ModelError, UnknownModelError
+from leechcodec.testing.tiny import tiny_model
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """A folder of models as an installation has one: a tiny one, and one whose copying was broken off."""
+    save_model(tmp_path / "whole", tiny_model())
+    (tmp_path / "a-half").mkdir()
+    monkeypatch.setattr(model_store, "models_dir", lambda: tmp_path)
+    monkeypatch.setattr(model_store, "installed_models", lambda: ["a-half", "whole"])
+    return tmp_path
+
+
+def test_a_folder_that_is_no_model_is_passed_over(models):
+    whole = load_model("whole")
+    assert model_for_file(whole.token_model).name == "whole"
+    with pytest.raises(UnknownModelError, match=r"any installed model; .*a-half: not a model"):
+        model_for_file(bytes(8))
+    with pytest.raises(ModelError, match="a-half: not a model"):
+        model_for_file(whole.token_model, "a-half")
+
+
+def test_where_no_model_can_be_loaded_it_says_why(models, monkeypatch):
+    def lacking(*_: object, **__: object):
+        raise MissingPackageError("the runtime onnx needs onnxruntime")
+
+    monkeypatch.setattr(model_store, "load_model", lacking)
+    with pytest.raises(MissingPackageError, match="onnxruntime"):
+        model_for_file(bytes(8))
+
+
+@pytest.mark.parametrize("config", ["[]", "3", '{"channels": 8}', '{"strange": 1}'])
+def test_a_config_that_is_none(models, config):
+    shutil.copytree(models / "whole", models / "odd")
+    (models / "odd" / "config.json").write_text(config)
+    with pytest.raises(ModelError, match="odd|channels|strange"):
+        load_model(models / "odd")
+
+
+def test_a_prior_s_bias_of_another_length(models):
+    shutil.copytree(models / "whole", models / "odd")
+    tensors = load_file(models / "odd" / "weights.safetensors")
+    name = next(name for name in tensors if name.startswith("prior.") and name.endswith(".bias"))
+    save_file(tensors | {name: np.zeros(len(tensors[name]) + 1, np.int32)}, models / "odd" / "weights.safetensors")
+    with pytest.raises(ModelError, match="a bias for each channel"):
+        load_model(models / "odd")
+
+
+@pytest.mark.parametrize("base", ["second", "third"])
+def test_a_second_decoder_of_a_second_decoder(models, base):
+    token_model = load_model(models / "whole").token_model.hex()
+    for name, of in {"second": base, "third": "whole"}.items():
+        (models / name).mkdir()
+        (models / name / "config.json").write_text(json.dumps({"base": of, "token_model": token_model}))
+        save_file({}, models / name / "weights.safetensors")
+    with pytest.raises(ModelError, match="is a second decoder itself"):
+        load_model(models / "second")
