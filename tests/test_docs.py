@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.places import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 FILE = re.compile(r"`((?:[\w-]+/)+[\w-]+\.(?:py|cu|toml|sh))`")
+ANCHOR = re.compile(r"\]\(([^)#:\s]*)#([^)\s]+)\)")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 
@@ -28,6 +30,34 @@ def test_the_files_that_a_page_names_exist(page):
 def test_links_to_files_lead_somewhere(page):
     links = LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def headings(page) -> list[str]:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return [re.sub(r"[`*]", "", line) for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+
+
+def in_the_site(heading: str) -> str:
+    """The anchor that Python-Markdown makes of a heading."""
+    plain = unicodedata.normalize("NFKD", heading).encode("ascii", "ignore").decode()
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
+
+
+def in_a_repository(heading: str) -> str:
+    """The anchor that GitHub makes of it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_into_pages_lead_to_a_heading_there(page):
+    lost = []
+    for name, anchor in ANCHOR.findall(page.read_text(encoding="utf-8")):
+        target = page.parent / name if name else page
+        if target.suffix == ".md" and "api.md" not in name:  # its anchors are made of docstrings
+            found = headings(target)
+            both = {in_the_site(heading) for heading in found} & {in_a_repository(heading) for heading in found}
+            lost += [f"{name}#{anchor}"] if anchor not in both else []
+    assert lost == []
 
 
 def test_the_design_page_shows_every_folder_of_the_package():

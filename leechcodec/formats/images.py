@@ -313,11 +313,6 @@ _TRANSPOSITIONS = {
 """What turns a picture of an orientation upright (EXIF 2.32, tag 0x0112)."""
 
 
-def is_translucent(alpha: Image.Image) -> bool:
-    """Whether a channel of mode L, alpha, is less than 255 anywhere."""
-    return sum(alpha.histogram()[:255]) > 0
-
-
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode to RGB, transparency laid on white with a warning; profiles are not looked at.
 

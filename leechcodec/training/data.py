@@ -34,7 +34,7 @@ UNSCALED = 0.25
 def _read_source(source: Path) -> Iterator[tuple[Path, bytes]]:
     """Where each image of a folder or archive lies, and its file."""
     if source.is_dir():
-        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
             yield path, path.read_bytes()
     elif source.suffix == ".tar" and source.is_file():
         try:

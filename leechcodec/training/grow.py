@@ -37,8 +37,8 @@ def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
             if _is_new(name, old, config):
                 parameter.zero_()
                 continue
-            if ".gate." in name and not old.gates:
-                continue  # next to nothing, as they are made
+            if ".gate." in name and (not old.gates or source.split(".")[3] == "0"):
+                continue  # next to nothing, as they are made: the old pass had none
             if source not in tensors:
                 raise ModelError(f"{path}: nothing to start {name} from")
             value = tensors[source]
@@ -63,6 +63,8 @@ def _checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 def _released(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     loaded = load_model(folder)
+    if loaded.is_second_decoder:
+        raise ModelError(f"{folder}: a second decoder; start from the model that it goes with")
     state = dict(loaded.networks.quantizer.named_buffers(prefix="quantizer"))
     return loaded.config, state | dict(loaded.networks.named_parameters())
 

@@ -117,7 +117,7 @@ def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> 
         while run.done < 1:
             factor = settings.rate_factor(run.step, run.done)
             steps.set_rates(factor)
-            count, side = settings.shape(run.done, torch.rand((), generator=run.generator).item())
+            count, side = settings.shape(run.done, _shape_draw(settings.seed, run.step))
             batch = crops(count, side)
             gradients = steps.gradients(batch, stratified_quality(count, run.generator, *settings.dial))
             run.advance()
@@ -141,6 +141,11 @@ def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> 
                     run.log({"validation": validate(model, validation, settings)})
                 model.quantizer.refresh()
             run.save_if_due()
+
+
+def _shape_draw(seed: int, step: int) -> float:
+    """A uniform number, 0..1, that is the same in every process: none waits for another's larger crops."""
+    return torch.rand((), generator=torch.Generator().manual_seed(seed * 1_000_003 + step)).item()
 
 
 def _is_usable(gradients: Gradients, run: Run, settings: TrainingConfig) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from leechcodec.codec.model_store import load_model, save_decoder
+from leechcodec.codec.model_store import LoadedModel, load_model, save_decoder
 from leechcodec.errors import ConfigError
 from leechcodec.field_types import check_types
 from leechcodec.networks.model import CodecModel
@@ -26,6 +26,9 @@ from leechcodec.training.precision import check_precision, choose_precision
 from leechcodec.training.processes import check_device
 from leechcodec.training.run import Budget, Run, refuse_to_overwrite
 from leechcodec.training.settings import read_tables
+
+MODEL = "model"
+"""The folder in a run's that the decoder is written to."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def train_perceptual(
     config = replace(config, precision=choose_precision(config.precision, device))
     torch.manual_seed(config.seed)
     lpips = Lpips(lpips_weights).net.to(device)
-    base = copy.deepcopy(load_model(config.base).networks).to(device)  # the loaded one is everyone's
+    base = copy.deepcopy(base_of(config, out).networks).to(device)  # the loaded one is everyone's
     networks = PerceptualNetworks(base).to(device)
     networks.to(memory_format=torch.channels_last)  # pyright: ignore (torch's types know no memory format here)
     synthesis = networks.synthesis.requires_grad_(False)
@@ -177,7 +180,17 @@ def train_perceptual(
     blended = {
         name: base.synthesis.get_parameter(name).lerp(run.averages[f"synthesis.{name}"], config.blend) for name in names
     }
-    save_decoder(Path(out) / "model", config.base, blended)
+    save_decoder(Path(out) / MODEL, config.base, blended)
+
+
+def base_of(config: PerceptualConfig, out: Path) -> LoadedModel:
+    """The model that the decoder is to go with. Raises ConfigError for one that no decoder can name."""
+    base = load_model(config.base)
+    if base.is_second_decoder:
+        raise ConfigError(f"base is {config.base}, a second decoder: name the model that it goes with")
+    if base.name == MODEL:
+        raise ConfigError(f"base is a folder called {MODEL}, as {out}'s own will be: release it under another name")
+    return base
 
 
 def _optimizers(

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or as many as torchrun starts, each with a device and a share of every batch."""
+"""The processes of a run: one, or as many as torchrun starts, each with a device and with batches of its own."""
 
 import os
 from dataclasses import dataclass

@@ -1,10 +1,12 @@
 """A run's weights as a released model: a folder with config.json and weights.safetensors. Its card is hand-written."""
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -45,20 +47,25 @@ def release(run: Path, folder: Path) -> Release:
 
     run: the folder that `leechcodec train --out` names, or a checkpoint in it. Of a prior's or a second decoder's run,
         the folder: the model that it left is copied.
-    folder: of the model; made where it does not exist. What else lies in it stays.
+    folder: of the model; made where it does not exist. What else lies in it stays, and what was released there until
+        the new model has proved itself.
     Raises ModelError where there is no checkpoint, the model is not exact, or ONNX Runtime decodes another picture.
     """
     step = seconds = None
-    if _left_its_model(run):
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+        tried = Path(name)
+        if _left_its_model(run):
+            for name in FILES:
+                shutil.copyfile(run / "model" / name, tried / name)
+        else:
+            metadata = release_checkpoint(run / CHECKPOINT if run.is_dir() else run, tried)
+            step, seconds = int(metadata["step"]), float(metadata["seconds"])
+        apart = levels_apart(tried)
+        if apart is not None and apart > 1:
+            raise ModelError(f"{run}: torch and ONNX Runtime decode to pictures {apart} levels apart")
         for name in FILES:
-            shutil.copyfile(run / "model" / name, folder / name)
-    else:
-        metadata = release_checkpoint(run / CHECKPOINT if run.is_dir() else run, folder)
-        step, seconds = int(metadata["step"]), float(metadata["seconds"])
-    apart = levels_apart(folder)
-    if apart is not None and apart > 1:
-        raise ModelError(f"{folder}: torch and ONNX Runtime decode to pictures {apart} levels apart")
+            os.replace(tried / name, folder / name)
     return Release(load_model(folder), step, seconds, (folder / "weights.safetensors").stat().st_size, apart)
 
 
@@ -83,9 +90,12 @@ def release_checkpoint(checkpoint: Path, folder: Path) -> dict[str, str]:
     """Write the model of a checkpoint. Returns the checkpoint's metadata."""
     try:
         with safe_open(checkpoint, "pt") as file:
-            config = ModelConfig.from_dict(json.loads((file.metadata() or {})["config"]))
-    except (OSError, KeyError, SafetensorError) as error:
+            metadata = file.metadata() or {}
+            config = ModelConfig.from_dict(json.loads(metadata["config"]))
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(f"{checkpoint}: not a training checkpoint ({error})") from error
+    if "shapes" in metadata:
+        raise ModelError(f"{checkpoint}: packed weights, with which a run goes on (--init): they are no release's")
     model = CodecModel(config)
     try:
         metadata = load_weights(checkpoint, config, model)

@@ -13,9 +13,14 @@ from leechcodec.training.precision import check_precision
 
 _WEIGHTS = (
     "entropy_weight", "commitment", "contest", "similarity", "ssimulacra2", "mae", "lpips", "adversarial",
-    "adversarial_start", "z_loss", "vf_weight", "dion_rank",
+    "adversarial_start", "z_loss", "vf_weight", "dion_rank", "muon_lr", "adam_lr", "weight_decay", "loss_exponent",
+    "checkpoint_minutes",
 )  # fmt: skip
 """Numbers that are never negative."""
+_UP_TO_ONE = (
+    "large_share", "large_from", "decay", "decay_to", "graphics", "picture_exponent", "rate_start", "validation_share",
+)  # fmt: skip
+"""Shares of a whole."""
 _SHARES = "similarity, ssimulacra2, mae and lpips"
 
 
@@ -115,11 +120,15 @@ class TrainingConfig:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
         if self.rate_tokens < 1 or self.validation_every < 1:
             raise ConfigError("training needs rate_tokens >= 1 and validation_every >= 1")
+        if self.warmup < 0 or self.rate_warmup < 0 or self.seed < 0:
+            raise ConfigError("warmup, rate_warmup and seed are whole numbers, 0 or more")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must be from 0 to less than 1, got {self.ema!r}")
+        if not self.spike_factor > 1:
+            raise ConfigError(f"spike_factor must be above 1, got {self.spike_factor!r}")
         if self.large_crop < 0 or self.large_crop % 64 or self.large_batch < 1:
             raise ConfigError("training needs a large_crop that is a multiple of 64, or 0, and large_batch >= 1")
-        for name in ("large_share", "large_from", "decay_to", "graphics", "picture_exponent"):
+        for name in _UP_TO_ONE:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
         check_scales(self.scales)

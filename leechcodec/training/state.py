@@ -151,7 +151,7 @@ def _read(path: Path, config: ModelConfig) -> tuple[dict[str, str], dict[str, Te
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         saved = ModelConfig.from_dict(json.loads(metadata["config"]))
-    except (OSError, KeyError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error
     if saved != config:
         theirs, ours = asdict(saved), asdict(config)

@@ -27,7 +27,8 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     """Matrices for Muon or Dion; everything else, and the layers that touch pixels or probabilities, for AdamW."""
     matrices, others = [], []
     for name, parameter in model.named_parameters():
-        boundary = ".head." in name or ".shortcuts." in name or name.startswith(("synthesis.head", "analysis.stem"))
+        boundary = name.startswith(("synthesis.head", "analysis.stem"))
+        boundary |= any(part in name for part in (".head.", ".gate.", ".shortcuts."))
         matrix = name.endswith(".weight") and parameter.ndim >= 2 and not boundary
         (matrices if matrix else others).append(parameter)
     return matrices, others

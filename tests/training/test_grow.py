@@ -130,6 +130,20 @@ def test_more_passes_change_nothing_at_first(saved, passes):
     assert torch.allclose(before.stage_bits, split(x, quality).stage_bits, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_more_passes_of_gated_stages(tmp_path):
+    torch.manual_seed(0)
+    config = ModelConfig(quantizer="leech", **{**LAYOUT, "gates": True})
+    model = CodecModel(config).eval()
+    split = grown(checkpoint_of(model, tmp_path), passes=(2, 1, 3, 1, 4), gates=True)
+    x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([90.0, 70.0])
+    before, after = model(x, quality), split(x, quality)
+    assert torch.equal(before.x_hat, after.x_hat)
+    assert torch.allclose(before.stage_bits, after.stage_bits, rtol=0.06)
+    kept = split.get_parameter("prior.stages.4.3.gate.bias")
+    assert torch.equal(kept, model.get_parameter("prior.stages.4.1.gate.bias"))
+
+
 def test_fewer_passes_are_refused(saved):
     with pytest.raises(ModelError, match="stage 3 had 2 passes, more than 1"):
         grown(saved[1], passes=(1, 1, 1, 1, 2))

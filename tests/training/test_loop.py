@@ -116,13 +116,34 @@ def test_a_penalty_below_zero_skips_no_step(tmp_path, photographs, capsys):
     assert "skipped" not in capsys.readouterr().out
 
 
+WATCHED = """
+import hashlib, os, sys
+from pathlib import Path
+from leechcodec.apps.cli import main
+from leechcodec.training import loop
+
+inner = loop._train
+
+def watched(run, steps, *rest):
+    inner(run, steps, *rest)
+    found = hashlib.sha256()
+    for parameter in steps.model.parameters():
+        found.update(parameter.detach().numpy().tobytes())
+    Path(__file__).with_name(os.environ["RANK"] + ".txt").write_text(found.hexdigest())
+
+loop._train = watched
+main(standalone_mode=False)
+"""
+"""The command line; every process leaves a digest of its weights."""
+
+
 def test_two_processes_train_one_model(tmp_path, photographs):
     extra = "spike_factor = 100.0\nvf_weight = 0.1\nadversarial = 0.01\nz_loss = 1e-4\n"
     settings = settings_file(tmp_path, 2, extra)
+    (tmp_path / "watched.py").write_text(WATCHED)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [
-        "-m",
-        "leechcodec",
+        tmp_path / "watched.py",
         "train",
         settings,
         "--data",
@@ -135,9 +156,13 @@ def test_two_processes_train_one_model(tmp_path, photographs):
         lpips_weights(tmp_path),
     ]
     command, environment = [str(part) for part in command], os.environ | {"OMP_NUM_THREADS": "1"}
+    seen: list[str] = []
     for extra in (["--steps", "1"], ["--resume"]):
         done = subprocess.run(command + extra, capture_output=True, text=True, env=environment, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
+        first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
+        assert first == second and first not in seen  # one model, whose weights have moved
+        seen.append(first)
     assert done.stdout.count("parameters;") == 1  # one process speaks
     assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
 

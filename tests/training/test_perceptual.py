@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,13 @@ from torch import nn
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError, ModelError
-from leechcodec.training.perceptual import PerceptualConfig, load_perceptual, train_perceptual, trained_names
+from leechcodec.training.perceptual import (
+    PerceptualConfig,
+    base_of,
+    load_perceptual,
+    train_perceptual,
+    trained_names,
+)
 from tests.lab.lab_files import picture
 
 pytestmark = pytest.mark.slow
@@ -111,6 +118,15 @@ def test_settings(tmp_path):
         path.write_text(text)
         with pytest.raises(ConfigError):
             load_perceptual(path)
+
+
+def test_a_base_that_no_decoder_can_name(tmp_path, tiny_folder):
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    head = load_model(tiny_folder).networks.synthesis.get_parameter("head.bias")
+    save_decoder(tmp_path / "second", tmp_path / "model", {"head.bias": head})
+    for base, message in (("model", "release it under another name"), ("second", "a second decoder: name the model")):
+        with pytest.raises(ConfigError, match=message):
+            base_of(PerceptualConfig(base=str(tmp_path / base)), tmp_path / "run")
 
 
 def test_a_decoder_of_another_model_is_refused(tmp_path, tiny_folder):

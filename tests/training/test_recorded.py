@@ -127,7 +127,7 @@ def test_a_recorded_step_is_the_plain_one():
         kept = {name: p.grad for name, p in model.named_parameters()}
         model.zero_grad(set_to_none=True)
         torch.manual_seed(seed)
-        expected = objective(model, batch, quality, 0, passes.images)
+        expected = objective(model, batch, quality, 0, passes.inputs_of(batch.shape).images)
         expected.backward()
         assert found == pytest.approx(expected.loss.item(), rel=1e-4)
         for name, parameter in model.named_parameters():

@@ -9,6 +9,7 @@ from leechcodec.codec.model_store import load_model, save_decoder, save_model
 from leechcodec.errors import ModelError
 from leechcodec.networks.onnx_transforms import OnnxTransforms
 from leechcodec.testing.tiny import tiny_model
+from leechcodec.training.packed import pack
 from leechcodec.training.release import release, release_checkpoint
 from leechcodec.training.state import save_checkpoint
 
@@ -71,9 +72,14 @@ def test_a_model_that_onnx_runtime_decodes_otherwise_is_refused(tmp_path, monkey
         *rest, show = arguments
         answer(*rest, lambda rows: show(rows + 2 / 127.5))
 
+    release(run, tmp_path / "model")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    other = checkpoint(tmp_path / "other", tiny_model(seed=1)).parent
     monkeypatch.setattr(OnnxTransforms, "decode", brighter)
     with pytest.raises(ModelError, match=r"pictures [23] levels apart"):
-        release(run, tmp_path / "model")
+        release(other, tmp_path / "model")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "other", "model"}
 
 
 def test_what_is_no_run_is_named(tmp_path):
@@ -86,6 +92,12 @@ def test_what_is_no_run_is_named(tmp_path):
     part = {name: value.detach().clone() for name, value in model.named_parameters() if name.startswith("synthesis")}
     with pytest.raises(ModelError, match="not a whole model's"):
         release_checkpoint(checkpoint(tmp_path / "part", model, part), tmp_path / "model")
+
+
+def test_packed_weights_are_no_release(tmp_path):
+    pack(checkpoint(tmp_path / "run", tiny_model()), tmp_path / "run.packed")
+    with pytest.raises(ModelError, match=r"run\.packed: packed weights, with which a run goes on"):
+        release_checkpoint(tmp_path / "run.packed", tmp_path / "model")
 
 
 def test_the_command_does_not_write_over_a_model(tmp_path):

@@ -48,6 +48,20 @@ def test_a_value_of_another_type_is_named(tmp_path, table, line, message):
         read(tmp_path / "c.toml")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "muon_lr = -1", "adam_lr = nan", "validation_share = -1", "validation_share = 1.5", "rate_start = -5",
+        "warmup = -3", "rate_warmup = -1", "weight_decay = inf", "decay = -1", "spike_factor = 0", "spike_factor = nan",
+        "loss_exponent = nan", "seed = -1", "checkpoint_minutes = -1",
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_is_named(tmp_path, line):
+    (tmp_path / "c.toml").write_text(f"[training]\n{line}\n")
+    with pytest.raises(ConfigError, match=line.split()[0]):
+        load_settings(tmp_path / "c.toml")
+
+
 def test_whole_numbers_are_numbers_and_a_value_is_no_table(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text("[training]\nmuon_lr = 1\ndial = [1, 100]\n")

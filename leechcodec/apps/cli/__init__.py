@@ -59,6 +59,8 @@ def train(config, data, out, resume, init, steps, minutes, threads, lpips_weight
 
     if minutes and steps:
         raise click.UsageError("--steps or --minutes, not both")
+    if resume and init:
+        raise click.UsageError("--resume or --init, not both")
     if (prior := load_prior_config(config)) is not None:
         if init or lpips_weights or vf_weights or device != "cpu":
             raise click.UsageError("a config with [prior] takes --data, --out, --resume, --steps, --minutes, --threads")

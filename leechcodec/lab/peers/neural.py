@@ -9,13 +9,17 @@ import torch
 from PIL import Image
 
 from leechcodec import __version__
-from leechcodec.codec import api, efforts, refinement, refinement_window
+from leechcodec.codec import api, efforts, refinement, refinement_distortion, refinement_window
 from leechcodec.codec.model_store import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.codec.paths import models_dir
 from leechcodec.errors import LqError
 from leechcodec.formats.packages import require
 from leechcodec.lab.peers.base import BSQ, EFFORT, PAIR, Peer, Setting
+from leechcodec.networks import gaussian, ms_ssim, ssimulacra2
 from leechcodec.networks.torch_transforms import TorchTransforms
+
+_REFINEMENT = (efforts, refinement, refinement_window, refinement_distortion, gaussian, ms_ssim, ssimulacra2)
+"""Modules on which refined tokens depend."""
 
 
 class Neural(Peer):
@@ -109,7 +113,7 @@ class LeechEffort(Leech):
     def versions(self) -> dict[str, str]:
         """The refinement's too, a digest of its code: neither the weights nor a release's number tell of a change."""
         code = hashlib.sha256()
-        for module in (efforts, refinement, refinement_window):
+        for module in _REFINEMENT:
             code.update(Path(str(module.__file__)).read_bytes())
         return super().versions() | {"refinement": code.hexdigest()[:8]}
 
