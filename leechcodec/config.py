@@ -122,8 +122,10 @@ class ModelConfig:
         return json.dumps(asdict(self), indent=2)
 
     @classmethod
-    def from_dict(cls, values: dict) -> "ModelConfig":
-        """Raises ConfigError for a key that does not exist or a value that does not fit."""
+    def from_dict(cls, values: object) -> "ModelConfig":
+        """Raises ConfigError for what is no dict, a key that does not exist or a value that does not fit."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"a model's config is an object, not {values!r}")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"unknown model config key {unknown[0]!r} (known: {', '.join(sorted(known))})")
@@ -136,8 +138,6 @@ class ModelConfig:
             values = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path}: an object is expected")
         return cls.from_dict(values)
 
 

@@ -31,7 +31,7 @@ from leechcodec.config import ModelConfig
 from leechcodec.networks.passes import mask_at, neighbour_offsets
 from leechcodec.networks.prior_loop import AGREEMENT, AGREEMENTS, NEIGHBOURS, CodePass, Steps, has_gate, run_stages
 from leechcodec.networks.transforms import knot_weights
-from leechcodec.quantizers.base import Quantizer, limited
+from leechcodec.quantizers.base import Quantizer
 from leechcodec.quantizers.code import MAX_ACTIVATION
 
 FIRST_GATE = 2.0**-6
@@ -195,11 +195,11 @@ class FloatView(View):
         return mask_at(rows[:, None], columns[None, :], passes, number)
 
     def constant(self, name: str, height: int, width: int) -> Tensor:
-        value = _within(self.prior.get_parameter(name))[None, :, None, None]
+        value = _Limited.apply(self.prior.get_parameter(name))[None, :, None, None]
         return value.expand(self.weights.shape[0], -1, height, width)
 
     def conv(self, name: str, x: Tensor) -> Tensor:
-        return _within(self.head(name, x))
+        return _Limited.apply(self.head(name, x))
 
     def head(self, name: str, x: Tensor) -> Tensor:
         return self.prior.get_submodule(name)(x)
@@ -209,7 +209,7 @@ class FloatView(View):
         return self.add(x, bias[:, :, None, None].to(x.dtype))
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
-        return _within(x + y)
+        return _Limited.apply(x + y)
 
     def activate(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, 0.125)
@@ -218,12 +218,20 @@ class FloatView(View):
         return codes * 0.5**shift
 
     def from_agreements(self, products: Tensor) -> Tensor:
-        return _within(products / AGREEMENT)
+        return _Limited.apply(products / AGREEMENT)
 
     def limit_gates(self, gates: Tensor) -> Tensor:
-        return limited(gates, 0, MAX_ACTIVATION)
+        return _Limited.apply(gates, 0)
 
 
-def _within(x: Tensor) -> Tensor:
-    """Activations within ±64."""
-    return limited(x, -MAX_ACTIVATION, MAX_ACTIVATION)
+class _Limited(torch.autograd.Function):
+    """Activations brought within ±64. The gradient passes straight through: a unit beyond can come back, and the
+    backward pass of torch's own would take as long as the rest of the prior's (bf16 on a CPU)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, least: int = -MAX_ACTIVATION) -> Tensor:
+        return x.clamp(least, MAX_ACTIVATION)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None

@@ -12,7 +12,6 @@ are, which one is taken for z, and how one is written as symbols.
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -231,25 +230,6 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     """A context without autocast: in bf16 the nearest of thousands of codewords is another one."""
     kind = like.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
-
-
-def limited(x: Tensor, least: float, most: float) -> Tensor:
-    """x within two limits, with the gradient of x: what is beyond can come back. Same shape and dtype.
-
-    With clamp's own gradient a stage of the prior whose scores had once passed their limit stayed there, for ever at
-    7 to 30 bits a token (docs/experiments.md). On a processor it would take as long as the rest of the prior, too.
-    """
-    return _Limited.apply(x, least, most)
-
-
-class _Limited(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, least: float, most: float) -> Tensor:
-        return x.clamp(least, most)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad, None, None
 
 
 def straight_through(codes: Tensor, u: Tensor) -> Tensor:

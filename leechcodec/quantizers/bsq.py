@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leechcodec.entropy.token_coder import TokenCoder
-from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim, limited
+from leechcodec.quantizers.base import MAX_SCORE, Quantizer, check_dim
 from leechcodec.quantizers.code import SignCode
 
 
@@ -67,10 +67,10 @@ class BSQ(Quantizer):
         return entropy_penalty(torch.sigmoid(4 / self.dim**0.5 * u))
 
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
-        return (limited(params.float().squeeze(-1), -MAX_SCORE, MAX_SCORE) * codes / 2).sum(-1)
+        return (params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) * codes / 2).sum(-1)
 
     def log_partition(self, params: Tensor) -> Tensor:
-        half = limited(params.float().squeeze(-1), -MAX_SCORE, MAX_SCORE) / 2
+        half = params.float().squeeze(-1).clamp(-MAX_SCORE, MAX_SCORE) / 2
         return (F.softplus(2 * half) - half).sum(-1)
 
     def code_tokens(self, coder: TokenCoder, params: np.ndarray, codes: np.ndarray | None) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.lattice import leech, torch_kernels
-from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped, limited
+from leechcodec.quantizers.base import MAX_SCORE, Quantizer, clipped
 from leechcodec.quantizers.code import LeechCode
 
 
@@ -48,11 +48,11 @@ class LeechSQ(Quantizer):
     def score(self, params: Tensor, codes: Tensor) -> Tensor:
         a, b, d = params.float().unbind(-1)
         f = a * codes / 2 + b * codes.abs() / 2 + d * codes.square() / 8
-        return limited(f, -MAX_SCORE, MAX_SCORE).sum(-1)
+        return f.clamp(-MAX_SCORE, MAX_SCORE).sum(-1)
 
     def score_table(self, params: Tensor) -> Tensor:
         """f_i(v) for v = -4..4 in nats, clamped: (N, 24, 3) -> float32 (N, 24, 9)."""
-        return limited(params.float() @ _basis(params.device), -MAX_SCORE, MAX_SCORE)
+        return F.hardtanh(params.float() @ _basis(params.device), -MAX_SCORE, MAX_SCORE)
 
     def log_partition(self, params: Tensor) -> Tensor:
         return torch_kernels.log_partition(self.score_table(params))

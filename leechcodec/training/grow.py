@@ -6,7 +6,6 @@ transform and in the prior: it codes what the state does not say yet, once more.
 and the passes that a stage is split into, leave the function as it was at first.
 """
 
-import json
 import math
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.prior_loop import AGREEMENTS
-from leechcodec.training.packed import averages
+from leechcodec.training.packed import averages, config_of
 
 
 def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
@@ -58,7 +57,7 @@ def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
 
 def _checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     metadata, tensors = averages(path)
-    return ModelConfig.from_dict(json.loads(metadata["config"])), tensors
+    return config_of(metadata), tensors
 
 
 def _released(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:

@@ -43,7 +43,7 @@ def test_where_no_model_can_be_loaded_it_says_why(models, monkeypatch):
 def test_a_config_that_is_none(models, config):
     shutil.copytree(models / "whole", models / "odd")
     (models / "odd" / "config.json").write_text(config)
-    with pytest.raises(ModelError, match=r"odd|channels|strange"):
+    with pytest.raises(ModelError, match=r"object|channels|strange"):
         load_model(models / "odd")
 
 
