@@ -134,7 +134,7 @@ def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> 
                 if skips > MAX_SKIPS:
                     raise TrainingError(f"diverged: {skips} steps skipped in a row at step {run.step}")
             if run.log_is_due:
-                _log(run, gradients, settings.muon_lr * factor, batch)
+                _log(run, gradients, settings.muon_lr * factor, batch, model.quantizer.bits)
             if run.processes.main and validation and (run.step % settings.validation_every == 0 or run.done == 1):
                 with run.averaged():
                     model.quantizer.refresh()
@@ -165,18 +165,22 @@ def _say_skipped(gradients: Gradients, run: Run) -> None:
     )
 
 
-def _log(run: Run, gradients: Gradients, rate: float, batch: Tensor) -> None:
+def _log(run: Run, gradients: Gradients, rate: float, batch: Tensor, uniform: float) -> None:
+    """uniform: bits of a token without a prior."""
     outcome = gradients.outcome
+    token_bits = _bits_a_token(run.config, outcome.stage_bits, gradients.images, batch)
     row = {
         "seconds": round(run.seconds, 1),
         "loss": round(gradients.loss, 4),
         "mean_loss": round(run.mean_loss or 0.0, 4),
         "psnr": round(-10 * torch.log10(outcome.mse).mean().item(), 2),
         "bpp": round(outcome.bpp.mean().item(), 4),
-        "token_bits": [round(b, 1) for b in _bits_a_token(run.config, outcome.stage_bits, gradients.images, batch)],
+        "token_bits": [round(bits, 1) for bits in token_bits],
         "lr": round(rate, 6),
         "crop": batch.shape[2],
     }
+    if worse := [number for number, bits in enumerate(token_bits, 1) if bits > uniform + 1]:
+        row["worse_than_no_prior"] = worse  # stages; docs/training.md says what to do
     run.log(row | {name: round(float(value), 4) for name, value in outcome.terms.items()})
     run.progress.set_postfix(loss=f"{row['mean_loss']:.3f}", bpp=row["bpp"], psnr=row["psnr"])
 

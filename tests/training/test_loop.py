@@ -88,6 +88,15 @@ def test_a_run_with_every_option_goes_on_where_it_stopped(tmp_path, photographs)
         train(settings, [photographs], tmp_path / "plain", resume=True, **options)
 
 
+def test_a_prior_that_is_worse_than_none_is_named(tmp_path, photographs, monkeypatch):
+    monkeypatch.setattr("leechcodec.training.run.LOG_EVERY", 1)
+    found = iter([[3.0, 17.0, 18.4, 30.0, 5.0], [3.0, 17.0, 18.4, 12.0, 5.0]])
+    monkeypatch.setattr("leechcodec.training.loop._bits_a_token", lambda *_: next(found))
+    train(settings_file(tmp_path, 2), [photographs], tmp_path / "run", threads=1)
+    first, second = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert first["worse_than_no_prior"] == [4] and "worse_than_no_prior" not in second
+
+
 def test_a_single_crop_of_one_token_is_a_start(tmp_path, photographs):
     path = settings_file(tmp_path, 2)
     path.write_text(path.read_text().replace("batch = 2", "batch = 1"))
