@@ -3,12 +3,12 @@
     python -m tools.plot_learning docs/learning.csv -o docs/learning.png
 
 The CSV has a row a validation: phase, steps, hours and megapixels since the first weights, score (docs/experiments.md).
-All phases are those of the released model, one after another, but the last: a second generation, from nothing.
+All phases are those of the released model, one after another, but the last ones: a second generation, from nothing.
 """
 
 import argparse
 import csv
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 
 import matplotlib
@@ -29,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = list(csv.DictReader(args.csv.read_text().splitlines()))
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
-    for marker, (phase, group) in zip(MARKERS, groupby(rows, lambda row: row["phase"])):
+    for marker, (phase, group) in zip(cycle(MARKERS), groupby(rows, lambda row: row["phase"])):
         points = [(float(row["megapixels"]), float(row["score"])) for row in group]
         (line,) = axes.plot(*zip(*points), marker=marker, markersize=4, linewidth=1.2, label=phase)
         if phase.startswith(SECOND):

@@ -1,19 +1,24 @@
-from pathlib import Path
-
 import pytest
 
 from leechcodec.errors import ConfigError
+from leechcodec.training.packed import averages, config_of
 from leechcodec.training.perceptual import load_perceptual
 from leechcodec.training.prior_only import load_prior_config
 from leechcodec.training.settings import load_settings
+from tests.places import ROOT
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
-OF_NETWORKS = [path for path in CONFIGS if "perceptual" not in path.name]
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 
 
-@pytest.mark.parametrize("path", OF_NETWORKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configs_of_the_repository_are_read(path):
-    assert load_prior_config(path) or load_settings(path)
+    assert load_prior_config(path) or load_perceptual(path) or load_settings(path)
+
+
+@pytest.mark.parametrize(("packed", "config"), [("second", "leech-2-processor")])
+def test_runs_of_the_repository_go_on_with_their_configs(packed, config):
+    metadata, _ = averages(ROOT / "runs" / f"{packed}.packed")
+    assert config_of(metadata) == load_settings(ROOT / "configs" / f"{config}.toml")[0]
 
 
 def test_both_parts_of_the_second_generation_are_about_one_model():
