@@ -245,9 +245,9 @@ def _load(folder: Path, how: str | None, device: str) -> LoadedModel:
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how, device)
     try:
-        config = ModelConfig.load(folder / "config.json")
+        config = ModelConfig.from_dict(cast(object, values))
     except ConfigError as error:
-        raise ModelError(str(error)) from error
+        raise ModelError(f"{folder}: {error}") from error
     integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
     check_exact(integers)
     transforms = _transforms(folder, config, tensors, how, device)
@@ -296,7 +296,8 @@ def _code(config: ModelConfig, transforms: Transforms) -> TokenCode:
     return cast(TorchTransforms, transforms).model.quantizer
 
 
-def _is_second_decoder(folder: Path) -> bool:
+def is_second_decoder(folder: Path) -> bool:
+    """Whether a folder holds what :func:`save_decoder` writes."""
     try:
         return "base" in json.loads((folder / "config.json").read_text())
     except (OSError, ValueError, TypeError):
@@ -309,7 +310,7 @@ def _load_decoder(
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
     name = Path(str(values["base"])).name
     place = folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name
-    if _is_second_decoder(place):
+    if is_second_decoder(place):
         raise ModelError(f"{folder}: its base {name} is a second decoder itself")
     base = _load(place, how, device)
     if values.get("token_model") != base.token_model.hex():

@@ -24,11 +24,8 @@ from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.precision import check_precision, choose_precision
 from leechcodec.training.processes import check_device
-from leechcodec.training.run import Budget, Run, refuse_to_overwrite
+from leechcodec.training.run import MODEL, Budget, Run, refuse_to_overwrite
 from leechcodec.training.settings import read_tables
-
-MODEL = "model"
-"""The folder in a run's that the decoder is written to."""
 
 
 @dataclass(frozen=True)

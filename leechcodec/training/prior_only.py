@@ -23,7 +23,7 @@ from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.grow import load_grown
-from leechcodec.training.run import Budget, Run, refuse_to_overwrite
+from leechcodec.training.run import MODEL, Budget, Run, refuse_to_overwrite
 from leechcodec.training.settings import read_tables
 from leechcodec.training.token_maps import MapSettings, TokenMap, holds_a_map, kept_maps, token_map
 from leechcodec.training.validation import QUALITIES, whole
@@ -131,7 +131,7 @@ def train_prior(
     with run.averaged():
         if watched:
             run.log({"validation": _bits_per_pixel(model, watched)})
-        save_model(out / "model", model)
+        save_model(out / MODEL, model)
 
 
 def _run_of(config: PriorConfig, model: CodecModel, out: Path, minutes: float | None) -> Run:

@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from leechcodec.codec.canvas import padded_pixels
-from leechcodec.codec.model_store import LoadedModel, load_model, save_model
+from leechcodec.codec.model_store import LoadedModel, is_second_decoder, load_model, save_model
 from leechcodec.codec.pipeline import analyse, synthesise
 from leechcodec.config import MAX_QUALITY, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers.code import code_of
-from leechcodec.training.run import CHECKPOINT
+from leechcodec.training.run import CHECKPOINT, MODEL
 from leechcodec.training.state import load_weights
 
 FILES = ("config.json", "weights.safetensors")
@@ -52,18 +52,19 @@ def release(run: Path, folder: Path) -> Release:
     Raises ModelError where there is no checkpoint, the model is not exact, or ONNX Runtime decodes another picture.
     """
     step = seconds = None
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-        tried = Path(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        tried = Path(temporary)
         if _left_its_model(run):
             for name in FILES:
-                shutil.copyfile(run / "model" / name, tried / name)
+                shutil.copyfile(run / MODEL / name, tried / name)
         else:
             metadata = release_checkpoint(run / CHECKPOINT if run.is_dir() else run, tried)
             step, seconds = int(metadata["step"]), float(metadata["seconds"])
         apart = levels_apart(tried)
         if apart is not None and apart > 1:
             raise ModelError(f"{run}: torch and ONNX Runtime decode to pictures {apart} levels apart")
+        folder.mkdir(exist_ok=True)
         for name in FILES:
             os.replace(tried / name, folder / name)
     return Release(load_model(folder), step, seconds, (folder / "weights.safetensors").stat().st_size, apart)
@@ -108,9 +109,9 @@ def release_checkpoint(checkpoint: Path, folder: Path) -> dict[str, str]:
 
 def _left_its_model(run: Path) -> bool:
     """Whether a run of a prior or of a second decoder, whose checkpoint has a part of a model alone, is done."""
-    if _is_second_decoder(run / "model"):
+    if is_second_decoder(run / MODEL):
         return True
-    return all((run / "model" / name).is_file() for name in FILES) and not _is_whole(run / CHECKPOINT)
+    return all((run / MODEL / name).is_file() for name in FILES) and not _is_whole(run / CHECKPOINT)
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -120,10 +121,3 @@ def _is_whole(checkpoint: Path) -> bool:
             return any(name.startswith("ema.analysis.") for name in file.keys())  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError):
         return True
-
-
-def _is_second_decoder(folder: Path) -> bool:
-    try:
-        return "base" in json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        return False

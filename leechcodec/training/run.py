@@ -35,6 +35,8 @@ from leechcodec.training.processes import Processes
 from leechcodec.training.state import load_checkpoint, save_checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model"
+"""The folder in a run's that the model is written to, at the end of a prior's or a second decoder's run."""
 LOG_EVERY = 50
 """Steps between two rows of the log."""
 
