@@ -178,7 +178,8 @@ def _half(name: str, value: "Tensor") -> np.ndarray:
 
 
 def load_model(model: str | Path | None = None, how: str | None = None, device: str | None = None) -> LoadedModel:
-    """Load a model by name, by folder, or the default one; cached: each folder is read once a runtime and device.
+    """Load a model by name, by folder, or the default one; cached: a folder is read once a runtime and device, until it
+    is written anew.
 
     how: the runtime, "torch" or "onnx"; None for the one in use (:func:`leechcodec.networks.runtime.use_runtime`), and
         where none was named ONNX Runtime, or torch for quantizers and devices that it has not.
@@ -192,7 +193,7 @@ def load_model(model: str | Path | None = None, how: str | None = None, device: 
     check_arguments(model=model, device=device)
     folder = model_folder(model)
     with _LOADING, shelter():  # the same tensors, whoever asks first
-        return _load(folder.resolve(), *place(device, how))
+        return _load(folder.resolve(), _stamp(folder), *place(device, how))
 
 
 def model_folder(model: str | Path | None = None) -> Path:
@@ -230,8 +231,14 @@ def model_for_file(
     raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}{others}")
 
 
+def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """What changes when a model is written into its folder once more."""
+    found = (folder / name for name in ("config.json", "weights.safetensors"))
+    return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (path.stat() for path in found if path.is_file()))
+
+
 @lru_cache(maxsize=4)
-def _load(folder: Path, how: str | None, device: str) -> LoadedModel:
+def _load(folder: Path, stamp: tuple[tuple[int, ...], ...], how: str | None, device: str) -> LoadedModel:
     if not folder.is_dir():
         raise ModelError(f"no model {folder.name!r}; installed: {', '.join(installed_models()) or 'none'}")
     try:
@@ -312,7 +319,7 @@ def _load_decoder(
     place = folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name
     if is_second_decoder(place):
         raise ModelError(f"{folder}: its base {name} is a second decoder itself")
-    base = _load(place, how, device)
+    base = _load(place, _stamp(place), how, device)
     if values.get("token_model") != base.token_model.hex():
         raise ModelError(f"{folder}: made for token model {values.get('token_model')}, not that of {name}")
     for key, value in tensors.items():

@@ -17,7 +17,8 @@ from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.prior_loop import AGREEMENTS
-from leechcodec.training.packed import averages, config_of
+from leechcodec.training.packed import averages
+from leechcodec.training.state import config_of
 
 
 def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
@@ -57,7 +58,7 @@ def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
 
 def _checkpoint(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     metadata, tensors = averages(path)
-    return config_of(metadata), tensors
+    return config_of(path, metadata), tensors
 
 
 def _released(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:

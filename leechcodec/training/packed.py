@@ -8,7 +8,6 @@ Vectors, and all else that is small, are float16.
 import json
 import math
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from leechcodec.config import ModelConfig
-from leechcodec.errors import ConfigError, ModelError
+from leechcodec.errors import ModelError
 
 UNITS = 8
 """Of a root mean square."""
@@ -67,14 +65,6 @@ def averages(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             return {name: metadata[name] for name in ("step", "seconds", "config")}, found
     except (OSError, KeyError, ValueError, RuntimeError, zlib.error, SafetensorError) as error:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error
-
-
-def config_of(metadata: Mapping[str, str]) -> ModelConfig:
-    """The model's config, of what :func:`averages` says. Raises ModelError where it is none."""
-    try:
-        return ModelConfig.from_dict(json.loads(metadata["config"]))
-    except (KeyError, ValueError, ConfigError) as error:
-        raise ModelError(f"not a training checkpoint's config ({error})") from error
 
 
 def _unpacked(tensors: dict[str, Tensor], written: str) -> dict[str, Tensor]:

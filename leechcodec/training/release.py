@@ -1,6 +1,5 @@
 """A run's weights as a released model: a folder with config.json and weights.safetensors. Its card is hand-written."""
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.model_store import LoadedModel, is_second_decoder, load_model, save_model
 from leechcodec.codec.pipeline import analyse, synthesise
-from leechcodec.config import MAX_QUALITY, ModelConfig
+from leechcodec.config import MAX_QUALITY
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers.code import code_of
 from leechcodec.training.run import CHECKPOINT, MODEL
-from leechcodec.training.state import load_weights
+from leechcodec.training.state import config_of, load_weights
 
 FILES = ("config.json", "weights.safetensors")
 """Of a model's folder, beside card.md."""
@@ -92,9 +91,9 @@ def release_checkpoint(checkpoint: Path, folder: Path) -> dict[str, str]:
     try:
         with safe_open(checkpoint, "pt") as file:
             metadata = file.metadata() or {}
-            config = ModelConfig.from_dict(json.loads(metadata["config"]))
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(f"{checkpoint}: not a training checkpoint ({error})") from error
+    config = config_of(checkpoint, metadata)
     if "shapes" in metadata:
         raise ModelError(f"{checkpoint}: packed weights, with which a run goes on (--init): they are no release's")
     model = CodecModel(config)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
-from leechcodec.training.packed import averages, config_of
+from leechcodec.training.packed import averages
+from leechcodec.training.state import config_of
 
 AFTER_THE_HEAD = ("embed", "conv1", "conv2")
 """Parts of a pass that change the map of the prior once its tokens are known."""
@@ -31,7 +32,7 @@ def renew_stages(checkpoint: Path, path: Path, first: int) -> None:
     another number of passes.
     """
     metadata, tensors = averages(checkpoint)
-    config = config_of(metadata)
+    config = config_of(checkpoint, metadata)
     _check(config, first)
     passes = range(config.passes[first])
     result = dict(tensors)

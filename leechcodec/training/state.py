@@ -8,6 +8,7 @@ the seconds trained and the model config are in the file's metadata.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from leechcodec.config import ModelConfig
-from leechcodec.errors import ModelError
+from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.model import CodecModel
 
 HALVED = ("momentum", "basis")
@@ -127,6 +128,14 @@ def _parameters(model: nn.Module, trained: nn.Module) -> dict[str, nn.Parameter]
     return dict(model.named_parameters()) | dict(trained.named_parameters(prefix="objective"))
 
 
+def config_of(path: Path, metadata: Mapping[str, str] | None) -> ModelConfig:
+    """The model's config, of a checkpoint's metadata, packed or not. Raises ModelError where it is none."""
+    try:
+        return ModelConfig.from_dict(json.loads((metadata or {})["config"]))
+    except (KeyError, ValueError, ConfigError) as error:
+        raise ModelError(f"{path}: not a training checkpoint ({error})") from error
+
+
 def load_weights(path: Path, config: ModelConfig, model: CodecModel) -> dict[str, str]:
     """Load a checkpoint's averaged weights alone into a model. Returns the checkpoint's metadata."""
     metadata, tensors = _read(path, config)
@@ -150,10 +159,9 @@ def _read(path: Path, config: ModelConfig) -> tuple[dict[str, str], dict[str, Te
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        saved = ModelConfig.from_dict(json.loads(metadata["config"]))
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error
-    if saved != config:
+    if (saved := config_of(path, metadata)) != config:
         theirs, ours = asdict(saved), asdict(config)
         differing = next(key for key in ours if ours[key] != theirs[key])
         raise ModelError(f"{path}: another architecture ({differing} is {theirs[differing]}, not {ours[differing]})")

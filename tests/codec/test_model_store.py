@@ -65,3 +65,11 @@ def test_a_second_decoder_of_a_second_decoder(models, base):
         save_file({}, models / name / "weights.safetensors")
     with pytest.raises(ModelError, match="is a second decoder itself"):
         load_model(models / "second")
+
+
+def test_a_model_written_anew_is_read_anew(models):
+    before = load_model("whole")
+    assert load_model(models / "whole") is before
+    save_model(models / "whole", tiny_model(seed=9))
+    after = load_model("whole")
+    assert after.token_model != before.token_model and load_model("whole") is after

@@ -27,10 +27,6 @@ def random_pmf(seed: int, rows: int, alphabet: int) -> np.ndarray:
     return integer_pmf(np.random.default_rng(seed).exponential(size=(rows, alphabet)) + 1e-3)
 
 
-def equal(a: leechcodec.Tokens, b: leechcodec.Tokens) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(a.codes, b.codes, strict=True))
-
-
 @pytest.fixture(scope="module")
 def photo(tiny_folder) -> leechcodec.Tokens:
     return api.tokenize(gradient(200, 130), quality=50, model=tiny_folder)
@@ -136,9 +132,9 @@ def test_drawn_tokens_are_valid_files(tmp_path, quantizer):
 
 def test_a_seed_gives_the_same_tokens(tiny_folder):
     options = {"quality": 70, "temperature": 0.8, "top_p": 0.95, "model": tiny_folder}
-    assert equal(sample(100, 90, seed=1, **options), sample(100, 90, seed=1, **options))
-    assert not equal(sample(100, 90, seed=1, **options), sample(100, 90, seed=2, **options))
-    assert equal(sample(seed=1, top_p=TINY, model=tiny_folder), sample(seed=2, top_p=TINY, model=tiny_folder))
+    assert sample(100, 90, seed=1, **options) == sample(100, 90, seed=1, **options)
+    assert sample(100, 90, seed=1, **options) != sample(100, 90, seed=2, **options)
+    assert sample(seed=1, top_p=TINY, model=tiny_folder) == sample(seed=2, top_p=TINY, model=tiny_folder)
 
 
 @pytest.mark.slow
@@ -168,7 +164,7 @@ def test_what_is_drawn_from_a_file_keeps_the_decoder_it_names(tiny_folder, photo
 def test_stages_that_the_start_lacks_are_drawn(tiny_folder, photo):
     coarse = dataclasses.replace(photo, codes=photo.codes[:2])
     drawn = sample(start=coarse, keep_stages=2, seed=4, model=tiny_folder)
-    assert equal(drawn, sample(start=photo, keep_stages=2, seed=4, model=tiny_folder))
+    assert drawn == sample(start=photo, keep_stages=2, seed=4, model=tiny_folder)
 
 
 @pytest.mark.parametrize("keep_stages", [None, 2])
@@ -184,9 +180,9 @@ def test_tokens_outside_the_mask_are_kept(tiny_folder, photo, keep_stages):
         assert not differs[~hole].any()
         assert differs.any() == (stage >= (keep_stages or 0))
     assert all(np.array_equal(a, b) for a, b in zip(before, photo.codes))
-    assert equal(sample(start=photo, mask=np.zeros_like(mask), model=tiny_folder), photo)
+    assert sample(start=photo, mask=np.zeros_like(mask), model=tiny_folder) == photo
     everywhere = sample(start=photo, mask=np.ones_like(mask), seed=3, model=tiny_folder)
-    assert equal(everywhere, sample(200, 130, seed=3, model=tiny_folder))
+    assert everywhere == sample(200, 130, seed=3, model=tiny_folder)
 
 
 def test_a_mask_touches_squares_and_goes_on_beyond_the_edge():

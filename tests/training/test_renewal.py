@@ -1,13 +1,11 @@
-import json
-
 import pytest
 import torch
 
 from leechcodec.config import ModelConfig
-from leechcodec.errors import ConfigError, ModelError
+from leechcodec.errors import ConfigError
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.grow import load_grown
-from leechcodec.training.packed import averages, config_of
+from leechcodec.training.packed import averages
 from leechcodec.training.renewal import renew_stages
 from tests.training.test_grow import WIDER, checkpoint_of
 
@@ -62,9 +60,3 @@ def test_the_last_stages_are_those_before(tmp_path):
 def test_what_cannot_be_renewed(tmp_path, first, message):
     with pytest.raises(ConfigError, match=message):
         renewed(tmp_path, first)
-
-
-@pytest.mark.parametrize("metadata", [{}, {"config": "{"}, {"config": "[]"}, {"config": json.dumps({"width": 3})}])
-def test_a_config_that_is_none(metadata):
-    with pytest.raises(ModelError, match="not a training checkpoint's config"):
-        config_of(metadata)

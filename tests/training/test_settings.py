@@ -1,10 +1,11 @@
 import pytest
 
 from leechcodec.errors import ConfigError
-from leechcodec.training.packed import averages, config_of
+from leechcodec.training.packed import averages
 from leechcodec.training.perceptual import load_perceptual
 from leechcodec.training.prior_only import load_prior_config
 from leechcodec.training.settings import load_settings
+from leechcodec.training.state import config_of
 from tests.places import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -17,8 +18,9 @@ def test_configs_of_the_repository_are_read(path):
 
 @pytest.mark.parametrize(("packed", "config"), [("second", "leech-2-processor")])
 def test_runs_of_the_repository_go_on_with_their_configs(packed, config):
-    metadata, _ = averages(ROOT / "runs" / f"{packed}.packed")
-    assert config_of(metadata) == load_settings(ROOT / "configs" / f"{config}.toml")[0]
+    path = ROOT / "runs" / f"{packed}.packed"
+    metadata, _ = averages(path)
+    assert config_of(path, metadata) == load_settings(ROOT / "configs" / f"{config}.toml")[0]
 
 
 def test_both_parts_of_the_second_generation_are_about_one_model():
