@@ -20,6 +20,8 @@ CONNECTIONS = 100
 """At a time; any more are answered 503 before they are read."""
 HEAD_SECONDS = 10.0
 """Within which a connection must have sent a request's line and headers: those that wait take others' places."""
+READ_SECONDS = 30.0
+"""Within which a client must have taken more of an answer that waits for it."""
 SHUTDOWN_SECONDS = 3
 
 
@@ -28,9 +30,11 @@ class AddressError(LqError):
 
 
 class _Protocol(H11Protocol):
-    """A connection that ends where a request's head does not come. (uvicorn waits for it without end.)"""
+    """A connection that ends where a request's head does not come, or its answer is not taken. (uvicorn waits for
+    both without end.)"""
 
     _deadline: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -45,7 +49,17 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
+        self._forget_look()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._forget_look()
+        self._look = self.loop.call_later(READ_SECONDS, self._look_at_reader, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._forget_look()
+        super().resume_writing()
 
     def _expect_head(self) -> None:
         """From its first byte on, not from its last: else a byte now and then would hold the connection."""
@@ -56,6 +70,19 @@ class _Protocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _look_at_reader(self, waiting: int) -> None:
+        """End the connection where nothing was taken of so many bytes: closed, it would still wait for its reader."""
+        left = self.transport.get_write_buffer_size()
+        if left >= waiting:
+            self.transport.abort()
+        else:
+            self._look = self.loop.call_later(READ_SECONDS, self._look_at_reader, left)
+
+    def _forget_look(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
 
 class _Server(uvicorn.Server):

@@ -510,6 +510,26 @@ def test_a_connection_without_a_request_is_closed(settings, monkeypatch):
                 pass
 
 
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_client_that_does_not_take_its_answer_is_let_go(settings, monkeypatch, reads):
+    noise = np.random.default_rng(0).integers(0, 256, (1600, 2400, 3), np.uint8)  # more than sockets keep
+    monkeypatch.setattr(server, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(work, "read_photograph", lambda *_: (image, answer))
+    image, answer = Image.fromarray(noise), work.Answer({}, (work.Part(noise.tobytes(), "image/png"),))
+    post, received = "POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 1\r\n\r\n ", 0
+    with server_of(settings) as port, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        client.settimeout(300)
+        client.connect(("127.0.0.1", port))
+        client.sendall(post.format(port).encode())
+        time.sleep(0 if reads else 4)
+        with contextlib.suppress(ConnectionResetError):
+            while received < noise.nbytes and (part := client.recv(1 << 20)):
+                received += len(part)
+                time.sleep(0.01)
+    assert (received >= noise.nbytes) == reads
+
+
 def test_a_request_that_takes_long_is_not_closed(settings, monkeypatch):
     read = work.read_photograph
     monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
