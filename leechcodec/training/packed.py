@@ -1,8 +1,9 @@
 """A run's averaged weights in 5 bits each: small enough to be kept beside the code, good enough to go on from.
 
-A row of a matrix is stored in units of an eighth of its root mean square, an error of 4 %: less than what a few steps
-of training change. The integers are about normally distributed: Huffman's code alone (RFC 1951) makes 5.4 bits of one.
-Vectors, and all else that is small, are float16.
+A row of a matrix is stored in units of its root mean square, by a Huffman code alone (RFC 1951). Errors do not matter
+alike: at equal units a weight of the synthesis transform costs four times as much of the score as one of the analysis
+transform, and forty times as much as one of the prior. Where all bits are worth the same, units are as below
+(docs/experiments.md). Vectors, and all else that is small, are float16.
 """
 
 import json
@@ -18,8 +19,9 @@ from torch import Tensor
 
 from leechcodec.errors import ModelError
 
-UNITS = 8
-"""Of a root mean square."""
+UNITS = {"analysis": 9, "synthesis": 18, "prior": 3}
+"""Of a root mean square, by the part of the model."""
+OTHER_UNITS = 8
 LARGEST = 127
 SMALL = 4096
 """Values that are kept as they are."""
@@ -36,7 +38,8 @@ def pack(checkpoint: Path, path: Path) -> None:
             kept[name] = value.half()
             continue
         rows = value.float().flatten(1)
-        kept[f"units.{name}"] = units = (rows.square().mean(1).sqrt() / UNITS).clamp(min=2.0**-24).half()
+        finer = UNITS.get(name.partition(".")[0], OTHER_UNITS)
+        kept[f"units.{name}"] = units = (rows.square().mean(1).sqrt() / finer).clamp(min=2.0**-24).half()
         shapes[name] = list(value.shape)
         integers = (rows / units.float()[:, None]).round().clamp(-LARGEST, LARGEST)
         levels.append(integers.numpy().astype(np.int8).tobytes())
