@@ -30,7 +30,7 @@ def costs(model: CodecModel, x: Tensor, quality: float, codes: list[Tensor]) -> 
     height, width = x.shape[2:]
     x_hat = model.decode(chosen, height, width, quality)
     layout = TokenLayout(model.config, quality, (height, width))
-    _, bits, _ = model.rates(chosen, dial, height, width, layout=layout)
+    bits = model.rates(chosen, dial, height, width, layout=layout).token_bits
     mse = (x_hat.clamp(-1, 1) - (x.float() / 127.5 - 1)).square().mean().item() / 4
     bpp = sum(stage.sum().item() for stage in bits) / (x.shape[2] * x.shape[3])
     return model.config.lmbda(quality) * 255**2 * mse + bpp, bpp

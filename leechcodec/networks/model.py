@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
+from leechcodec.networks.batch_rates import BatchRates, Rates
 from leechcodec.networks.layout import TokenLayout
-from leechcodec.networks.passes import pass_size
 from leechcodec.networks.prior import FloatView, Prior
 from leechcodec.networks.prior_loop import AGREEMENT
 from leechcodec.networks.tiling import tiled
@@ -91,17 +91,17 @@ class CodecModel(nn.Module):
         weights = knot_weights(quality, self.config.quality_knots)
         chosen = _BatchCodes(self, self.analysis(x, weights), weights, images, penalties)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, chosen.choose_codes)
-        bits, token_bits, log_partitions = self.rates(chosen.codes, quality, x.shape[2], x.shape[3], rate_tokens)
+        rates = self.rates(chosen.codes, quality, x.shape[2], x.shape[3], rate_tokens)
         return Forward(
             x_hat=x_hat,
-            stage_bits=bits,
+            stage_bits=rates.bits,
             entropy_loss=torch.stack(chosen.entropy_losses).mean() if penalties else x.new_zeros(()),
             codebook_loss=torch.stack(chosen.codebook_losses).mean(),
             commitment=torch.stack(chosen.distances).sum(0),
             z=chosen.projected,
             codes=chosen.codes,
-            token_bits=token_bits,
-            log_partitions=log_partitions,
+            token_bits=rates.token_bits,
+            log_partitions=rates.log_partitions,
         )
 
     def images_sent(self, quality: Tensor) -> list[int]:
@@ -132,7 +132,7 @@ class CodecModel(nn.Module):
         """
         weights = knot_weights(quality, self.config.quality_knots)
         x_hat = self.synthesis(height, width, weights, self.given_codes(codes))
-        return x_hat, self.rates(codes, quality, height, width, None, first)[1]
+        return x_hat, self.rates(codes, quality, height, width, None, first).token_bits
 
     def given_codes(self, codes: Sequence[Tensor]) -> ChooseCodes:
         """Codes already chosen, as the synthesis takes them. codes: (n, dim, h, w) for each stage that is sent."""
@@ -175,7 +175,7 @@ class CodecModel(nn.Module):
         first: int = 0,
         layout: TokenLayout | None = None,
         corner: tuple[int, int] | None = None,
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    ) -> Rates:
         """What codes cost by the prior in floating point, differentiable.
 
         codes, quality, height, width, first: as for :meth:`reconstruct`.
@@ -183,15 +183,22 @@ class CodecModel(nn.Module):
         layout: count the tokens that such a file holds alone, all images being of its quality. None: every stage is
             sent whole, as in training.
         corner: top and left, in pixels, multiples of 64, of codes that are a window of a larger image's.
-        Returns bits of every stage of every image, (B, stages), of every token, (n, h, w) per stage, and log Z as in
-        :class:`Forward`.
         """
-        rates = _BatchRates(self, codes, len(quality), quality.device, rate_tokens, first, layout, corner is not None)
+        counted = BatchRates(
+            self.config,
+            self.quantizer,
+            codes,
+            len(quality),
+            quality.device,
+            rate_tokens,
+            first,
+            layout,
+            corner is not None,
+        )
         window = None if corner is None else (*corner, height)
         images = [len(code) for code in codes] + [0] * (len(self.prior.stages) - len(codes))
-        self.prior.run(FloatView(self.prior, quality, window), height, width, rates.code_pass, images)
-        token_maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(rates.token_bits, codes, strict=True)]
-        return torch.stack(rates.bits, 1), token_maps, rates.log_partitions
+        self.prior.run(FloatView(self.prior, quality, window), height, width, counted.code_pass, images)
+        return counted.rates()
 
     # --- one image, for coding --------------------------------------------------------------------------------
 
@@ -279,70 +286,3 @@ class _ImageCodes:
         layers = cast(TokenStage, self.model.synthesis.stages[stage])
         z = layers.encode(feature, part, self.weights)
         return self.model.quantizer.quantize(z.permute(0, 2, 3, 1), check=False)[0].permute(0, 3, 1, 2)
-
-
-class _BatchRates:
-    """Adds up what given codes cost, pass by pass of the prior."""
-
-    def __init__(
-        self,
-        model: CodecModel,
-        codes: list[Tensor],
-        batch: int,
-        device: torch.device,
-        rate_tokens: int | None,
-        first: int,
-        layout: TokenLayout | None,
-        windowed: bool,
-    ) -> None:
-        self.model, self.codes, self.device = model, codes, device
-        self.rate_tokens, self.first, self.layout, self.windowed = rate_tokens, first, layout, windowed
-        self.bits = [torch.zeros(batch, device=device) for _ in model.prior.stages]
-        self.token_bits = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
-        self.log_partitions: list[Tensor] = []
-        self._passes = [0] * len(codes)
-
-    def code_pass(self, stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
-        code = self.codes[stage] if mask is None else self.codes[stage] * mask
-        if stage < self.first:
-            return code
-        rows = self._rows(stage, mask)
-        total, quantizer = len(rows), self.model.quantizer
-        if self.rate_tokens is not None and total > self.rate_tokens:
-            rows = rows[torch.randperm(total, device=self.device)[: self.rate_tokens]]
-        flat_params = params.permute(0, 2, 3, 1).reshape(-1, quantizer.num_params)[rows]
-        flat_codes = code.permute(0, 2, 3, 1).reshape(-1, quantizer.dim)[rows]
-        token_bits, log_z = quantizer.bits_and_log_partition(
-            flat_params.float().reshape(-1, quantizer.dim, quantizer.params_per_coordinate), flat_codes
-        )
-        self.log_partitions.append(log_z)
-        self.token_bits[stage][rows] = token_bits.detach()
-        image = rows // (code.shape[2] * code.shape[3])
-        summed = torch.zeros_like(self.bits[stage]).index_add(0, image, token_bits)
-        self.bits[stage] = self.bits[stage] + summed * (total / max(len(rows), 1))
-        return code
-
-    def _rows(self, stage: int, mask: Tensor | None) -> Tensor:
-        """Where a pass has tokens, in the images' maps one behind the other: int64 (n,)."""
-        count, _, h, w = self.codes[stage].shape
-        sent = None if self.layout is None else self.layout.mask(stage)
-        if sent is not None:
-            where = torch.from_numpy(sent).to(self.device)
-            mask = where if mask is None else where & mask
-        if mask is not None and (sent is not None or self.windowed):
-            return mask.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)[0]
-        self._passes[stage] += 1
-        size = pass_size(h, w, self.model.config.passes[stage], self._passes[stage] - 1)
-        return _all_rows(count, h * w, mask, size, self.device)
-
-
-def _all_rows(count: int, cells: int, mask: Tensor | None, size: int, device: torch.device) -> Tensor:
-    """Where a pass has tokens, in count maps of so many cells one behind the other: int64 (n,).
-
-    mask: of the pass, or None for everywhere. size: how many positions it has; to ask the mask would be a wait for an
-    accelerator.
-    """
-    if mask is None:
-        return torch.arange(count * cells, device=device)
-    places = mask.reshape(-1).logical_not().to(torch.uint8).argsort(stable=True)[:size]
-    return (torch.arange(count, device=device)[:, None] * cells + places).reshape(-1)

@@ -185,8 +185,8 @@ def bits(model: CodecModel, tokens: TokenMap, rate_tokens: int | None = None) ->
     size = (tokens.height, tokens.width)
     codes, quality = [code.float() for code in tokens.codes], torch.tensor([tokens.quality])
     layout = TokenLayout(model.config, tokens.quality, size)
-    found, _, _ = model.rates(codes, quality, *size, rate_tokens, layout=layout)
-    return found[0] / (tokens.height * tokens.width)
+    found = model.rates(codes, quality, *size, rate_tokens, layout=layout)
+    return found.bits[0] / (tokens.height * tokens.width)
 
 
 @torch.no_grad()

@@ -80,7 +80,7 @@ def runner_up_loss(
     with torch.no_grad():
         before = out.token_bits
         if sum(map(len, out.log_partitions)) < sum(bits.numel() for bits in before):
-            before = model.rates(out.codes, quality, x.shape[2], x.shape[3], None, stage)[1]
+            before = model.rates(out.codes, quality, x.shape[2], x.shape[3], None, stage).token_bits
         changed = list(out.codes)
         changed[stage] = replaced.permute(0, 3, 1, 2)
         x_hat, token_bits = model.reconstruct(changed, quality, x.shape[2], x.shape[3], stage)

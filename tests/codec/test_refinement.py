@@ -113,7 +113,7 @@ def test_gradients_are_those_of_the_loss(size, exactly):
     moved = refinement_window._MovedCodes(window)
     height, width = size
     x_hat = model.synthesis(64, 128, window.weights, moved.choose_codes).clamp(-1, 1)
-    bits, _, _ = model.rates(moved.straight, window.quality, 64, 128, layout=window.layout)
+    bits = model.rates(moved.straight, window.quality, 64, 128, layout=window.layout).bits
     part, seen = (image[:, :, :height, :width] / 2 + 0.5 for image in (x, x_hat))
     distortion = mixed(255**2 * (seen - part).square().mean(), part, seen)
     whole = model.config.lmbda(90.0) * height * width * distortion + bits.sum() + moved.commitment()

@@ -115,13 +115,13 @@ def test_a_window_has_the_passes_of_its_image():
         if ".conv" in name or ".embed" in name or ".gate" in name:
             parameter.zero_()
     quality, codes = torch.tensor([100.0]), [code.float() for code in random_codes(model)]
-    whole = model.rates(codes, quality, HEIGHT, WIDTH)[1]
+    whole = model.rates(codes, quality, HEIGHT, WIDTH).token_bits
     for top, left in ((0, 0), (64, 64), (64, 128)):
         cut = [code[:, :, top // s :, left // s :] for code, s in zip(codes, (64, 32, 16, 16, 8), strict=True)]
-        bits = model.rates(cut, quality, HEIGHT - top, WIDTH - left, corner=(top, left))[1]
+        bits = model.rates(cut, quality, HEIGHT - top, WIDTH - left, corner=(top, left)).token_bits
         for part, all_of_it, s in zip(bits, whole, (64, 32, 16, 16, 8), strict=True):
             assert torch.allclose(part, all_of_it[:, top // s :, left // s :], atol=1e-4)
-    assert not torch.allclose(model.rates(cut, quality, HEIGHT - 64, WIDTH - 128)[1][0], whole[0][:, 1:, 2:])
+    assert not torch.allclose(model.rates(cut, quality, HEIGHT - 64, WIDTH - 128).token_bits[0], whole[0][:, 1:, 2:])
 
 
 def test_nothing_is_enlarged_that_no_stage_asks_for():
