@@ -22,8 +22,10 @@ from leechcodec.training.settings import TrainingConfig, load_settings
 from leechcodec.training.steps import Gradients, Steps, optimizers_of
 from leechcodec.training.validation import large_enough, validate
 
-MAX_SKIPS = 50
-"""So many skipped steps in a row end the run: the model has diverged."""
+MAX_SKIPS = 10
+"""After so many skipped steps in a row the weights are broken: the run goes back to their averages."""
+MAX_RETURNS = 3
+"""It does so no more often: it has diverged."""
 
 
 def stratified_quality(count: int, generator: torch.Generator, low: float = 1.0, high: float = 100.0) -> Tensor:
@@ -112,7 +114,7 @@ def _images(
 
 def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> None:
     """Steps until the run is done. validation: images that are large enough, or none."""
-    model, settings, skips = steps.model, steps.settings, 0
+    model, settings, skips, returns = steps.model, steps.settings, 0, 0
     with run:
         while run.done < 1:
             factor = settings.rate_factor(run.step, run.done)
@@ -131,8 +133,9 @@ def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> 
                 skips += 1
                 model.quantizer.skip_step()
                 _say_skipped(gradients, run)
-                if skips > MAX_SKIPS:
-                    raise TrainingError(f"diverged: {skips} steps skipped in a row at step {run.step}")
+                if skips == MAX_SKIPS:
+                    skips, returns = 0, returns + 1
+                    _go_back(run, model, returns)
             if run.log_is_due:
                 _log(run, gradients, settings.muon_lr * factor, batch, model.quantizer.bits)
             if run.processes.main and validation and (run.step % settings.validation_every == 0 or run.done == 1):
@@ -141,6 +144,16 @@ def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> 
                     run.log({"validation": validate(model, validation, settings)})
                 model.quantizer.refresh()
             run.save_if_due()
+
+
+def _go_back(run: Run, model: CodecModel, returns: int) -> None:
+    """From broken weights to their averages. Raises TrainingError where that was done before, and did not help."""
+    if returns > MAX_RETURNS:
+        raise TrainingError(f"diverged at step {run.step}, and {MAX_RETURNS} times before")
+    run.return_to_averages()
+    model.quantizer.refresh()
+    if run.processes.main:
+        run.log({"returned_to_averages": returns})
 
 
 def _shape_draw(seed: int, step: int) -> float:

@@ -180,6 +180,17 @@ class Run:
             self.averages[name].copy_(parameter)
             parameter.copy_(kept)
 
+    @torch.no_grad()
+    def return_to_averages(self) -> None:
+        """Set the model's weights to their averages. The optimizers forget what they know of gradients."""
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(self.averages[name])
+        for optimizer in self.optimizers.values():
+            for state in optimizer.state.values():
+                for key, value in state.items():
+                    if isinstance(value, Tensor) and key != "basis":  # Dion's, from which its next one is found
+                        value.zero_()
+
     @property
     def log_is_due(self) -> bool:
         """Whether this step's figures are to be logged, by this process."""

@@ -107,8 +107,29 @@ def test_a_single_crop_of_one_token_is_a_start(tmp_path, photographs):
 def test_a_run_that_diverges_says_so(tmp_path, photographs, monkeypatch):
     monkeypatch.setattr("leechcodec.training.loop.MAX_SKIPS", 2)
     monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
-    with pytest.raises(TrainingError, match="diverged: 3 steps"):
+    with pytest.raises(TrainingError, match="diverged at step 8, and 3 times before"):
         train(settings_file(tmp_path, 60), [photographs], tmp_path / "run")
+
+
+def test_a_run_goes_back_from_broken_weights_to_their_averages(tmp_path, photographs, monkeypatch):
+    step, norms = torch.nn.utils.clip_grad_norm_, iter([False] * 3 + [True] * 2 + [False] * 10)
+
+    def broken(parameters, *arguments):
+        parameters = list(parameters)
+        if not next(norms):
+            return step(parameters, *arguments)
+        for parameter in parameters:
+            parameter.data += 1e3
+        return torch.tensor(float("nan"))
+
+    monkeypatch.setattr("leechcodec.training.loop.MAX_SKIPS", 2)
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", broken)
+    train(settings_file(tmp_path, 6), [photographs], tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {"step": 5, "returned_to_averages": 1} in rows
+    kept = weights(tmp_path / "run")
+    averages = {name.removeprefix("ema."): value for name, value in kept.items() if name.startswith("ema.")}
+    assert all((kept[f"model.{name}"] - value).abs().max() < 500 for name, value in averages.items())
 
 
 def test_a_device_that_is_not_there(tmp_path, photographs):
