@@ -24,6 +24,8 @@ class Rates(NamedTuple):
     """Per stage: (n, h, w)."""
     log_partitions: list[Tensor]
     """Per pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
+    peak: Tensor
+    """Scalar: the prior's largest activation."""
 
 
 class BatchRates:
@@ -68,10 +70,10 @@ class BatchRates:
         self.bits[stage] = self.bits[stage] + summed * (total / max(len(rows), 1))
         return code
 
-    def rates(self) -> Rates:
-        """Once all passes are through."""
+    def rates(self, peak: Tensor) -> Rates:
+        """Once all passes are through. peak: of the prior's view."""
         maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(self.token_bits, self.codes, strict=True)]
-        return Rates(torch.stack(self.bits, 1), maps, self.log_partitions)
+        return Rates(torch.stack(self.bits, 1), maps, self.log_partitions, peak)
 
     def _rows(self, stage: int, mask: Tensor | None) -> Tensor:
         """Where a pass has tokens, in the images' maps one behind the other: int64 (n,)."""

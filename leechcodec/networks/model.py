@@ -47,6 +47,8 @@ class Forward:
     """Per stage: (n, h, w), zero where a token was not sampled."""
     log_partitions: list[Tensor]
     """Per pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
+    peak: Tensor
+    """Scalar: the prior's largest activation. It ends at 64; near it the prior is about to break."""
 
 
 class CodecModel(nn.Module):
@@ -102,6 +104,7 @@ class CodecModel(nn.Module):
             codes=chosen.codes,
             token_bits=rates.token_bits,
             log_partitions=rates.log_partitions,
+            peak=rates.peak,
         )
 
     def images_sent(self, quality: Tensor) -> list[int]:
@@ -197,8 +200,9 @@ class CodecModel(nn.Module):
         )
         window = None if corner is None else (*corner, height)
         images = [len(code) for code in codes] + [0] * (len(self.prior.stages) - len(codes))
-        self.prior.run(FloatView(self.prior, quality, window), height, width, counted.code_pass, images)
-        return counted.rates()
+        view = FloatView(self.prior, quality, window)
+        self.prior.run(view, height, width, counted.code_pass, images)
+        return counted.rates(view.peak)
 
     # --- one image, for coding --------------------------------------------------------------------------------
 

@@ -184,6 +184,12 @@ class FloatView(View):
     def __init__(self, prior: Prior, quality: Tensor, window: tuple[int, int, int] | None = None) -> None:
         self.prior, self.window = prior, window
         self.weights = knot_weights(quality, prior.config.quality_knots)
+        self.peak = torch.zeros((), device=quality.device)
+        """The largest activation of the map that passes were asked about, of at most 64."""
+
+    def params(self, name: str, h: Tensor, around: Tensor | None = None) -> Any:
+        self.peak = torch.maximum(self.peak, h.detach().abs().amax().float())
+        return super().params(name, h, around)
 
     def mask(self, height: int, width: int, passes: int, number: int) -> Tensor | None:
         """Made on the device, without a wait."""

@@ -56,7 +56,7 @@ class BatchLoss:
     discriminator_loss: Tensor | None = None
     """Scalar, of the discriminator alone: no gradient of it reaches the model."""
     terms: dict[str, float | Tensor] = field(default_factory=dict)
-    """Optional terms of the loss before their weights, scalars."""
+    """Scalars to be logged: the prior's peak, and of optional terms of the loss what they are before their weights."""
 
     def backward(self) -> None:
         (self.loss if self.discriminator_loss is None else self.loss + self.discriminator_loss).backward()
@@ -137,7 +137,7 @@ class Objective:
                 settings.entropy_weight > 0,
                 images,
             )
-        x_hat, terms = out.x_hat.float(), {}
+        x_hat, terms = out.x_hat.float(), {"prior_peak": out.peak}
         mse = (x_hat - x).square().mean((1, 2, 3)) / 4
         pixels = x.shape[2] * x.shape[3]
         bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels

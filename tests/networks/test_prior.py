@@ -108,6 +108,16 @@ def test_gates_are_the_same_in_both_views(quality):
 
 
 @torch.no_grad()
+def test_the_prior_s_peak():
+    """Never above the limit of activations."""
+    model = gated_model()
+    codes = [code.float() for code in random_codes(model)]
+    assert 0 < model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH).peak < 64
+    model.prior.get_parameter("constant").fill_(-100)
+    assert model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH).peak == 64
+
+
+@torch.no_grad()
 def test_a_window_has_the_passes_of_its_image():
     """Of a prior that looks at nothing around a token, bits are the same in an image and in any window of it."""
     model = gated_model()

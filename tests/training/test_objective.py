@@ -74,9 +74,10 @@ def gradients(loss, model):
 
 def test_without_options_the_loss_is_the_plain_one_to_the_bit(model, batch):
     settings = TrainingConfig(precision="float32", rate_tokens=16)
-    expected = plain(model, batch, settings, 5)[0]
+    expected, out, *_ = plain(model, batch, settings, 5)
     found = outcome_of(model, batch)
-    assert torch.equal(found.loss, expected) and found.discriminator_loss is None and not found.terms
+    assert torch.equal(found.loss, expected) and found.discriminator_loss is None
+    assert found.terms == {"prior_peak": out.peak}
     wanted, got = gradients(expected, model), gradients(found.loss, model)
     assert wanted.keys() == got.keys() and all(torch.equal(got[name], wanted[name]) for name in wanted)
 
