@@ -23,6 +23,8 @@ UNITS = {"analysis": 9, "synthesis": 18, "prior": 3}
 """Of a root mean square, by the part of the model."""
 OTHER_UNITS = 8
 LARGEST = 127
+"""Units are larger where a row's largest weight would not fit: one weight that is cut off costs more than all that are
+rounded."""
 SMALL = 4096
 """Values that are kept as they are."""
 
@@ -39,7 +41,8 @@ def pack(checkpoint: Path, path: Path) -> None:
             continue
         rows = value.float().flatten(1)
         finer = UNITS.get(name.partition(".")[0], OTHER_UNITS)
-        kept[f"units.{name}"] = units = (rows.square().mean(1).sqrt() / finer).clamp(min=2.0**-24).half()
+        spread = torch.maximum(rows.square().mean(1).sqrt() / finer, rows.abs().amax(1) / LARGEST)
+        kept[f"units.{name}"] = units = spread.clamp(min=2.0**-24).half()
         shapes[name] = list(value.shape)
         integers = (rows / units.float()[:, None]).round().clamp(-LARGEST, LARGEST)
         levels.append(integers.numpy().astype(np.int8).tobytes())

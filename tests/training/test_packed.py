@@ -33,6 +33,16 @@ def test_packed_weights_are_near_and_small(tmp_path, monkeypatch):
     assert large and 8 * len(levels) < 5.5 * large
 
 
+def test_a_weight_far_from_the_others_is_not_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "SMALL", 100)
+    model = tiny_model()
+    with torch.no_grad():
+        model.synthesis.blocks[0][0].conv1.weight[0, 0, 0, 0] = 50.0
+    pack(checkpoint_of(model, tmp_path), tmp_path / "run.packed")
+    found = averages(tmp_path / "run.packed")[1]["synthesis.blocks.0.0.conv1.weight"]
+    assert found[0, 0, 0, 0] == pytest.approx(50, rel=0.01)
+
+
 def test_a_run_can_start_from_them(tmp_path):
     model = tiny_model()
     pack(checkpoint_of(model, tmp_path), tmp_path / "run.packed")
