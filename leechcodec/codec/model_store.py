@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from leechcodec.networks.model import CodecModel
 
 DEFAULT_MODEL = "leech-vbr"
+FILES = ("config.json", "weights.safetensors")
+"""Of a model's folder, beside card.md."""
 _LOADING = threading.Lock()
 """Threads that want the same model wait for one of them to read it."""
 LAYOUT_KEYS = ("quantizer", "stages", "passes", "gates", "min_quality", "prior_channels", "quality_knots")
@@ -233,7 +235,7 @@ def model_for_file(
 
 def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
     """What changes when a model is written into its folder once more."""
-    found = (folder / name for name in ("config.json", "weights.safetensors"))
+    found = (folder / name for name in FILES)
     return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (path.stat() for path in found if path.is_file()))
 
 

@@ -144,10 +144,9 @@ class Window:
         codes = [code.detach().requires_grad_(gradients) for code in moved.straight]
         with self._precision():
             corner = self.box.top, self.box.left
-            bits, token_bits, *_ = self.networks.rates(
-                codes, self.quality, *self.x.shape[2:], layout=self.layout, corner=corner
-            )
-        return [each.detach() for each in token_bits], torch.autograd.grad(bits.sum(), codes) if gradients else ()
+            rates = self.networks.rates(codes, self.quality, *self.x.shape[2:], layout=self.layout, corner=corner)
+        slopes = torch.autograd.grad(rates.bits.sum(), codes) if gradients else ()
+        return [each.detach() for each in rates.token_bits], slopes
 
     def _precision(self) -> torch.autocast:
         kind = self.x.device.type

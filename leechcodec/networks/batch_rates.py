@@ -36,19 +36,18 @@ class BatchRates:
         config: ModelConfig,
         quantizer: Quantizer,
         codes: list[Tensor],
-        batch: int,
-        device: torch.device,
+        quality: Tensor,
         rate_tokens: int | None,
         first: int,
         layout: TokenLayout | None,
         windowed: bool,
     ) -> None:
-        self.quantizer, self.codes, self.device = quantizer, codes, device
+        self.config, self.quantizer, self.codes, self.device = config, quantizer, codes, quality.device
         self.rate_tokens, self.first, self.layout, self.windowed = rate_tokens, first, layout, windowed
-        self.bits = [torch.zeros(batch, device=device) for _ in config.stage_scales]
+        self.bits = [torch.zeros(len(quality), device=self.device) for _ in config.stage_scales]
         self.token_bits = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
         self.log_partitions: list[Tensor] = []
-        self._number_of, self._passes = config.passes, [0] * len(codes)
+        self._passes = [0] * len(codes)
 
     def code_pass(self, stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
         code = self.codes[stage] if mask is None else self.codes[stage] * mask
@@ -85,7 +84,7 @@ class BatchRates:
         if mask is not None and (sent is not None or self.windowed):
             return mask.expand(count, h, w).reshape(-1).nonzero(as_tuple=True)[0]
         self._passes[stage] += 1
-        size = pass_size(h, w, self._number_of[stage], self._passes[stage] - 1)
+        size = pass_size(h, w, self.config.passes[stage], self._passes[stage] - 1)
         return _all_rows(count, h * w, mask, size, self.device)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from leechcodec.codec.canvas import padded_pixels
-from leechcodec.codec.model_store import LoadedModel, is_second_decoder, load_model, save_model
+from leechcodec.codec.model_store import FILES, LoadedModel, is_second_decoder, load_model, save_model
 from leechcodec.codec.pipeline import analyse, synthesise
 from leechcodec.config import MAX_QUALITY
 from leechcodec.errors import ModelError
@@ -20,9 +20,6 @@ from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers.code import code_of
 from leechcodec.training.run import CHECKPOINT, MODEL
 from leechcodec.training.state import config_of, load_weights
-
-FILES = ("config.json", "weights.safetensors")
-"""Of a model's folder, beside card.md."""
 
 
 @dataclass(frozen=True)

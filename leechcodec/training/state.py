@@ -128,10 +128,10 @@ def _parameters(model: nn.Module, trained: nn.Module) -> dict[str, nn.Parameter]
     return dict(model.named_parameters()) | dict(trained.named_parameters(prefix="objective"))
 
 
-def config_of(path: Path, metadata: Mapping[str, str] | None) -> ModelConfig:
+def config_of(path: Path, metadata: Mapping[str, str]) -> ModelConfig:
     """The model's config, of a checkpoint's metadata, packed or not. Raises ModelError where it is none."""
     try:
-        return ModelConfig.from_dict(json.loads((metadata or {})["config"]))
+        return ModelConfig.from_dict(json.loads(metadata["config"]))
     except (KeyError, ValueError, ConfigError) as error:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -49,16 +50,17 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
-        self._forget_look()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._forget_look()
-        self._look = self.loop.call_later(READ_SECONDS, self._look_at_reader, self.transport.get_write_buffer_size())
+        self._look_at_reader(math.inf)
 
     def resume_writing(self) -> None:
-        self._forget_look()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         super().resume_writing()
 
     def _expect_head(self) -> None:
@@ -71,18 +73,13 @@ class _Protocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _look_at_reader(self, waiting: int) -> None:
+    def _look_at_reader(self, waiting: float) -> None:
         """End the connection where nothing was taken of so many bytes: closed, it would still wait for its reader."""
         left = self.transport.get_write_buffer_size()
         if left >= waiting:
             self.transport.abort()
         else:
             self._look = self.loop.call_later(READ_SECONDS, self._look_at_reader, left)
-
-    def _forget_look(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
 
 
 class _Server(uvicorn.Server):
