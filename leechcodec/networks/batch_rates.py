@@ -26,6 +26,10 @@ class Rates(NamedTuple):
     """Per pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
     peak: Tensor
     """Scalar: the prior's largest activation."""
+    excess: Tensor
+    """Scalar: the sum of squares of what the prior's activations are beyond half their limit."""
+    squares: Tensor
+    """Scalar: the sum of squares of all tokens' parameters."""
 
 
 class BatchRates:
@@ -47,6 +51,7 @@ class BatchRates:
         self.bits = [torch.zeros(len(quality), device=self.device) for _ in config.stage_scales]
         self.token_bits = [code.new_zeros(code.shape[0] * code.shape[2] * code.shape[3]) for code in codes]
         self.log_partitions: list[Tensor] = []
+        self.squares = torch.zeros((), device=self.device)
         self._passes = [0] * len(codes)
 
     def code_pass(self, stage: int, mask: Tensor | None, params: Tensor) -> Tensor:
@@ -59,9 +64,11 @@ class BatchRates:
             rows = rows[torch.randperm(total, device=self.device)[: self.rate_tokens]]
         flat_params = params.permute(0, 2, 3, 1).reshape(-1, quantizer.num_params)[rows]
         flat_codes = code.permute(0, 2, 3, 1).reshape(-1, quantizer.dim)[rows]
+        flat_params = flat_params.float()
         token_bits, log_z = quantizer.bits_and_log_partition(
-            flat_params.float().reshape(-1, quantizer.dim, quantizer.params_per_coordinate), flat_codes
+            flat_params.reshape(-1, quantizer.dim, quantizer.params_per_coordinate), flat_codes
         )
+        self.squares = self.squares + flat_params.square().sum() * (total / max(len(rows), 1))
         self.log_partitions.append(log_z)
         self.token_bits[stage][rows] = token_bits.detach()
         image = rows // (code.shape[2] * code.shape[3])
@@ -69,10 +76,10 @@ class BatchRates:
         self.bits[stage] = self.bits[stage] + summed * (total / max(len(rows), 1))
         return code
 
-    def rates(self, peak: Tensor) -> Rates:
-        """Once all passes are through. peak: of the prior's view."""
+    def rates(self, peak: Tensor, excess: Tensor) -> Rates:
+        """Once all passes are through. peak, excess: of the prior's view."""
         maps = [flat.reshape(-1, *code.shape[2:]) for flat, code in zip(self.token_bits, self.codes, strict=True)]
-        return Rates(torch.stack(self.bits, 1), maps, self.log_partitions, peak)
+        return Rates(torch.stack(self.bits, 1), maps, self.log_partitions, peak, excess, self.squares)
 
     def _rows(self, stage: int, mask: Tensor | None) -> Tensor:
         """Where a pass has tokens, in the images' maps one behind the other: int64 (n,)."""

@@ -49,6 +49,10 @@ class Forward:
     """Per pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
     peak: Tensor
     """Scalar: the prior's largest activation. It ends at 64; near it the prior is about to break."""
+    excess: Tensor
+    """Scalar: the sum of squares of what the prior's activations are beyond 32, over the whole batch."""
+    squares: Tensor
+    """Scalar: the sum of squares of the parameters that the prior gives, over all tokens of the batch."""
 
 
 class CodecModel(nn.Module):
@@ -105,6 +109,8 @@ class CodecModel(nn.Module):
             token_bits=rates.token_bits,
             log_partitions=rates.log_partitions,
             peak=rates.peak,
+            excess=rates.excess,
+            squares=rates.squares,
         )
 
     def images_sent(self, quality: Tensor) -> list[int]:
@@ -201,7 +207,7 @@ class CodecModel(nn.Module):
         images = [len(code) for code in codes] + [0] * (len(self.prior.stages) - len(codes))
         view = FloatView(self.prior, quality, window)
         self.prior.run(view, height, width, counted.code_pass, images)
-        return counted.rates(view.peak)
+        return counted.rates(view.peak, view.excess)
 
     # --- one image, for coding --------------------------------------------------------------------------------
 

@@ -186,9 +186,12 @@ class FloatView(View):
         self.weights = knot_weights(quality, prior.config.quality_knots)
         self.peak = torch.zeros((), device=quality.device)
         """The largest activation of the map that passes were asked about, of at most 64."""
+        self.excess = torch.zeros((), device=quality.device)
+        """How far the map's activations were beyond 32, half the limit: the sum of the squares, over all passes."""
 
     def params(self, name: str, h: Tensor, around: Tensor | None = None) -> Any:
         self.peak = torch.maximum(self.peak, h.detach().abs().amax().float())
+        self.excess = self.excess + _Excess.apply(h)
         return super().params(name, h, around)
 
     def mask(self, height: int, width: int, passes: int, number: int) -> Tensor | None:
@@ -228,6 +231,21 @@ class FloatView(View):
 
     def limit_gates(self, gates: Tensor) -> Tensor:
         return _Limited.apply(gates, 0)
+
+
+class _Excess(torch.autograd.Function):
+    """Σ (|x| - 32)² over all |x| above 32, float32. As _Limited, it has a backward pass of its own for its speed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        beyond = x - x.clamp(-MAX_ACTIVATION / 2, MAX_ACTIVATION / 2)
+        ctx.save_for_backward(beyond)
+        return beyond.float().square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (beyond,) = ctx.saved_tensors
+        return beyond * (2 * grad).to(beyond.dtype)
 
 
 class _Limited(torch.autograd.Function):

@@ -156,10 +156,7 @@ class Objective:
         own = (weight * (lmbda * squared + rate)).detach()
         share = (USUAL_LOSS / own.clamp(min=LEAST_LOSS)) ** settings.picture_exponent
         loss, codec_loss = (share * weight * losses).mean(), own.mean()
-        loss = loss + settings.entropy_weight * out.entropy_loss + out.codebook_loss
-        if settings.z_loss:
-            terms["z_loss"] = torch.cat(out.log_partitions).square().mean()
-            loss = loss + settings.z_loss * terms["z_loss"]
+        loss = loss + self._penalties(out, len(x) * pixels, terms)
         if settings.vf_weight:
             with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 terms["vf"] = self.trained["alignment"](x, out.z)
@@ -188,6 +185,19 @@ class Objective:
             terms["lpips"] = unlike.mean()
             result = result + settings.lpips * (PER_LPIPS * unlike - squared)
         return result
+
+    def _penalties(self, out: Forward, pixels: int, terms: dict[str, Tensor]) -> Tensor:
+        """Of the quantizer and the prior, a scalar. pixels: of the whole batch."""
+        settings = self.settings
+        loss = settings.entropy_weight * out.entropy_loss + out.codebook_loss
+        if settings.z_loss:
+            terms["z_loss"] = torch.cat(out.log_partitions).square().mean()
+            loss = loss + settings.z_loss * terms["z_loss"]
+        if settings.activation_penalty:
+            loss = loss + settings.activation_penalty * out.excess / pixels
+        if settings.score_penalty:
+            loss = loss + settings.score_penalty * out.squares / pixels
+        return loss
 
     def _verdict(self, x_hat: Tensor) -> Tensor:
         """How real each picture looks to the discriminator as it is, (B,)."""

@@ -14,7 +14,8 @@ from leechcodec.training.precision import check_precision
 _WEIGHTS = (
     "entropy_weight", "commitment", "contest", "similarity", "ssimulacra2", "mae", "lpips", "adversarial",
     "adversarial_start", "z_loss", "vf_weight", "dion_rank", "muon_lr", "adam_lr", "weight_decay", "loss_exponent",
-    "checkpoint_minutes",
+    "checkpoint_minutes", "activation_penalty", "score_penalty",
+    "prior_rates",
 )  # fmt: skip
 """Numbers that are never negative."""
 _UP_TO_ONE = (
@@ -31,7 +32,9 @@ class TrainingConfig:
     Loss of an image: weight · share · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels),
     δ the expected change of runner_up_loss.py, weight = (lmbda / lmbda_mid)^-α and share = (0.5 / (weight · (lmbda ·
     255² · MSE + bpp)))^β without gradient; of a batch their mean, plus entropy_weight · the quantizer's entropy
-    penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus vf_weight · the loss of
+    penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
+    activation_penalty · Σ (|h| - 32)² / pixels of the prior's activations beyond 32, plus score_penalty · Σ p² /
+    pixels of the parameters p of all tokens, plus vf_weight · the loss of
     alignment.py. D = (1 - similarity - ssimulacra2 - mae - lpips) · 255² · MSE + similarity · 1300 · (1 - MS-SSIM) +
     ssimulacra2 · 8 · SSIMULACRA2's distance + mae · 3000 · MAE + lpips · 330 · LPIPS - adversarial · 330 ·
     discriminator(x̂), errors of values 0..1.
@@ -60,6 +63,8 @@ class TrainingConfig:
     muon_lr: float = 2e-3
     """Of the matrices, whichever optimizer they have: the size of an update is the same."""
     adam_lr: float = 1e-3
+    prior_rates: float = 1.0
+    """The prior's learning rates as a share of the others'."""
     weight_decay: float = 0.1
     warmup: int = 100
     decay: float = 0.4
@@ -99,6 +104,12 @@ class TrainingConfig:
     """The discriminator learns alone up to this step."""
     z_loss: float = 0.0
     """Weight of the mean square of the prior's log Z in nats, over the rate term's tokens (docs/experiments.md)."""
+    activation_penalty: float = 0.0
+    """Weight of the squares of the prior's activations beyond 32, half the coder's limit, a pixel. Where they come to
+    the limit the prior breaks (docs/experiments.md)."""
+    score_penalty: float = 0.0
+    """Weight of the squares of the parameters that the prior gives a token, a pixel. What is nearly certain has next
+    to no gradient; without it scores grow until an unlikely token costs 150 bits (docs/experiments.md)."""
     vf_weight: float = 0.0
     """Weight of the alignment of z with a frozen vision network (alignment.py)."""
     dial: tuple[float, float] = (1.0, 100.0)

@@ -34,8 +34,8 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return matrices, others
 
 
-def optimizer_of(settings: TrainingConfig, matrices: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The settings' optimizer for matrices. Their precision is one that was chosen, not "auto"."""
+def optimizer_of(settings: TrainingConfig, matrices: list[dict]) -> torch.optim.Optimizer:
+    """The settings' optimizer for groups of matrices. Their precision is one that was chosen, not "auto"."""
     if settings.optimizer == "dion":
         return Dion(matrices, rank=settings.dion_rank, lr=settings.muon_lr, weight_decay=settings.weight_decay)
     return Muon(matrices, dtype=DTYPES[settings.precision], lr=settings.muon_lr, weight_decay=settings.weight_decay)
@@ -43,12 +43,21 @@ def optimizer_of(settings: TrainingConfig, matrices: list[nn.Parameter]) -> torc
 
 def optimizers_of(settings: TrainingConfig, model: nn.Module, objective: Objective) -> dict[str, torch.optim.Optimizer]:
     """By the names that they have in a checkpoint: the settings' for matrices, AdamW for all else that is trained."""
+    prior = {parameter for name, parameter in model.named_parameters() if name.startswith("prior.")}
     matrices, others = split_parameters(model)
-    groups = [{"params": others}, *objective.parameter_groups()]
+    groups = [*_groups(others, prior, settings.adam_lr, settings.prior_rates), *objective.parameter_groups()]
     return {
-        settings.optimizer: optimizer_of(settings, matrices),
+        settings.optimizer: optimizer_of(settings, _groups(matrices, prior, settings.muon_lr, settings.prior_rates)),
         "adam": torch.optim.AdamW(groups, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0),
     }
+
+
+def _groups(parameters: list[nn.Parameter], prior: set[nn.Parameter], rate: float, share: float) -> list[dict]:
+    """Those outside the prior at a rate, those of the prior at a share of it."""
+    return [
+        {"params": [parameter for parameter in parameters if parameter not in prior], "lr": rate},
+        {"params": [parameter for parameter in parameters if parameter in prior], "lr": rate * share},
+    ]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from leechcodec.networks.integer_prior import IntegerView
 from leechcodec.networks.integer_prior_weights import IntegerWeights, integer_weights
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.passes import pass_mask
-from leechcodec.networks.prior import FloatView
+from leechcodec.networks.prior import FloatView, _Excess
 from leechcodec.quantizers import make_quantizer
 from leechcodec.testing.tiny import tiny_model
 
@@ -115,6 +115,43 @@ def test_the_prior_s_peak():
     assert 0 < model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH).peak < 64
     model.prior.get_parameter("constant").fill_(-100)
     assert model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH).peak == 64
+
+
+def test_activations_beyond_half_the_limit():
+    """Their excess is a plain formula's, in value and gradient, and of all passes together."""
+    x = torch.linspace(-64, 64, 33).requires_grad_()
+    expected, excess = (x.abs() - 32).clamp(min=0).square().sum(), _Excess.apply(x)
+    assert excess == expected
+    assert torch.equal(*(torch.autograd.grad(value, x)[0] for value in (excess, expected)))
+    model = gated_model()
+    codes = [code.float() for code in random_codes(model)]
+    with torch.no_grad():
+        assert model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH).excess == 0
+        model.prior.get_parameter("constant").fill_(-64)
+        at_least = 32**2 * model.prior.constant.numel() * HEIGHT * WIDTH / 64**2
+    rates = model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH)
+    assert rates.excess > 0.9 * at_least
+    rates.excess.backward()
+    assert (model.prior.get_parameter("constant").grad < 0).all()  # a step down brings them back
+
+
+@torch.no_grad()
+def test_squares_of_parameters():
+    """Of every token once, at the pass that codes it; where tokens are sampled, an estimate."""
+    model = gated_model()
+    codes = [code.float() for code in random_codes(model)]
+    expected = torch.zeros(())
+
+    def code_pass(stage, mask, values):
+        nonlocal expected
+        expected = expected + (values if mask is None else values * mask).square().sum()
+        return codes[stage] if mask is None else codes[stage] * mask
+
+    quality = torch.tensor([100.0])
+    model.prior.run(FloatView(model.prior, quality), HEIGHT, WIDTH, code_pass)
+    torch.testing.assert_close(model.rates(codes, quality, HEIGHT, WIDTH).squares, expected)
+    sampled = [model.rates(codes, quality, HEIGHT, WIDTH, 8).squares for _ in range(20)]
+    assert abs(torch.stack(sampled).mean() - expected) < 0.1 * expected
 
 
 @torch.no_grad()

@@ -142,6 +142,33 @@ def test_z_loss(model, batch):
     assert not torch.equal(gradients(found.loss, model)[name], gradients(base, model)[name])
 
 
+def test_the_prior_s_activations(model, batch):
+    """A pixel costs what they are beyond half their limit, squared."""
+    base, out, *_ = plain(model, batch, TrainingConfig(precision="float32", rate_tokens=16), 5)
+    assert out.excess == 0 and outcome_of(model, batch, activation_penalty=0.5).loss == base
+    constant = model.prior.get_parameter("constant")
+    with torch.no_grad():
+        constant += 60
+    try:
+        base, out, *_ = plain(model, batch, TrainingConfig(precision="float32", rate_tokens=16), 5)
+        found = outcome_of(model, batch, activation_penalty=0.5)
+    finally:
+        with torch.no_grad():
+            constant -= 60
+    assert out.excess > 0
+    expected = base + 0.5 * out.excess / (len(batch[0]) * 64**2)
+    assert found.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_squares_of_the_prior_s_parameters(model, batch):
+    base, out, *_ = plain(model, batch, TrainingConfig(precision="float32", rate_tokens=16), 5)
+    found = outcome_of(model, batch, score_penalty=0.5)
+    expected = base + 0.5 * out.squares / (len(batch[0]) * 64**2)
+    assert out.squares > 0 and found.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    name = "prior.stages.0.0.head.bias"
+    assert not torch.equal(gradients(found.loss, model)[name], gradients(base, model)[name])
+
+
 def test_the_discriminator_learns_alone_at_first(model, batch):
     settings = TrainingConfig(precision="float32", rate_tokens=16, adversarial=50.0, adversarial_start=10)
     objective = Objective(model.config, settings, 24)
@@ -200,6 +227,9 @@ def test_missing_or_wrong_weights_are_named(model, tmp_path):
         ({"dion_rank": 0.0}, "dion_rank"),
         ({"dion_rank": 1.5}, "dion_rank"),
         ({"z_loss": -1.0}, "z_loss"),
+        ({"activation_penalty": -1.0}, "activation_penalty"),
+        ({"prior_rates": -1.0}, "prior_rates"),
+        ({"score_penalty": -1.0}, "score_penalty"),
         ({"vf_weight": math.inf}, "vf_weight"),
         ({"mae": "half"}, "mae"),
         ({"mae": 0.6, "lpips": 0.6}, "at most 1"),
