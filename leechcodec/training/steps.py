@@ -23,12 +23,16 @@ LARGEST_NORM = 10.0
 """Gradients of all parameters together are scaled down to this norm."""
 
 
-def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Matrices for Muon or Dion; everything else, and the layers that touch pixels or probabilities, for AdamW."""
+def split_parameters(model: nn.Module, prior_adam: bool = False) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Matrices for Muon or Dion; everything else, and the layers that touch pixels or probabilities, for AdamW.
+
+    prior_adam: the prior's matrices are for AdamW, too.
+    """
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         boundary = name.startswith(("synthesis.head", "analysis.stem"))
         boundary |= any(part in name for part in (".head.", ".gate.", ".shortcuts."))
+        boundary |= prior_adam and name.startswith("prior.")
         matrix = name.endswith(".weight") and parameter.ndim >= 2 and not boundary
         (matrices if matrix else others).append(parameter)
     return matrices, others
@@ -44,7 +48,7 @@ def optimizer_of(settings: TrainingConfig, matrices: list[dict]) -> torch.optim.
 def optimizers_of(settings: TrainingConfig, model: nn.Module, objective: Objective) -> dict[str, torch.optim.Optimizer]:
     """By the names that they have in a checkpoint: the settings' for matrices, AdamW for all else that is trained."""
     prior = {parameter for name, parameter in model.named_parameters() if name.startswith("prior.")}
-    matrices, others = split_parameters(model)
+    matrices, others = split_parameters(model, settings.prior_adam)
     groups = [*_groups(others, prior, settings.adam_lr, settings.prior_rates), *objective.parameter_groups()]
     return {
         settings.optimizer: optimizer_of(settings, _groups(matrices, prior, settings.muon_lr, settings.prior_rates)),
@@ -53,11 +57,12 @@ def optimizers_of(settings: TrainingConfig, model: nn.Module, objective: Objecti
 
 
 def _groups(parameters: list[nn.Parameter], prior: set[nn.Parameter], rate: float, share: float) -> list[dict]:
-    """Those outside the prior at a rate, those of the prior at a share of it."""
-    return [
+    """Those outside the prior at a rate, those of the prior at a share of it, where there are any."""
+    parts = (
         {"params": [parameter for parameter in parameters if parameter not in prior], "lr": rate},
         {"params": [parameter for parameter in parameters if parameter in prior], "lr": rate * share},
-    ]
+    )
+    return [part for part in parts if part["params"]]
 
 
 @dataclass

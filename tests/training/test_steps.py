@@ -23,10 +23,13 @@ def test_matrices_and_the_rest(model):
         assert id(by_name[name]) in others
 
 
+@pytest.mark.parametrize("prior_adam", [False, True])
 @pytest.mark.parametrize("optimizer", ["muon", "dion"])
-def test_the_prior_s_rates(model, optimizer):
-    """Two groups each, and every parameter in one of them."""
-    settings = TrainingConfig(precision="float32", optimizer=optimizer, muon_lr=4e-3, adam_lr=2e-3, prior_rates=0.25)
+def test_the_prior_s_rates(model, optimizer, prior_adam):
+    """Every parameter is in one group."""
+    settings = TrainingConfig(
+        precision="float32", optimizer=optimizer, muon_lr=4e-3, adam_lr=2e-3, prior_rates=0.25, prior_adam=prior_adam
+    )
     optimizers = optimizers_of(settings, model, Objective(model.config, settings, 24))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {}
@@ -37,6 +40,8 @@ def test_the_prior_s_rates(model, optimizer):
                 assert group["lr"] == expected * (0.25 if own.startswith("prior.") else 1)
                 found[own] = kind
     assert found.keys() == set(names.values())
+    assert found["prior.stages.0.0.conv1.weight"] == ("adam" if prior_adam else optimizer)
+    assert found["synthesis.up.0.weight"] == optimizer
 
 
 def test_rates_of_none_leave_the_prior_as_it_is(model):
