@@ -9,6 +9,7 @@ transform, and forty times as much as one of the prior. Where all bits are worth
 import json
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,13 @@ SMALL = 4096
 """Values that are kept as they are."""
 
 
-def pack(checkpoint: Path, path: Path) -> None:
-    """Write the averaged weights of a checkpoint. Raises ModelError for what is none."""
+def pack(checkpoint: Path, path: Path, units: Mapping[str, float] = UNITS) -> None:
+    """Write the averaged weights of a checkpoint.
+
+    units: of a root mean square, by the part of the model. Finer ones cost little where weights lie near what an
+        earlier file could hold, as they do some hundred steps after a start from it at low rates.
+    Raises ModelError for what is no checkpoint.
+    """
     metadata, tensors = averages(checkpoint)
     kept: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
@@ -40,11 +46,11 @@ def pack(checkpoint: Path, path: Path) -> None:
             kept[name] = value.half()
             continue
         rows = value.float().flatten(1)
-        finer = UNITS.get(name.partition(".")[0], OTHER_UNITS)
+        finer = units.get(name.partition(".")[0], OTHER_UNITS)
         spread = torch.maximum(rows.square().mean(1).sqrt() / finer, rows.abs().amax(1) / LARGEST)
-        kept[f"units.{name}"] = units = spread.clamp(min=2.0**-24).half()
+        kept[f"units.{name}"] = steps = spread.clamp(min=2.0**-24).half()
         shapes[name] = list(value.shape)
-        integers = (rows / units.float()[:, None]).round().clamp(-LARGEST, LARGEST)
+        integers = (rows / steps.float()[:, None]).round().clamp(-LARGEST, LARGEST)
         levels.append(integers.numpy().astype(np.int8).tobytes())
     deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, strategy=zlib.Z_HUFFMAN_ONLY)
     packed = deflate.compress(b"".join(levels)) + deflate.flush()
