@@ -185,13 +185,14 @@ class FloatView(View):
         self.prior, self.window = prior, window
         self.weights = knot_weights(quality, prior.config.quality_knots)
         self.peak = torch.zeros((), device=quality.device)
-        """The largest activation of the map that passes were asked about, of at most 64."""
+        """The largest activation of the map that passes were asked about, of at most 64; of a trained prior alone."""
         self.excess = torch.zeros((), device=quality.device)
         """How far the map's activations were beyond 32, half the limit: the sum of the squares, over all passes."""
 
     def params(self, name: str, h: Tensor, around: Tensor | None = None) -> Any:
-        self.peak = torch.maximum(self.peak, h.detach().abs().amax().float())
-        self.excess = self.excess + _Excess.apply(h)
+        if self.prior.constant.requires_grad:  # a prior that is not trained needs no watching
+            self.peak = torch.maximum(self.peak, h.detach().abs().amax().float())
+            self.excess = self.excess + _Excess.apply(h)
         return super().params(name, h, around)
 
     def mask(self, height: int, width: int, passes: int, number: int) -> Tensor | None:

@@ -115,6 +115,8 @@ def test_the_prior_s_peak():
     assert 0 < model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH).peak < 64
     model.prior.get_parameter("constant").fill_(-100)
     assert model.rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH).peak == 64
+    rates = model.requires_grad_(False).rates(codes, torch.tensor([100.0]), HEIGHT, WIDTH)
+    assert rates.peak == 0 and rates.excess == 0  # nobody trains it
 
 
 def test_activations_beyond_half_the_limit():
