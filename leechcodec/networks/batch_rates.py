@@ -62,18 +62,18 @@ class BatchRates:
         total, quantizer = len(rows), self.quantizer
         if self.rate_tokens is not None and total > self.rate_tokens:
             rows = rows[torch.randperm(total, device=self.device)[: self.rate_tokens]]
-        flat_params = params.permute(0, 2, 3, 1).reshape(-1, quantizer.num_params)[rows]
+        tokens_each = total / max(len(rows), 1)
+        flat_params = params.permute(0, 2, 3, 1).reshape(-1, quantizer.num_params)[rows].float()
         flat_codes = code.permute(0, 2, 3, 1).reshape(-1, quantizer.dim)[rows]
-        flat_params = flat_params.float()
         token_bits, log_z = quantizer.bits_and_log_partition(
             flat_params.reshape(-1, quantizer.dim, quantizer.params_per_coordinate), flat_codes
         )
-        self.squares = self.squares + flat_params.square().sum() * (total / max(len(rows), 1))
+        self.squares = self.squares + flat_params.square().sum() * tokens_each
         self.log_partitions.append(log_z)
         self.token_bits[stage][rows] = token_bits.detach()
         image = rows // (code.shape[2] * code.shape[3])
         summed = torch.zeros_like(self.bits[stage]).index_add(0, image, token_bits)
-        self.bits[stage] = self.bits[stage] + summed * (total / max(len(rows), 1))
+        self.bits[stage] = self.bits[stage] + summed * tokens_each
         return code
 
     def rates(self, peak: Tensor, excess: Tensor) -> Rates:

@@ -9,10 +9,8 @@ it is the first to know the stage's tokens everywhere. What is taken away is lea
 import re
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from leechcodec.errors import ConfigError
-from leechcodec.training.packed import averages
+from leechcodec.training.packed import averages, save_averages
 from leechcodec.training.state import config_of
 
 CONV2 = re.compile(r"prior\.stages\.(\d+)\.(\d+)\.conv2\.")
@@ -32,4 +30,4 @@ def calm_prior(checkpoint: Path, path: Path, factor: float = 0.15) -> None:
     for name in tensors:
         if (found := CONV2.match(name)) and int(found[2]) < passes[int(found[1])] - 1:
             tensors[name] = tensors[name] * factor
-    save_file({f"ema.{name}": value.contiguous() for name, value in tensors.items()}, path, metadata)
+    save_averages(path, metadata, tensors)

@@ -7,11 +7,10 @@ Weights of branches from one start lie around something better than any of them:
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from leechcodec.errors import ConfigError
-from leechcodec.training.packed import averages
+from leechcodec.training.packed import averages, save_averages
 from leechcodec.training.state import config_of
 
 
@@ -34,4 +33,4 @@ def mean_weights(checkpoints: Sequence[Path], path: Path, shares: Sequence[float
         for name, value in tensors.items():
             part = value.float() * (share / sum(shares))
             total[name] = total[name] + part if name in total else part
-    save_file({f"ema.{name}": value.contiguous() for name, value in total.items()}, path, metadata)
+    save_averages(path, metadata, total)

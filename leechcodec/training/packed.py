@@ -79,6 +79,11 @@ def averages(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error
 
 
+def save_averages(path: Path, metadata: dict[str, str], tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of :func:`averages`: a file for `leechcodec train --init`, or to be packed."""
+    save_file({f"ema.{name}": value.contiguous() for name, value in tensors.items()}, path, metadata)
+
+
 def _unpacked(tensors: dict[str, Tensor], written: str) -> dict[str, Tensor]:
     shapes: dict[str, list[int]] = json.loads(written)
     count = sum(map(math.prod, shapes.values()))

@@ -11,12 +11,11 @@ the run where this was seen the map of the prior grew fivefold at that place, so
 
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
-from leechcodec.training.packed import averages
+from leechcodec.training.packed import averages, save_averages
 from leechcodec.training.state import config_of
 
 AFTER_THE_HEAD = ("embed", "conv1", "conv2")
@@ -49,7 +48,7 @@ def renew_stages(checkpoint: Path, path: Path, first: int) -> None:
         for number in passes:
             _copy(tensors, result, f"prior.stages.{first - 2}.{number}", f"prior.stages.{stage}.{number}")
             _copy(tensors, result, f"prior.stages.{first - 1}.{number}.head", f"prior.stages.{stage}.{number}.head")
-    save_file({f"ema.{name}": value.contiguous() for name, value in result.items()}, path, metadata)
+    save_averages(path, metadata, result)
 
 
 def _check(config: ModelConfig, first: int) -> None:
