@@ -19,15 +19,15 @@ class Rates(NamedTuple):
     """What codes cost. Estimates where tokens were sampled, unbiased."""
 
     bits: Tensor
-    """(B, stages): of every stage of every image."""
+    """(B, stages): of every stage of every image, zero where it is not sent."""
     token_bits: list[Tensor]
-    """Per stage: (n, h, w)."""
+    """Per stage: (n, h, w), zero where a token was not sampled."""
     log_partitions: list[Tensor]
     """Per pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
     peak: Tensor
-    """Scalar: the prior's largest activation."""
+    """Scalar: the prior's largest activation. It ends at 64; near it the prior is about to break."""
     excess: Tensor
-    """Scalar: the sum of squares of what the prior's activations are beyond half their limit."""
+    """Scalar: the sum of squares of what the prior's activations are beyond 32, half their limit."""
     squares: Tensor
     """Scalar: the sum of squares of all tokens' parameters."""
 

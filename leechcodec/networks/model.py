@@ -27,12 +27,11 @@ from leechcodec.quantizers import make_quantizer
 
 @dataclass
 class Forward:
-    """What one training pass gives. Rates are estimates where tokens were sampled, unbiased."""
+    """What one training pass gives."""
 
     x_hat: Tensor
     """(B, 3, H, W), values about -1..1."""
-    stage_bits: Tensor
-    """(B, stages): bits of each stage of each image, zero where the stage is not sent."""
+    rates: Rates
     entropy_loss: Tensor
     """Scalar: the quantizer's own penalty, mean over the stages; zero where it has none."""
     codebook_loss: Tensor
@@ -43,16 +42,6 @@ class Forward:
     """What was quantized, per stage: (n, h, w, dim), as the quantizer projects it, of the n images sent that stage."""
     codes: list[Tensor]
     """Per stage: (n, dim, h, w)."""
-    token_bits: list[Tensor]
-    """Per stage: (n, h, w), zero where a token was not sampled."""
-    log_partitions: list[Tensor]
-    """Per pass of the prior: log Z in nats of the tokens that entered the rate term, (tokens,)."""
-    peak: Tensor
-    """Scalar: the prior's largest activation. It ends at 64; near it the prior is about to break."""
-    excess: Tensor
-    """Scalar: the sum of squares of what the prior's activations are beyond 32, over the whole batch."""
-    squares: Tensor
-    """Scalar: the sum of squares of the parameters that the prior gives, over all tokens of the batch."""
 
 
 class CodecModel(nn.Module):
@@ -97,20 +86,14 @@ class CodecModel(nn.Module):
         weights = knot_weights(quality, self.config.quality_knots)
         chosen = _BatchCodes(self, self.analysis(x, weights), weights, images, penalties)
         x_hat = self.synthesis(x.shape[2], x.shape[3], weights, chosen.choose_codes)
-        rates = self.rates(chosen.codes, quality, x.shape[2], x.shape[3], rate_tokens)
         return Forward(
             x_hat=x_hat,
-            stage_bits=rates.bits,
+            rates=self.rates(chosen.codes, quality, x.shape[2], x.shape[3], rate_tokens),
             entropy_loss=torch.stack(chosen.entropy_losses).mean() if penalties else x.new_zeros(()),
             codebook_loss=torch.stack(chosen.codebook_losses).mean(),
             commitment=torch.stack(chosen.distances).sum(0),
             z=chosen.projected,
             codes=chosen.codes,
-            token_bits=rates.token_bits,
-            log_partitions=rates.log_partitions,
-            peak=rates.peak,
-            excess=rates.excess,
-            squares=rates.squares,
         )
 
     def images_sent(self, quality: Tensor) -> list[int]:

@@ -137,10 +137,10 @@ class Objective:
                 settings.entropy_weight > 0,
                 images,
             )
-        x_hat, terms = out.x_hat.float(), {"prior_peak": out.peak}
+        x_hat, terms = out.x_hat.float(), {"prior_peak": out.rates.peak}
         mse = (x_hat - x).square().mean((1, 2, 3)) / 4
         pixels = x.shape[2] * x.shape[3]
-        bpp, commitment = out.stage_bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
+        bpp, commitment = out.rates.bits.sum(1) / pixels, settings.commitment * out.commitment / pixels
         precise = quality.to(torch.float32 if quality.device.type == "mps" else torch.float64)
         lmbda = self.config.lmbda(precise).float()
         weight = (lmbda / (self.config.lmbda_min * self.config.lmbda_max) ** 0.5) ** -settings.loss_exponent
@@ -165,7 +165,7 @@ class Objective:
         if judged is not None:
             terms["judged"] = judged
         terms = {name: value.detach() for name, value in terms.items()}
-        return BatchLoss(loss, codec_loss, mse.detach(), bpp.detach(), out.stage_bits.detach(), judged, terms)
+        return BatchLoss(loss, codec_loss, mse.detach(), bpp.detach(), out.rates.bits.detach(), judged, terms)
 
     def _distortion(self, x: Tensor, x_hat: Tensor, squared: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """(B,), in units of 255² · MSE. x, x_hat: (B, 3, H, W) in -1..1. squared: (B,)."""
@@ -191,12 +191,12 @@ class Objective:
         settings = self.settings
         loss = settings.entropy_weight * out.entropy_loss + out.codebook_loss
         if settings.z_loss:
-            terms["z_loss"] = torch.cat(out.log_partitions).square().mean()
+            terms["z_loss"] = torch.cat(out.rates.log_partitions).square().mean()
             loss = loss + settings.z_loss * terms["z_loss"]
         if settings.activation_penalty:
-            loss = loss + settings.activation_penalty * out.excess / pixels
+            loss = loss + settings.activation_penalty * out.rates.excess / pixels
         if settings.score_penalty:
-            loss = loss + settings.score_penalty * out.squares / pixels
+            loss = loss + settings.score_penalty * out.rates.squares / pixels
         return loss
 
     def _verdict(self, x_hat: Tensor) -> Tensor:

@@ -78,8 +78,8 @@ def runner_up_loss(
     second = torch.where(inside[:, None], second.to(first).reshape(first.shape), first)
     replaced = codes.reshape(count, -1, dim).index_copy(1, cells, second).reshape(codes.shape)
     with torch.no_grad():
-        before = out.token_bits
-        if sum(map(len, out.log_partitions)) < sum(bits.numel() for bits in before):
+        before = out.rates.token_bits
+        if sum(map(len, out.rates.log_partitions)) < sum(bits.numel() for bits in before):
             before = model.rates(out.codes, quality, x.shape[2], x.shape[3], None, stage).token_bits
         changed = list(out.codes)
         changed[stage] = replaced.permute(0, 3, 1, 2)

@@ -55,7 +55,7 @@ def _measure(model: CodecModel, batches: Sequence[Tensor], settings: TrainingCon
             with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 out = model(x, torch.full((len(x),), quality, device=device))
             mse = (out.x_hat.float().clamp(-1, 1) - x).square().mean((1, 2, 3)) / 4
-            bpp = out.stage_bits.sum(1) / (x.shape[2] * x.shape[3])
+            bpp = out.rates.bits.sum(1) / (x.shape[2] * x.shape[3])
             lagrangian = lmbda * 255**2 * mse + bpp
             alike = ms_ssim(x / 2 + 0.5, out.x_hat.float().clamp(-1, 1) / 2 + 0.5)
             totals += torch.stack([bpp.sum(), (-10 * torch.log10(mse)).sum(), lagrangian.sum(), alike.sum()]).cpu()

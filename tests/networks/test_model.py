@@ -26,9 +26,9 @@ def test_training_pass_matches_coding_pass():
         for i, q in enumerate(quality.tolist()):
             alone = model.decode(model.encode(x[i : i + 1], q), 64, 64, q)
             assert torch.allclose(alone, out.x_hat[i : i + 1], atol=1e-5)
-            assert (out.stage_bits[i] > 0).sum() == model.config.stages_sent(q)
+            assert (out.rates.bits[i] > 0).sum() == model.config.stages_sent(q)
             single = model(x[i : i + 1], quality[i : i + 1])
-            assert torch.allclose(single.stage_bits[0], out.stage_bits[i], rtol=1e-4)
+            assert torch.allclose(single.rates.bits[0], out.rates.bits[i], rtol=1e-4)
 
 
 def test_rising_qualities_are_refused():
@@ -39,7 +39,7 @@ def test_rising_qualities_are_refused():
 def test_every_parameter_gets_a_gradient():
     model = tiny_model().train()
     out = model(torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([100.0, 80.0]))
-    (out.x_hat.square().sum() + out.stage_bits.sum()).backward()
+    (out.x_hat.square().sum() + out.rates.bits.sum()).backward()
     # The last pass of the prior informs nobody after it.
     last = f"prior.stages.{len(model.prior.stages) - 1}.1"
     silent = [name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
@@ -51,8 +51,8 @@ def test_sampled_rate_is_unbiased():
     model = tiny_model()
     x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([100.0, 90.0])
     with torch.no_grad():
-        full = model(x, quality).stage_bits.sum()
-        sampled = torch.stack([model(x, quality, rate_tokens=24).stage_bits.sum() for _ in range(40)]).mean()
+        full = model(x, quality).rates.bits.sum()
+        sampled = torch.stack([model(x, quality, rate_tokens=24).rates.bits.sum() for _ in range(40)]).mean()
     assert sampled == pytest.approx(full.item(), rel=0.05)
 
 

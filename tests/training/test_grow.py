@@ -66,7 +66,7 @@ def test_new_stages_that_are_not_sent_change_nothing(saved):
     x, quality = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([90.0, 20.0])
     before, after = model(x, quality), wider(x, quality)
     assert torch.allclose(before.x_hat, after.x_hat, atol=1e-6)
-    assert torch.allclose(before.stage_bits, after.stage_bits[:, :5], rtol=1e-5)
+    assert torch.allclose(before.rates.bits, after.rates.bits[:, :5], rtol=1e-5)
     first, copy = wider.synthesis.stages[4], wider.synthesis.stages[6]
     assert all(torch.equal(p, q) for p, q in zip(first.parameters(), copy.parameters()))
 
@@ -122,12 +122,12 @@ def test_more_passes_change_nothing_at_first(saved, passes):
     x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([90.0, 70.0])
     before, after = model(x, quality), split(x, quality)
     assert torch.equal(before.x_hat, after.x_hat)
-    assert torch.allclose(before.stage_bits, after.stage_bits, rtol=0.06)
+    assert torch.allclose(before.rates.bits, after.rates.bits, rtol=0.06)
     for stage in split.prior.stages:
         for part in stage:
             if part.gate is not None:
                 part.gate.bias.zero_()
-    assert torch.allclose(before.stage_bits, split(x, quality).stage_bits, rtol=1e-4)
+    assert torch.allclose(before.rates.bits, split(x, quality).rates.bits, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -139,7 +139,7 @@ def test_more_passes_of_gated_stages(tmp_path):
     x, quality = torch.rand(2, 3, 128, 128) * 2 - 1, torch.tensor([90.0, 70.0])
     before, after = model(x, quality), split(x, quality)
     assert torch.equal(before.x_hat, after.x_hat)
-    assert torch.allclose(before.stage_bits, after.stage_bits, rtol=0.06)
+    assert torch.allclose(before.rates.bits, after.rates.bits, rtol=0.06)
     kept = split.get_parameter("prior.stages.4.3.gate.bias")
     assert torch.equal(kept, model.get_parameter("prior.stages.4.1.gate.bias"))
 
@@ -157,10 +157,10 @@ def test_a_wider_prior_is_the_same_at_first_and_can_learn(tmp_path, gates):
     model = CodecModel(config).eval()
     wide = grown(checkpoint_of(model, tmp_path), gates=gates, prior_channels=(8, 12, 8, 9, 8))
     x, quality = torch.rand(1, 3, 128, 128) * 2 - 1, torch.tensor([70.0])
-    before, after = model(x, quality).stage_bits, wide(x, quality).stage_bits
+    before, after = model(x, quality).rates.bits, wide(x, quality).rates.bits
     assert torch.allclose(before, after, rtol=1e-5)
     with torch.enable_grad():
-        wide(x, quality).stage_bits.sum().backward()
+        wide(x, quality).rates.bits.sum().backward()
     for stage in (1, 4):  # widened: what reads the new channels can learn to
         for part in wide.prior.stages[stage]:
             assert part.head.weight.grad[:, 8:].abs().max() > 0

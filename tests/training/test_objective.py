@@ -54,7 +54,7 @@ def plain(model, batch, settings, step):
     if settings.similarity:
         unlike = PER_SQUARED_ERROR * (1 - ms_ssim(x / 2 + 0.5, out.x_hat.float() / 2 + 0.5))
         distortion = (1 - settings.similarity) * distortion + settings.similarity * unlike
-    bpp = out.stage_bits.sum(1) / 64**2
+    bpp = out.rates.bits.sum(1) / 64**2
     losses = lmbda * distortion + settings.rate_weight(step) * bpp + settings.commitment * out.commitment / 64**2
     if settings.contest:
         squared_weight = (1 - settings.similarity) * lmbda * 255**2 / 4
@@ -77,7 +77,7 @@ def test_without_options_the_loss_is_the_plain_one_to_the_bit(model, batch):
     expected, out, *_ = plain(model, batch, settings, 5)
     found = outcome_of(model, batch)
     assert torch.equal(found.loss, expected) and found.discriminator_loss is None
-    assert found.terms == {"prior_peak": out.peak}
+    assert found.terms == {"prior_peak": out.rates.peak}
     wanted, got = gradients(expected, model), gradients(found.loss, model)
     assert wanted.keys() == got.keys() and all(torch.equal(got[name], wanted[name]) for name in wanted)
 
@@ -134,8 +134,8 @@ def test_shares_of_the_distortion(model, batch, monkeypatch, tmp_path):
 def test_z_loss(model, batch):
     """Weight times the mean of (log Z)² over the tokens that entered the rate term."""
     base, out, *_ = plain(model, batch, TrainingConfig(precision="float32", rate_tokens=16), 5)
-    log_z = torch.cat(out.log_partitions)
-    assert 0 < len(log_z) <= 16 * len(out.log_partitions)
+    log_z = torch.cat(out.rates.log_partitions)
+    assert 0 < len(log_z) <= 16 * len(out.rates.log_partitions)
     found = outcome_of(model, batch, z_loss=0.01)
     assert found.loss.item() == pytest.approx(base.item() + 0.01 * log_z.square().mean().item(), rel=1e-6)
     name = "prior.stages.0.0.head.bias"
@@ -145,7 +145,7 @@ def test_z_loss(model, batch):
 def test_the_prior_s_activations(model, batch):
     """A pixel costs what they are beyond half their limit, squared."""
     base, out, *_ = plain(model, batch, TrainingConfig(precision="float32", rate_tokens=16), 5)
-    assert out.excess == 0 and outcome_of(model, batch, activation_penalty=0.5).loss == base
+    assert out.rates.excess == 0 and outcome_of(model, batch, activation_penalty=0.5).loss == base
     constant = model.prior.get_parameter("constant")
     with torch.no_grad():
         constant += 60
@@ -155,16 +155,16 @@ def test_the_prior_s_activations(model, batch):
     finally:
         with torch.no_grad():
             constant -= 60
-    assert out.excess > 0
-    expected = base + 0.5 * out.excess / (len(batch[0]) * 64**2)
+    assert out.rates.excess > 0
+    expected = base + 0.5 * out.rates.excess / (len(batch[0]) * 64**2)
     assert found.loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_squares_of_the_prior_s_parameters(model, batch):
     base, out, *_ = plain(model, batch, TrainingConfig(precision="float32", rate_tokens=16), 5)
     found = outcome_of(model, batch, score_penalty=0.5)
-    expected = base + 0.5 * out.squares / (len(batch[0]) * 64**2)
-    assert out.squares > 0 and found.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    expected = base + 0.5 * out.rates.squares / (len(batch[0]) * 64**2)
+    assert out.rates.squares > 0 and found.loss.item() == pytest.approx(expected.item(), rel=1e-5)
     name = "prior.stages.0.0.head.bias"
     assert not torch.equal(gradients(found.loss, model)[name], gradients(base, model)[name])
 

@@ -38,7 +38,7 @@ def test_following_it_improves_the_codes():
         stage = max(i for i, g in enumerate(gradients) if g is not None and g.abs().max() > 0)
         z, gradient = out.z[stage].detach(), gradients[stage]
         with torch.no_grad():
-            before = total(model, x, weight, out.x_hat, out.token_bits)
+            before = total(model, x, weight, out.x_hat, out.rates.token_bits)
             for sign in changes:
                 codes = list(out.codes)
                 moved = z - sign * 0.3 * gradient / gradient.abs().max() * z.abs().max()
