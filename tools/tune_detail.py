@@ -35,6 +35,7 @@ from leechcodec.entropy.pmf import integer_pmf
 from leechcodec.entropy.point_masses import ScoreTables
 from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.formats.container import FRAME_SIZE
+from leechcodec.formats.images import from_array
 from leechcodec.lab.metrics import ssimulacra2
 
 LARGEST = 768
@@ -88,7 +89,7 @@ class Photograph:
         tokens, self.below = pipeline.preview(load_model(), prepared.pixels, prepared.size, quality)
         self.bytes = len(pipeline.pack(load_model(), tokens, prepared.side_data))
         self.coefficients = forward(prepared.colours.astype(np.float64) - np.asarray(self.below))
-        self.steps = relative_steps(np.asarray(self.below))
+        self.steps = relative_steps(of_blocks(np.asarray(self.below)))
 
     @property
     def alone(self) -> File:
@@ -104,7 +105,7 @@ class Photograph:
         for step in STEPS:
             units = round(scale * step / STEP_UNIT)
             data, points = encode_detail(self.coefficients / wanted, units, 9000, code)
-            shown = added(self.below, points * (units * STEP_UNIT) * wanted)
+            shown = from_array(added(np.asarray(self.below), points * (units * STEP_UNIT) * wanted))
             found.append((self.bytes + FRAME_SIZE + len(data), shown))
         return found
 

@@ -63,7 +63,7 @@ def compress(
         16-bit grey is scaled, and what has a profile that is not RGB's becomes sRGB. Transparency is kept, losslessly.
         A photograph that lies on its side is turned as its EXIF orientation says, and loses that tag.
     quality: the dial, 1..100, decimals allowed (hundredths are kept). Above 90 a detail layer lies on the tokens,
-        up to 50 dB of any picture at 100; not with a second decoder, nor for more than 2^24 pixels.
+        up to 50 dB of any picture at 100; not with a second decoder.
     effort: 1..9, how long to refine the tokens; 1 takes the encoder's first answer. A higher one makes a better picture
         of about the same size.
     max_seconds: refine so long that the file comes after about so many, and take the best tokens so far. The file then

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from leechcodec.codec import pipeline
-from leechcodec.codec.detail_layer import MAX_DETAIL_PIXELS, detail_chunk, with_detail
+from leechcodec.codec.detail_layer import detail_chunk, with_detail
 from leechcodec.codec.dial import tokens_quality
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.codec.pipeline import Prepared
@@ -37,8 +37,7 @@ class Drawing:
 
     def __init__(self, loaded: LoadedModel, prepared: Prepared, deadline: float | None = None) -> None:
         self.loaded, self.prepared, self.deadline = loaded, prepared, deadline
-        height, width = prepared.size
-        self._layered = not loaded.is_second_decoder and width * height <= MAX_DETAIL_PIXELS
+        self._layered = not loaded.is_second_decoder
         self._base: tuple[int, Tokens, Image.Image] | None = None
         self._coded: tuple[Tokens, tuple[Header, list[Chunk]]] | None = None
 

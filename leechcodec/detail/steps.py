@@ -8,6 +8,7 @@ error is that of equal steps.
 
 import numpy as np
 
+from leechcodec.detail.strips import strips
 from leechcodec.detail.transform import BANDS, SIDE, in_blocks
 
 SLOPE = 1 / 16
@@ -19,9 +20,9 @@ FLOOR = 9.0
 """Added to a variance, in squared levels."""
 
 
-def relative_steps(decoded: np.ndarray) -> np.ndarray:
-    """Multiples of the file's step: uint8 (H, W, 3), the picture below the layer -> float64 (64, rows, columns)."""
-    return of_frequencies()[:, None, None] * of_blocks(decoded)
+def relative_steps(blocks: np.ndarray) -> np.ndarray:
+    """Multiples of the file's step, float64 (64, rows, columns). blocks: of :func:`of_blocks`, or some of its rows."""
+    return of_frequencies()[:, None, None] * blocks
 
 
 def of_frequencies() -> np.ndarray:
@@ -31,12 +32,20 @@ def of_frequencies() -> np.ndarray:
 
 
 def of_blocks(decoded: np.ndarray) -> np.ndarray:
-    """(rows, columns): by the variance of luma in a block, half of it from the four beside it."""
-    luma = decoded.sum(axis=2, dtype=np.float64) / np.sqrt(3)
-    variance = in_blocks(luma).var(axis=(1, 3))
+    """float64 (rows, columns): by the variance of luma in a block, half of it from the four beside it.
+
+    decoded: uint8 (H, W, 3), the picture below the layer, all of it.
+    """
+    variance = np.concatenate([_variance(decoded[rows]) for rows in strips(*decoded.shape[:2])])
     around = np.pad(variance, 1, mode="edge")
     beside = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
     return _normalised(((4 * variance + beside) / 8 + FLOOR) ** EXPONENT)
+
+
+def _variance(decoded: np.ndarray) -> np.ndarray:
+    """Of luma in every block."""
+    luma = decoded.sum(axis=2, dtype=np.float64) / np.sqrt(3)
+    return in_blocks(luma).var(axis=(1, 3))
 
 
 def _normalised(steps: np.ndarray) -> np.ndarray:

@@ -17,15 +17,33 @@ from leechcodec.entropy.range_coder import TokenDecoder
 
 ROOTS = (65536, 55109, 46341, 38968)
 EDGES = (1, 3, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280)
+STRIP_PIXELS = 2**22
 Place = tuple[int, int, int, int]
 """Channel, band, row and column of blocks."""
 
 
-class Reference:
-    """Decodes one sound chunk. points: the coordinates that are not zero, by place."""
+def strips(payload: bytes, size: tuple[int, int]) -> list["Reference"]:
+    """A sound chunk, strip by strip."""
+    (height, width), found = size, []
+    if not payload[1] & 0x80:
+        return [Reference(payload, size)]
+    rows = 8 * max(1, STRIP_PIXELS // (8 * width))
+    for top in range(0, height, rows):
+        (length,) = struct.unpack_from("<H", payload)
+        length -= 2**15
+        (stream,) = struct.unpack_from("<I", payload, 2 + length)
+        end = 6 + length + stream
+        data = struct.pack("<H", length) + payload[2 : 2 + length] + payload[6 + length : end]
+        found.append(Reference(data, (min(rows, height - top), width), top))
+        payload = payload[end:]
+    return found
 
-    def __init__(self, data: bytes, size: tuple[int, int]) -> None:
-        self.height, self.width = size
+
+class Reference:
+    """Decodes one sound strip. points: the coordinates that are not zero, by place. above: rows of pixels above it."""
+
+    def __init__(self, data: bytes, size: tuple[int, int], above: int = 0) -> None:
+        self.above = above // 8
         self.rows, self.columns = -(-size[0] // 8), -(-size[1] // 8)
         (length,) = struct.unpack_from("<H", data)
         head = zlib.decompress(data[2 : 2 + length], wbits=-15)
@@ -99,32 +117,37 @@ class Reference:
 
     def residual(self, decoded: np.ndarray, row: int, column: int) -> tuple[float, float, float]:
         """What is added to a pixel's red, green and blue, in levels. decoded: the picture of the tokens, (H, W, 3)."""
-        channels, block_step = [0.0, 0.0, 0.0], self._block_step(decoded, row // 8, column // 8)
+        channels, block_step = [0.0, 0.0, 0.0], _block_step(decoded, row // 8, column // 8)
         for (c, k, *block), value in self.points.items():
-            if block == [row // 8, column // 8]:
+            if block == [row // 8 - self.above, column // 8]:
                 wave = _wave(k // 8, row % 8) * _wave(k % 8, column % 8)
                 channels[c] += value * self.step / 1024 * block_step * _frequency_step(k) * wave
         y, orange, green = channels[0] / math.sqrt(3), channels[1] / math.sqrt(2), channels[2] / math.sqrt(6)
         return y + orange - green, y + 2 * green, y - orange - green
 
-    def _block_step(self, decoded: np.ndarray, row: int, column: int) -> float:
-        """Multiples of the file's step in a block."""
-        squares = [self._busy(decoded, r, c) ** 2 for r in range(self.rows) for c in range(self.columns)]
-        return self._busy(decoded, row, column) / math.sqrt(math.fsum(squares) / len(squares))
 
-    def _busy(self, decoded: np.ndarray, row: int, column: int) -> float:
-        beside = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
-        total = 4 * self._variance(decoded, row, column) + math.fsum(self._variance(decoded, *one) for one in beside)
-        return (total / 8 + 9) ** (1 / 16)
+def _block_step(decoded: np.ndarray, row: int, column: int) -> float:
+    """Multiples of the file's step in a block."""
+    rows, columns = (-(-side // 8) for side in decoded.shape[:2])
+    squares = [_busy(decoded, r, c) ** 2 for r in range(rows) for c in range(columns)]
+    return _busy(decoded, row, column) / math.sqrt(math.fsum(squares) / len(squares))
 
-    def _variance(self, decoded: np.ndarray, row: int, column: int) -> float:
-        """Of luma in a block; beyond the border, in the nearest one."""
-        row, column = min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
-        rows = [min(8 * row + place, self.height - 1) for place in range(8)]
-        columns = [min(8 * column + place, self.width - 1) for place in range(8)]
-        values = [sum(map(int, decoded[r, c])) / math.sqrt(3) for r in rows for c in columns]
-        mean = math.fsum(values) / 64
-        return math.fsum((value - mean) ** 2 for value in values) / 64
+
+def _busy(decoded: np.ndarray, row: int, column: int) -> float:
+    beside = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
+    total = 4 * _variance(decoded, row, column) + math.fsum(_variance(decoded, *one) for one in beside)
+    return (total / 8 + 9) ** (1 / 16)
+
+
+def _variance(decoded: np.ndarray, row: int, column: int) -> float:
+    """Of luma in a block; beyond the border, in the nearest one."""
+    height, width = decoded.shape[:2]
+    row, column = min(max(row, 0), (height - 1) // 8), min(max(column, 0), (width - 1) // 8)
+    rows = [min(8 * row + place, height - 1) for place in range(8)]
+    columns = [min(8 * column + place, width - 1) for place in range(8)]
+    values = [sum(map(int, decoded[r, c])) / math.sqrt(3) for r in rows for c in columns]
+    mean = math.fsum(values) / 64
+    return math.fsum((value - mean) ** 2 for value in values) / 64
 
 
 def scores(window: int) -> np.ndarray:

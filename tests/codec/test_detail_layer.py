@@ -5,14 +5,16 @@ import pytest
 from PIL import Image
 
 from leechcodec.codec import api, drafts
-from leechcodec.codec.detail_layer import MAX_DETAIL_PIXELS, detail_chunk, with_detail
-from leechcodec.codec.dial import ENTRY
+from leechcodec.codec.detail_layer import detail_chunk, with_detail
+from leechcodec.codec.dial import ENTRY, dial_quality
 from leechcodec.codec.distortion import psnr
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.pipeline import prepare
 from leechcodec.codec.token_coding import encode_tokens
+from leechcodec.detail import strips
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
+from leechcodec.testing import detail_reference
 
 
 @pytest.fixture
@@ -88,9 +90,35 @@ def test_damaged_layers_are_refused(tiny_folder, noise):
             api.decompress(forged, model=tiny_folder)
 
 
+def test_a_large_picture_has_a_layer_in_strips(tiny_folder, noise, monkeypatch):
+    image, options = Image.fromarray(noise), {"quality": 98, "model": tiny_folder}
+    whole = api.compress(image, **options)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 24 * noise.shape[1])
+    seen = []
+    data = api.compress(image, verify=True, measured=seen.append, **options)
+    decoded = np.asarray(api.decompress(data, model=tiny_folder))
+    assert psnr(decoded, noise) == pytest.approx(seen[0]) and seen[0] > 44
+    chunks = read_file(data)[1]
+    assert dial_quality(read_file(data)[0], chunks) == 98
+
+    below = np.asarray(api.decompress(api.compress(image, quality=ENTRY, model=tiny_folder), model=tiny_folder))
+    monkeypatch.setattr(detail_reference, "STRIP_PIXELS", 24 * noise.shape[1])
+    found = detail_reference.strips(chunks[-1].payload, noise.shape[:2])
+    assert len(found) == 3
+    for row, column in ((0, 0), (23, 64), (24, 3), (69, 30)):
+        pixel = below[row, column] + found[row // 24].residual(below, row, column)
+        assert np.allclose(pixel.clip(0, 255), decoded[row, column], atol=0.501)
+
+    other = np.asarray(api.decompress(whole, model=tiny_folder))  # a layer in one piece, as older files have it
+    assert psnr(other, noise) == pytest.approx(seen[0], abs=0.1)
+    for end in (1, 200, 2000):
+        forged = [*chunks[:-1], Chunk(ChunkKind.DETAIL, chunks[-1].payload[:-end])]
+        with pytest.raises(CorruptError):
+            api.decompress(write_file(read_file(data)[0], forged), model=tiny_folder)
+
+
 def test_limits():
-    large = Image.new("RGB", (MAX_DETAIL_PIXELS // 4096, 4097))
-    with pytest.raises(TooLargeError, match="detail layer"):
-        with_detail(large, [Chunk(ChunkKind.DETAIL, b"")])
+    with pytest.raises(TooLargeError, match="in one piece"):
+        with_detail(Image.new("RGB", (4096, 4097)), [Chunk(ChunkKind.DETAIL, b"")])
     with pytest.raises(ConfigError, match="no detail layer"):
         detail_chunk(np.zeros((8, 8, 3), dtype=np.uint8), Image.new("RGB", (8, 8)), 80.0)

@@ -6,7 +6,7 @@ import pytest
 from leechcodec.detail import scales, transform
 from leechcodec.detail.coding import decode_detail, encode_detail
 from leechcodec.detail.head import STEP_UNIT
-from leechcodec.detail.steps import relative_steps
+from leechcodec.detail.steps import of_blocks, relative_steps
 from leechcodec.testing import detail_reference
 
 
@@ -26,7 +26,7 @@ def test_both_decode_alike(size, spread, step):
         points[place] = value
     assert points.any() and np.array_equal(points * (step * STEP_UNIT), found)
     decoded = rng.integers(0, 256, (*size, 3), dtype=np.uint8) // (1 + np.arange(size[1])[:, None] // 8)
-    pixels = transform.inverse(found * relative_steps(decoded), size)
+    pixels = transform.inverse(found * relative_steps(of_blocks(decoded)), size)
     for row, column in ((0, 0), (size[0] - 1, size[1] - 1), (size[0] // 2, size[1] // 3)):
         assert np.allclose(plain.residual(decoded, row, column), pixels[row, column])
 

@@ -49,7 +49,7 @@ def _shared_options(command: Callable) -> Callable:
         click.option("--quiet", is_flag=True, help="No warnings and remarks, only errors."),
         click.option("-v", "--verbose", is_flag=True, help="Print size, bits per pixel, quality and time of each."),
         click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs."),
-        click.option("--skip-existing", is_flag=True, help="Leave outputs newer than their inputs, and do the others."),
+        click.option("--skip-existing", is_flag=True, help="Leave outputs no older than their inputs, and do the others."),
         click.option("--keep-extension", is_flag=True, help="Name outputs photo.jpg.lq, not photo.lq."),
         click.option("--manifest", metavar="FILE", help="Many: a line of JSON for each, or FILE.parquet."),
         click.option("--jobs", type=click.IntRange(1), help="Many: by so many processes.  [default: threads]"),

@@ -3,7 +3,7 @@
 settings.py   what is bounded, and who may ask
 state.py      the pictures held in memory, the bounded line before the workers
 work.py       what a worker does: read, code, view
-registry.py      other codecs at equal size
+peers.py      other codecs at equal size
 guard.py      Host, Origin, token, and the headers of every answer
 app.py        the routes; server.py, the process; assets/, the page
 
