@@ -31,7 +31,7 @@ def check_quality(quality: float) -> None:
 
 def hundredths(quality: float) -> int:
     """A quality as a file's header holds it: an integer, 100..10,000."""
-    return round(quality * QUALITY_UNIT)
+    return round(float(quality) * QUALITY_UNIT)  # numpy's own numbers may overflow
 
 
 def header_quality(quality: float) -> float:

@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from leechcodec.config import ModelConfig
+from leechcodec.config import ModelConfig, header_quality, hundredths
 from leechcodec.errors import ConfigError
 
 
@@ -66,3 +67,8 @@ def test_unreadable_config(tmp_path):
     with pytest.raises(ConfigError):
         ModelConfig.load(tmp_path / "c.json")
     assert json.loads(ModelConfig().to_json())["quantizer"] == "leech"
+
+
+def test_qualities_may_be_numpy_s():
+    assert hundredths(np.uint8(60)) == hundredths(np.int8(60)) == 6000
+    assert header_quality(np.float32(60.5)) == 60.5

@@ -30,7 +30,7 @@ from leechcodec.codec.token_coding import (
 )
 from leechcodec.config import check_quality
 from leechcodec.entropy.bit_counter import BitCounter
-from leechcodec.errors import ConfigError, CorruptError
+from leechcodec.errors import ConfigError, CorruptError, TooLargeError
 from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
@@ -156,9 +156,9 @@ def compress_to(
     prepared = pipeline.prepare(image, metadata=metadata)
     trials = _Trials(Drawing(loaded, prepared), effort, progress)
     if psnr is not None:
-        found = least_for_psnr(trials.psnr, psnr, partial(trials.psnr, effort=1) if effort > 1 else None)
+        found = least_for_psnr(trials.psnr, float(psnr), partial(trials.psnr, effort=1) if effort > 1 else None)
     else:
-        target = float(size or 0) if bpp is None else bpp * image.width * image.height / 8
+        target = float(size or 0) if bpp is None else float(bpp) * image.width * image.height / 8
         found = best_within_size(trials.size, target, partial(trials.size, effort=1) if effort > 1 else None)
     kept = None if verify else trials.files.get((found.quality, effort))
     if kept is None:
@@ -268,7 +268,11 @@ def decompress_partial(
     tokens = decode_tokens(loaded, header, payloads, stages)
     missing = [str(problem) for problem in problems]
     whole = stages == layout.stages
-    image = pipeline.picture_of(loaded, tokens, chunks if whole else ())
+    try:
+        image = pipeline.picture_of(loaded, tokens, chunks if whole else ())
+    except (CorruptError, TooLargeError) as error:  # a bad layer, whose checksum holds
+        image = pipeline.synthesise(loaded, tokens)
+        missing.append(str(error))
     if not whole:
         missing.append(f"{layout.stages - stages} of {layout.stages} token stages, the finest")
     side_data = SideData.of_chunks(chunks)
@@ -339,7 +343,8 @@ def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: P
     Raises UnknownModelError where no model fits, TokensError for tokens that are not what image and quality ask for.
     """
     check_arguments(tokens=tokens, model=model, progress=progress)
-    return pipeline.pack(model_for_file(tokens.token_model, model), tokens, progress=progress)
+    loaded = model_for_file(tokens.token_model, model, tokens.synthesis)
+    return pipeline.pack(loaded, tokens, progress=progress)
 
 
 @sheltered

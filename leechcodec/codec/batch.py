@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 from PIL import Image
@@ -84,10 +85,11 @@ def _count(workers: int | None) -> int:
 
 
 def _in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    before, share = threads(), max(1, len(available_cores()) // workers)
+    share = max(1, len(available_cores()) // workers)
     pool = ThreadPoolExecutor(workers, "leechcodec", set_threads, (share,))
     pending: deque[Future[Result]] = deque()
     source = iter(items)
+    _THREADS.begin()
     try:
         more = True
         while more or pending:
@@ -104,4 +106,28 @@ def _in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: in
                 yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        set_threads(before)  # the workers' number became the default of threads to come
+        _THREADS.end()
+
+
+class _Threads:
+    """The process's number of threads, as it was before the first of several iterators: the number of any one's workers
+    becomes the default of all threads to come."""
+
+    def __init__(self) -> None:
+        self._lock, self._iterators, self._before = Lock(), 0, 0
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._iterators:
+                self._before = threads()
+            self._iterators += 1
+
+    def end(self) -> None:
+        """The last iterator sets the number back."""
+        with self._lock:
+            self._iterators -= 1
+            if not self._iterators:
+                set_threads(self._before)
+
+
+_THREADS = _Threads()

@@ -38,7 +38,7 @@ class Drawing:
     def __init__(self, loaded: LoadedModel, prepared: Prepared, deadline: float | None = None) -> None:
         self.loaded, self.prepared, self.deadline = loaded, prepared, deadline
         self._layered = not loaded.is_second_decoder
-        self._base: tuple[int, Tokens, Image.Image] | None = None
+        self._bases: dict[int, tuple[Tokens, Image.Image]] = {}
         self._coded: tuple[Tokens, tuple[Header, list[Chunk]]] | None = None
 
     def tokens_quality(self, quality: float) -> float:
@@ -58,9 +58,9 @@ class Drawing:
                 return Draft(quality, self._tokens(quality, effort, progress), None, None)
             tokens, picture = self._shown(quality, effort, progress)
             return Draft(quality, tokens, None, picture)
-        if self._base is None or self._base[0] != effort:
-            self._base = effort, *self._shown(of_tokens, effort, progress)
-        _, tokens, below = self._base  # all drafts with a layer lie on tokens of one quality
+        if effort not in self._bases:
+            self._bases[effort] = self._shown(of_tokens, effort, progress)
+        tokens, below = self._bases[effort]  # all drafts with a layer lie on tokens of one quality
         return Draft(quality, tokens, *detail_chunk(self.prepared.colours, below, quality), below)
 
     def file(self, draft: Draft, progress: Progress | None = None) -> bytes:

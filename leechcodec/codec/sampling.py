@@ -155,7 +155,7 @@ def sample(
         loaded = load_model(model)
         known: Sequence[np.ndarray] = ()
         width, height = DEFAULT_SIZE if width is None else width, DEFAULT_SIZE if height is None else height
-        layout = _layout(loaded, DEFAULT_QUALITY if quality is None else quality, height, width)
+        layout = _layout(loaded, DEFAULT_QUALITY if quality is None else quality, int(height), int(width))
     else:
         if keep_stages is None and mask is None:
             raise ConfigError("tokens to start from need keep_stages, a mask, or both")

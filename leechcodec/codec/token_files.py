@@ -111,6 +111,7 @@ def _tokens(
     indices: Sequence[np.ndarray] | np.ndarray, width: int, height: int, quality: float, loaded: LoadedModel
 ) -> Tokens:
     check_quality(quality)
+    width, height = int(width), int(height)  # of numpy, too
     if min(width, height) < 1:
         raise TokensError(f"an image needs pixels, got {width} x {height}")
     check_size(width, height)

@@ -13,7 +13,7 @@ from leechcodec.detail.transform import SIDE
 from leechcodec.errors import CorruptError, TooLargeError
 
 STRIP_PIXELS = 1 << 22
-"""Of a strip at most, where eight rows have no more. Its coefficients are in memory together, some 150 bytes a pixel."""
+"""Of a strip at most, where eight rows have no more. Its coefficients are in memory together, 150 bytes a pixel."""
 WHOLE_PIXELS = 1 << 24
 """Of a layer in one piece that is read: before there were strips, encoders wrote such layers."""
 IN_STRIPS = 1 << 15

@@ -91,7 +91,7 @@ class Chunk:
 
 def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """Raise TooLargeError for an image of more than max_pixels, each side counted as at least MIN_SIDE."""
-    if max(width, MIN_SIDE) * max(height, MIN_SIDE) > max_pixels:
+    if max(int(width), MIN_SIDE) * max(int(height), MIN_SIDE) > max_pixels:
         raise TooLargeError(f"{width} x {height} pixels, more than the limit of {max_pixels:,}")
 
 

@@ -80,6 +80,10 @@ def png_transparency(image: Image.Image, data: bytes) -> Image.Image | None:
         image = image.copy()
         image.info["transparency"] = (int.from_bytes(key[:2], "big") & (2**depth - 1)) * (255 // (2**depth - 1))
         return image
+    if kind == 0 and depth == 8 and image.mode == "L" and not image.histogram()[key[-1]]:
+        image = image.copy()
+        del image.info["transparency"]  # no pixel has it: not one of 2 or 4 bits, as :func:`_level` would guess
+        return image
     if kind == 2 and depth == 16 and image.mode == "RGB" and len(key) >= 6:
         high, low = _decoded(data, "RGB;16B"), _decoded(data, "RGB;16L")
         if high is None or low is None or not np.array_equal(high, np.asarray(image)):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from leechcodec.errors import CorruptError
 from leechcodec.formats.colour import in_srgb, space_of
@@ -136,7 +136,7 @@ def _write_alpha(channel: Image.Image) -> bytes:
 
 def _read_alpha(data: bytes, size: tuple[int, int]) -> Image.Image:
     try:
-        alpha = Image.open(io.BytesIO(bare(data)), formats=["PNG"])
+        alpha = PngImagePlugin.PngImageFile(io.BytesIO(bare(data)))  # Image.open has a limit of pixels of its own
         if alpha.size != size or alpha.mode != "L":
             raise CorruptError(f"the alpha chunk is {alpha.mode} {alpha.width} x {alpha.height}, not grey {size}")
         alpha.load()

@@ -158,6 +158,8 @@ def _written(image: Image.Image, file_format: str, values: dict[str, bytes], dot
     if file_format == "PNG" and "xmp" in options:
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))
+    if file_format in ("JPEG", "MPO") and "exif" in options and not options["exif"].startswith(exif.PREFIX):
+        options["exif"] = exif.PREFIX + options["exif"]  # WebP's has none, and Pillow writes what it is given
     if file_format == "TIFF" and ("exif" in options or "xmp" in options):
         options["exif"] = _tiff_tags(options.pop("exif", b""), options.pop("xmp", None))
     buffer = io.BytesIO()

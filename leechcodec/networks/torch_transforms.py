@@ -56,7 +56,7 @@ def as_arrays(codes: Sequence[Tensor]) -> list[np.ndarray]:
 
 def as_tensors(codes: Sequence[np.ndarray]) -> list[Tensor]:
     """The inverse of :func:`as_arrays`."""
-    return [torch.from_numpy(code).permute(2, 0, 1)[None] for code in codes]
+    return [torch.from_numpy(np.array(code)).permute(2, 0, 1)[None] for code in codes]
 
 
 def torch_model(config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> CodecModel:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import leechcodec
+import leechcodec.threads
 from leechcodec.codec import api, model_store
 from leechcodec.codec.batch import compress_many, decompress_many
 from leechcodec.errors import ConfigError, ImageError, NotLqError
@@ -123,3 +124,13 @@ def test_from_asyncio(tiny_folder, loads):
 
     assert asyncio.run(all_of_them()) == [api.compress(image, quality=40, model=tiny_folder) for image in images]
     assert len(loads) == 1
+
+
+def test_iterators_that_overlap_leave_the_number_of_threads(tiny_folder, monkeypatch):
+    """Without torch, where the number is the process's own."""
+    monkeypatch.setattr(leechcodec.threads, "_torch", lambda: None)
+    monkeypatch.setattr(leechcodec.threads, "_own", [7])
+    images = [gradient(20, 20, number) for number in range(3)]
+    one, other = (compress_many(images, quality=1, model=tiny_folder, workers=2) for _ in range(2))
+    assert len(list(zip(one, other, strict=True))) == 3
+    assert leechcodec.threads.threads() == 7

@@ -68,6 +68,15 @@ def test_drafts_with_a_layer_code_their_tokens_once(tiny_folder, noise, monkeypa
     assert coded == [ENTRY, 80]
 
 
+def test_a_search_makes_the_tokens_below_a_layer_once_for_each_effort(tiny_folder, noise, monkeypatch):
+    drawing, made = drafts.Drawing(load_model(tiny_folder), prepare(Image.fromarray(noise))), []
+    shown = drawing._shown
+    monkeypatch.setattr(drawing, "_shown", lambda quality, effort, _: made.append(effort) or shown(quality, effort, _))
+    for quality, effort in ((92, 1), (94, 2), (93, 1), (95, 2)):
+        drawing.draft(quality, effort)
+    assert made == [1, 2]
+
+
 def test_what_stops_at_the_base_ignores_it(tiny_folder, noise):
     data = api.compress(Image.fromarray(noise), quality=91.5, model=tiny_folder)
     header, chunks = read_file(data)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from leechcodec.codec import api
 from leechcodec.errors import CorruptError, LqError, TruncatedError
-from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, ChunkKind, read_file, write_file
+from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, Chunk, ChunkKind, read_file, write_file
 from tests.pictures import gradient
 
 
@@ -88,3 +88,14 @@ def test_where_the_transparency_alone_is_no_picture(tiny_folder):
     assert len(missing) == 1 and shown.mode == "RGB" and shown.info["xmp"] == b"<x/>"
     red, green, blue = shown.split()
     assert red.tobytes() == green.tobytes() == blue.tobytes()
+
+
+def test_a_bad_layer_whose_checksum_holds_is_left_out(tiny_folder):
+    data = api.compress(gradient(70, 65), quality=95, model=tiny_folder)
+    header, chunks = read_file(data)
+    forged = write_file(header, [*chunks[:-1], Chunk(ChunkKind.DETAIL, b"\xff\xff")])
+    with pytest.raises(CorruptError):
+        api.decompress(forged, model=tiny_folder)
+    image, missing = api.decompress_partial(forged, model=tiny_folder)
+    assert len(missing) == 1 and "detail" in missing[0]
+    assert np.array_equal(image, api.decompress(write_file(header, chunks[:-1]), model=tiny_folder))

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leechcodec import compress, decompress
+from leechcodec import compress, decompress, detokenize
+from leechcodec.codec.api import read_tokens, write_tokens
 from leechcodec.codec.model_store import load_model, model_for_file
+from leechcodec.formats.container import read_header
 from tests.places import SAMPLE
 
 NAME = "leech-vbr-perceptual"
@@ -42,3 +44,10 @@ def test_a_file_decodes_with_either(released, photograph):
         for decoder in (released, NAME):
             assert np.array_equal(pictures[model, decoder], pictures[decoder, decoder])
     assert not np.array_equal(pictures[released, released], pictures[NAME, NAME])
+
+
+def test_tokens_are_written_with_the_decoder_that_they_name(photograph):
+    data = compress(photograph, quality=30, model=NAME)
+    tokens = read_tokens(data)
+    assert read_header(write_tokens(tokens))[0].synthesis == load_model(NAME).synthesis
+    assert np.array_equal(decompress(write_tokens(tokens)), detokenize(tokens))

@@ -325,3 +325,10 @@ def test_equal_tokens_are_equal(tokens):
     assert tokens != replace(tokens, quality=1.0) and tokens != "tokens"
     with pytest.raises(TypeError, match="unhashable"):
         hash(tokens)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_sizes_may_be_numpy_s(tiny_folder, tokens, form):
+    width, height = map(np.int64, SIZE)
+    made = indices_to_tokens(tokens_to_indices(tokens, model=tiny_folder), width, height, quality=80, model=tiny_folder)
+    assert read(serialized(made, form, tiny_folder), form, tiny_folder) == tokens

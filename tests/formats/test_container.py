@@ -1,5 +1,6 @@
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from leechcodec.formats.container import (
     Chunk,
     ChunkKind,
     Header,
+    check_size,
     read_file,
     read_header,
     write_file,
@@ -130,3 +132,8 @@ def test_header_refuses_what_does_not_fit(change):
 def test_writer_refuses_chunks_out_of_order():
     with pytest.raises(ValueError, match="ascending"):
         write_file(HEADER, CHUNKS[::-1])
+
+
+def test_sizes_may_be_numpy_s():
+    with pytest.raises(TooLargeError):
+        check_size(np.int32(65536), np.int32(65536))

@@ -1,4 +1,5 @@
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -144,3 +145,11 @@ def test_damaged_alpha_is_a_typed_error():
 def test_modes_without_colours_are_refused(tiny_folder):
     with pytest.raises(ImageError, match="floating-point"):
         api.compress(Image.new("F", (3, 3)), model=tiny_folder)
+
+
+def test_pillow_s_limit_is_not_that_of_an_alpha_channel(tiny_folder, monkeypatch):
+    data = api.compress(picture(), quality=20, model=tiny_folder)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert api.decompress(data, model=tiny_folder).mode == "RGBA"

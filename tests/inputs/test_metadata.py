@@ -348,3 +348,12 @@ def test_separate_leaves_nothing_in_the_colours():
     image = load_image(io.BytesIO(jpeg(make.camera_exif(6))))
     colours, extras = separate(image)
     assert not colours.info and extras.metadata
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".mpo"])
+def test_3_exif_without_a_prefix_reaches_a_jpeg(suffix):
+    """As WebP hands it over."""
+    image = Image.fromarray(make.half_dark())
+    image.info["exif"] = make.camera_exif(1).removeprefix(exif.PREFIX)
+    back = Image.open(io.BytesIO(encode_image(image, suffix)))
+    assert back.info["exif"].startswith(exif.PREFIX) and back.getexif()[0x0110]

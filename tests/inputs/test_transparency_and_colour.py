@@ -108,6 +108,13 @@ def test_2a_a_transparent_grey_of_every_depth(depth, loaded):
         assert np.array_equal(alpha_of(apply_orientation(image)), np.where(samples == key, 0, 255))
 
 
+@pytest.mark.parametrize("key", [1, 3, 15])
+def test_2a_a_transparent_grey_of_8_bits_that_no_pixel_has(key):
+    """Where all others might be of 2 or 4 bits, scaled."""
+    image = opened(make.png(255 * steps(1), 8, 0, [make.chunk(b"tRNS", struct.pack(">H", key))]))
+    assert (alpha_of(image) == 255).all()
+
+
 def test_2b_a_transparent_grey_of_16_bits():
     deep = make.grey16()
     deep[:, :24] = 0x1234

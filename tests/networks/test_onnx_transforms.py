@@ -1,5 +1,7 @@
 """The transforms in ONNX Runtime against torch's."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -147,3 +149,16 @@ def test_which_runtime(monkeypatch):
         use_runtime("torch")
     with pytest.raises(runtime.MissingPackageError, match=r"effort 2 needs torch: pip install 'leechcodec\[torch\]'"):
         runtime.check_torch("effort 2")
+
+
+def test_codes_may_be_read_only_or_a_view(both):
+    for loaded in both(tiny_model()):
+        codes = encoded(loaded.transforms, np.zeros((1, 3, 64, 128), dtype=np.uint8), 50.0)[0]
+        wanted = shown(loaded.transforms, codes, 64, 128, 50.0)
+        mirrored = [code[:, ::-1].copy()[:, ::-1] for code in codes]
+        for code in codes:
+            code.setflags(write=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for given in (codes, mirrored):
+                assert np.array_equal(shown(loaded.transforms, given, 64, 128, 50.0), wanted)

@@ -49,7 +49,7 @@ def _shared_options(command: Callable) -> Callable:
         click.option("--quiet", is_flag=True, help="No warnings and remarks, only errors."),
         click.option("-v", "--verbose", is_flag=True, help="Print size, bits per pixel, quality and time of each."),
         click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs."),
-        click.option("--skip-existing", is_flag=True, help="Leave outputs no older than their inputs, and do the others."),
+        click.option("--skip-existing", is_flag=True, help="Leave outputs no older than their inputs."),
         click.option("--keep-extension", is_flag=True, help="Name outputs photo.jpg.lq, not photo.lq."),
         click.option("--manifest", metavar="FILE", help="Many: a line of JSON for each, or FILE.parquet."),
         click.option("--jobs", type=click.IntRange(1), help="Many: by so many processes.  [default: threads]"),
@@ -109,7 +109,8 @@ def encode(
         raise click.UsageError("give at most one of -q, --bpp, --target-size and --psnr")
     if max_seconds and any(value is not None for value in targets.values()):
         raise click.UsageError("--max-seconds goes with -q, not with a target")
-    if output and is_single(sources) and Path(output).suffix.lower() in PHOTOGRAPHS:
+    named = split_format(output)[1] or Path(output or "").suffix.lower()
+    if named in PHOTOGRAPHS and is_single(sources):
         raise click.UsageError(f"{output}: encode writes .lq files")
     if quality is not None:
         check_quality(quality)  # click lets nan pass

@@ -1,5 +1,6 @@
 """The command group: lazy commands, and errors as one line on standard error."""
 
+import io
 import os
 import sys
 
@@ -28,6 +29,8 @@ class Commands(click.Group):
         return COMMANDS.get(name)
 
     def invoke(self, context: click.Context):
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
         try:
             return super().invoke(context)
         except KeyboardInterrupt:

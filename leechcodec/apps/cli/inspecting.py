@@ -136,10 +136,11 @@ def bench(image: str | None, model: str | None, threads: int | None, effort: int
     Best of three runs a quality, in memory, models loaded. IMAGE: what to code; without it a generated picture of
     768 x 512 pixels with the spectrum of a photograph.
     """
-    from importlib.metadata import version
+    from importlib import import_module
 
     from leechcodec.codec import api
     from leechcodec.formats.images import load_image
+    from leechcodec.networks.devices import place
     from leechcodec.networks.runtime import RUNTIMES, runtime
     from leechcodec.threads import threads as count_threads
 
@@ -157,8 +158,8 @@ def bench(image: str | None, model: str | None, threads: int | None, effort: int
     if as_json:
         click.echo(json.dumps(rows))
         return
-    package = RUNTIMES[runtime()]
-    library = f"{package} {version(package)}"
+    package = RUNTIMES[place()[0] or runtime()]
+    library = f"{package} {import_module(package).__version__}"
     click.echo(f"{picture.width} x {picture.height}, {count_threads()} threads, {library}")
     click.echo("quality        size    encode    decode")
     for row in rows:

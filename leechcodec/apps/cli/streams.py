@@ -44,6 +44,8 @@ def target_of(source: str, output: str | None, suffix: str, force: bool, named: 
     path = Path(output) if output is not None else Path(named or source).with_suffix(suffix)
     if path.is_dir() and source != "-":
         path = path / Path(named or source).with_suffix(suffix).name
+    elif path.is_dir():
+        raise LqError(f"{output}: is a folder; name a file in it")
     elif output and names_folder(output):
         raise LqError(f"{output}: no such folder")
     if path.is_dir():

@@ -23,7 +23,7 @@ from leechcodec.codec.token_files import LAYOUT, vocabulary
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import TokensError
 from leechcodec.formats.files import write_atomic
-from leechcodec.networks.devices import device
+from leechcodec.networks.devices import place
 from leechcodec.networks.runtime import runtime
 
 Progress = Callable[[int, int], None]
@@ -68,16 +68,17 @@ def _identity(settings: Settings) -> dict[str, str | int | float]:
         "threads": settings.threads,
         "token_model": loaded.token_model.hex(),
         "networks_sha256": _networks_digest(loaded),
-        **({"device": where} if (where := device()) != "cpu" else {}),
+        **({"device": where} if (where := place()[1]) != "cpu" else {}),
     }
 
 
 def _networks_digest(loaded: LoadedModel) -> str:
     """The transform that chooses tokens is not part of the token model's id."""
     digest = hashlib.sha256()
-    if runtime() != "torch":  # it may choose another token here and there
+    how = place()[0] or runtime()
+    if how != "torch":  # it may choose another token here and there
         for name, value in sorted(loaded.tensors.items()):
-            digest.update(f"{runtime()} {name}".encode() + np.ascontiguousarray(value).tobytes())
+            digest.update(f"{how} {name}".encode() + np.ascontiguousarray(value).tobytes())
         return digest.hexdigest()
     for name, value in sorted(loaded.networks.state_dict().items()):
         digest.update(name.encode() + value.contiguous().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""Markdown for docs/results.md or a card from results of ``leechcodec eval``: this codec's points, and its peers' PSNR at its rates.
+"""Markdown for docs/results.md from results of ``leechcodec eval``: this codec's points, and its peers' PSNR there.
 
     leechcodec eval KODAK -o results
     python -m leechcodec.lab.comparison.kodak_table results

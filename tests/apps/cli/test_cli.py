@@ -165,6 +165,8 @@ def test_missing_input_and_unwritable_output(run, photo, tmp_path):
     assert f"{nowhere}: No such file" in run("encode", photo, "-o", nowhere, code=1).stderr
     assert "not the name of a file" in run("encode", "", code=1).stderr
     assert "is a folder" in run("encode", "-", "-o", tmp_path, code=1, data=photo.read_bytes()).stderr
+    slashed = run("decode", "-", "-o", f"{tmp_path}/", code=1, data=photo.read_bytes()).stderr
+    assert "is a folder; name a file in it" in slashed
     assert "no such folder" in run("encode", photo, "-o", f"{tmp_path}/nowhere/", code=1).stderr
 
 
@@ -177,6 +179,7 @@ def test_a_folder_as_the_output_of_one_file(run, photo, tmp_path):
 
 
 def test_standard_output_in_a_given_format(run, photo):
+    assert "encode writes .lq files" in run("encode", photo, "-o", "png:-", code=2).stderr
     data = run("encode", photo, "-o", "-").stdout_bytes
     for name, magic in (("png", b"\x89PNG"), ("jpg", b"\xff\xd8"), ("ppm", b"P6")):
         assert run("decode", "-", "-o", f"{name}:-", data=data).stdout_bytes.startswith(magic)

@@ -11,6 +11,7 @@ import pytest
 from leechcodec.apps.batch.processes import run_processes
 from leechcodec.apps.batch.ray_actors import run_ray
 from leechcodec.apps.batch.tasks import ATTEMPTS, Outcome, Task
+from leechcodec.apps.shards import run
 from leechcodec.apps.shards.archive import fragment, read_index, write_archive
 from leechcodec.apps.shards.plan import Plan, find_images
 from leechcodec.apps.shards.run import write_shards
@@ -281,7 +282,7 @@ def test_a_worker_never_raises(photos, settings, monkeypatch):
 # --- refusals --------------------------------------------------------------------------------------------------
 
 
-def test_another_output_for_another_thing(photos, settings, tmp_path, undisturbed, tiny_folder):
+def test_another_output_for_another_thing(photos, settings, tmp_path, undisturbed, tiny_folder, monkeypatch):
     out, nobody = tmp_path / "whole", partial(pytest.fail, "no work")
 
     def refused(match, plan=None, **changes):
@@ -296,6 +297,9 @@ def test_another_output_for_another_thing(photos, settings, tmp_path, undisturbe
     (photos / "new.png").write_bytes((photos / "a.png").read_bytes())
     refused("images 10, there 9; sources_sha256")
     (photos / "new.png").unlink()
+    with monkeypatch.context() as elsewhere:  # a device that torch alone has
+        elsewhere.setattr(run, "place", lambda: ("torch", "cuda"))
+        refused("networks_sha256")
     save_model(tmp_path / "other", tiny_model(seed=1))
     refused("token_model", model=str(tmp_path / "other"))
     assert written(out) == undisturbed
