@@ -40,7 +40,7 @@ def detail_chunk(colours: np.ndarray, decoded: Image.Image, quality: float) -> t
     if step is None:
         raise ConfigError(f"no detail layer at quality {quality:g}")
     units, blocks = round(step / STEP_UNIT), of_blocks(below)
-    picture, parts = np.empty_like(below), []
+    picture, parts = np.empty_like(below), list[bytes]()
     for own in rows:
         steps = _steps(blocks, own)
         data, points = encode_detail(forward(_missing(colours, below, own)) / steps, units, hundredths(quality))
