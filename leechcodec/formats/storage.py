@@ -76,7 +76,13 @@ def join(folder: str, *names: str) -> str:
 def storage_of(path: str) -> Storage:
     """What reads and writes a path. Raises MissingPackageError without the packages that a URL needs, LqError for a
     protocol that nobody knows."""
-    return _remote(path.partition("://")[0].lower()) if is_url(path) else _LOCAL
+    return _remote(_root(path)) if is_url(path) else _LOCAL
+
+
+def _root(url: str) -> str:
+    """A URL up to its host, or what stands there, the protocol in small letters: one connection each."""
+    protocol, _, rest = url.partition("://")
+    return f"{protocol.lower()}://{rest.partition('/')[0]}"
 
 
 class _Local(Storage):
@@ -113,14 +119,16 @@ class _Local(Storage):
 class _Remote(Storage):
     """Paths are whole URLs."""
 
-    def __init__(self, protocol: str) -> None:
-        fsspec = require("fsspec", "remote")
+    def __init__(self, root: str) -> None:
+        """root: of :func:`_root`."""
+        url_to_fs = require("fsspec.core", "remote").url_to_fs
+        protocol = root.partition("://")[0]
         self._atomic = protocol in ATOMIC
         try:
-            self._files: Any = fsspec.filesystem(protocol, use_listings_cache=False)  # others write there too
+            self._files: Any = url_to_fs(root, use_listings_cache=False)[0]  # others write there too
         except ImportError as error:  # fsspec's own says which package
             raise LqError(f"{protocol}://: {error}; pip install 'leechcodec[remote]'") from None
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise LqError(f"{protocol}://: {error}") from None
 
     def _path(self, url: str) -> str:
@@ -198,9 +206,13 @@ def _told(url: str) -> Generator[None]:
         raise OSError(number, getattr(error, "strerror", None) or f"{type(error).__name__}: {error}", url) from error
 
 
+_WHEN = ("LastModified", "last_modified", "mtime", "updated", "created")
+"""What S3, Azure, most others, Google Storage and memory call it."""
+
+
 def _seconds(entry: dict[str, Any]) -> float:
     """When a file of a listing was written; 0 where that is not known."""
-    when: Any = entry.get("LastModified") or entry.get("mtime") or entry.get("updated") or entry.get("created") or 0
+    when: Any = next(filter(None, map(entry.get, _WHEN)), 0)
     return when.timestamp() if hasattr(when, "timestamp") else float(when)
 
 

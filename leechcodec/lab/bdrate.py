@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leechcodec.formats.packages import require
-from leechcodec.lab.curves import LPIPS, MEASURES, Curve, measured
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve, common_images, measured
 from leechcodec.lab.errors import PeerError, one_of
 from leechcodec.lab.limits import lined_up
 from leechcodec.lab.results import Results, kind_of
@@ -107,14 +107,15 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
     """(group, every other codec against the anchor on its images alone), and last ("all", on all of them).
 
     by: "kind" or "image". The groups are in the order of the first codec's rates, from its worst; "all" compares the
-    curves of the means, which is not the mean of the groups' rates. Images of no kind are in "all" alone.
+    curves of the means, which is not the mean of the groups' rates. Images of no kind are in "all" alone, those that
+    some results lack in none.
     """
     one_of(metric, MEASURES, "metric")
     group_of = kind_of if by == "kind" else str
-    images = {row.image for each in results for row in each.images}
+    images, _ = common_images(results)
     names = sorted({group_of(image) for image in images} - {""})
 
-    def deltas(chosen: set[str] | None) -> list[Delta]:
+    def deltas(chosen: set[str]) -> list[Delta]:
         curves = [measured(each, chosen) for each in results]
         base = find_anchor(curves, anchor)
         return [bd_rate(base, curve, metric) for curve in curves if curve is not base]
@@ -122,7 +123,7 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
     groups = [(name, deltas({image for image in images if group_of(image) == name})) for name in names]
     rates = {name: group[0].rate for name, group in groups if group}
     groups.sort(key=lambda group: math.inf if (rate := rates.get(group[0])) is None else -rate)
-    return [*groups, ("all", deltas(None))]
+    return [*groups, ("all", deltas(images))]
 
 
 def of_table(curves: Sequence[Curve], ours: Curve, form: str) -> str:

@@ -16,12 +16,14 @@ from leechcodec.lab.results import ImageRow, row_from
 
 @dataclass(frozen=True)
 class Entry:
-    """A row with what it depends on. metrics: the versions of what measured it. sha256: of the compressed file."""
+    """A row with what it depends on. metrics: the versions of what measured it. sha256: of the compressed file.
+    machine: where its times were taken (environment.py), None where an earlier version did not say."""
 
     key: str
     metrics: str
     sha256: str
     row: ImageRow
+    machine: dict | None = None
 
 
 def fingerprint(value) -> str:
@@ -47,7 +49,8 @@ class RowCache:
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else ():
             try:
                 data = json.loads(line)
-                entry = Entry(data["key"], data["metrics"], data["sha256"], row_from(LATER | data["row"], "cache"))
+                row = row_from(LATER | data["row"], "cache")
+                entry = Entry(data["key"], data["metrics"], data["sha256"], row, data.get("machine"))
             except (ValueError, TypeError, KeyError, ResultsError):
                 continue
             self.entries[entry.key] = entry

@@ -66,6 +66,21 @@ class Curve:
         return sorted(found, key=lambda point: point[1])
 
 
+def common_images(results: Sequence[Results]) -> tuple[set[str], list[str]]:
+    """The images that all results have, and those that some lack, sorted. Where they share none, both are of all."""
+    each = [{row.image for row in found.images} for found in results]
+    every, common = set().union(*each), set.intersection(*each)
+    return common or every, sorted(every - common)
+
+
+def left_out(images: set[str], lacking: Sequence[str]) -> str:
+    """What to say of images that some results lack. images, lacking: of :func:`common_images`."""
+    if images.issuperset(lacking):
+        return "the results share no image: means of different ones are compared"
+    names = ", ".join(lacking[:3]) + (" ..." if len(lacking) > 3 else "")
+    return f"compared over the {len(images)} images that all results have, without {names}"
+
+
 def measured(results: Results, images: Collection[str] | None = None) -> Curve:
     """The curve of a results file: its means, or those over some of its images only."""
     rows, settings, columns = results.images, results.settings, results.results

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from leechcodec.errors import ImageError
+from leechcodec.errors import ImageError, TooLargeError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.images import from_array, load_image, to_array
 from leechcodec.formats.side_data import as_coded
@@ -74,7 +74,7 @@ def photographs(folder: Path) -> tuple[list[Photograph], list[tuple[str, str]]]:
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
         try:
             image = pixels_of(path)
-        except ImageError as error:
+        except (ImageError, TooLargeError) as error:
             bad.append((path.name, str(error).removeprefix(f"{path}: ")))
             continue
         good.append(Photograph(path, sha256_of(path.read_bytes()), image.width, image.height))

@@ -18,7 +18,7 @@ from leechcodec.errors import WorkerError
 from leechcodec.formats.machine import available_cores
 from leechcodec.lab.cache import Entry
 from leechcodec.lab.datasets import kinds, photographs
-from leechcodec.lab.environment import metrics_identity, threads_per_job
+from leechcodec.lab.environment import machine, metrics_identity, threads_per_job
 from leechcodec.lab.errors import DatasetError, PeerError
 from leechcodec.lab.measure import Measured, Task, measure, start_worker
 from leechcodec.lab.peers.base import Peer, PeerOptions, Setting
@@ -139,7 +139,7 @@ def _measure(
                 failed.append((codec, _named(kind, task.image.name), reason))
                 plans[codec, kind].losses[task.image.name] = reason
             else:
-                plans[codec, kind].add(Entry(key, metrics, measured.sha256, measured.row))
+                plans[codec, kind].add(Entry(key, metrics, measured.sha256, measured.row, machine(jobs)))
             if progress:
                 progress(codec, done, len(queue))
     return failed
@@ -150,8 +150,8 @@ def _named(kind: str, name: str) -> str:
 
 
 def _run(tasks: Sequence[Task], jobs: int) -> Generator[tuple[int, Measured], None, None]:
-    """(index, measurement) of every task, as they come in; in this process where one job is enough."""
-    if jobs == 1 or len(tasks) < 2:
+    """(index, measurement) of every task, as they come in; of one job in this process."""
+    if jobs == 1 or not tasks:
         for index, task in enumerate(tasks):
             yield index, measure(task)
         return

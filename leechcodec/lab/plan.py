@@ -39,6 +39,7 @@ class Plan:
         self.dataset, self.output = dataset, output
         self.cache = RowCache(output, peer.key, fresh=fresh)
         self.rows: dict[tuple[str, str], ImageRow] = {}
+        self._machines: dict[tuple[str, str], dict | None] = {}
         self.missing: list[tuple[str, Task]] = []
         self.losses: dict[str, str] = {}
         self.identity = {"codec": peer.key, "versions": peer.versions(), "model": peer.model()}
@@ -49,7 +50,7 @@ class Plan:
                 key = fingerprint([self.identity, setting.label, setting.value, image.sha256, image.path.name, file])
                 entry = self.cache.get(key)
                 if entry and entry.metrics == metrics:
-                    self.rows[image.path.name, setting.label] = entry.row
+                    self._have(entry)
                     continue
                 previous = entry.row if entry else None
                 task = Task(peer.key, peer.options, setting, image.path, output, file, lpips, previous)
@@ -57,8 +58,15 @@ class Plan:
 
     def add(self, entry: Entry) -> None:
         """Keep a row that was measured."""
+        before = self.cache.entries.get(entry.key)
+        if before and before.row.encode_s == entry.row.encode_s:  # metrics came later, the times are as they were
+            entry = replace(entry, machine=before.machine)
         self.cache.put(entry)
+        self._have(entry)
+
+    def _have(self, entry: Entry) -> None:
         self.rows[entry.row.image, entry.row.setting] = entry.row
+        self._machines[entry.row.image, entry.row.setting] = entry.machine
 
     def results(self, jobs: int, unreadable: Sequence[tuple[str, str]]) -> Results:
         """Means over the images that passed at every setting: a mean must not change its images along the curve."""
@@ -70,7 +78,7 @@ class Plan:
             codec=self.peer.key,
             description=self.peer.description,
             dataset=str(self.dataset),
-            machine=machine(jobs),
+            machine=self._machine(jobs),
             versions={**library_versions(), **self.peer.versions()},
             model=self.peer.model(),
             settings=labels,
@@ -78,6 +86,14 @@ class Plan:
             images=tuple(rows),
             skipped=tuple(Skipped(name, reason) for name, reason in [*unreadable, *self.losses.items()]),
         )
+
+    def _machine(self, jobs: int) -> dict:
+        """Where the times were taken; this machine, and a word of it, where that was not one place with one number of
+        jobs."""
+        found = list(self._machines.values())
+        if all(each == found[0] for each in found):
+            return found[0] or machine(jobs)
+        return machine(jobs) | {"times": "of several runs, on other machines or with other jobs"}
 
     def process(self, fresh: bool) -> Process:
         """The first image that passed, at the middle of the dial, timed in processes of its own; kept in the cache."""
@@ -112,6 +128,9 @@ def together(results: dict[str, Results], dataset: Path) -> Results:
 
 
 def _stems(images: Sequence[Photograph]) -> list[str]:
-    """A file name for each image: its stem, or, where two images share it, stem and suffix."""
-    stems = [image.path.stem for image in images]
-    return [stem if stems.count(stem) == 1 else f"{stem}_{image.path.suffix[1:]}" for image, stem in zip(images, stems)]
+    """A file name for each image: its stem, or its whole name where two would have the same."""
+    names, stems = [image.path.name for image in images], [image.path.stem for image in images]
+    while again := [i for i, stem in enumerate(stems) if stem != names[i] and stems.count(stem) > 1]:
+        for i in again:
+            stems[i] = names[i]
+    return stems

@@ -125,7 +125,8 @@ def ours_first(results: Sequence[Results]) -> list[Results]:
 
 def save(results: Results, path: Path) -> None:
     """Write a results file, whole or not at all."""
-    text = json.dumps({"schema": SCHEMA, **asdict(results)}, indent=1, ensure_ascii=False, allow_nan=False)
+    whole = {"schema": SCHEMA, **asdict(results)}
+    text = json.dumps(whole, indent=1, allow_nan=False)  # in ASCII: names of files need not be Unicode
     write_atomic(path, (text + "\n").encode(), force=True)
 
 

@@ -1,6 +1,7 @@
 """Folders here and at URLs behave alike: listed folder by folder, written whole or not at all."""
 
 import os
+from datetime import UTC, datetime
 
 import pytest
 
@@ -85,3 +86,32 @@ def test_a_network_that_fails_is_an_oserror(monkeypatch):
     with pytest.raises(OSError, match="RuntimeError: nobody answers") as caught:
         at.read("memory://photos/a.png")
     assert caught.value.filename == "memory://photos/a.png"
+
+
+def test_a_connection_is_that_of_its_host():
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'leechcodec[remote]'")
+
+    class Hosted(fsspec.AbstractFileSystem):
+        protocol = "hosted"
+
+        def __init__(self, host, **options):
+            super().__init__(host=host, **options)
+            self.host = host
+
+        @staticmethod
+        def _get_kwargs_from_urls(path):
+            return {"host": path.partition("://")[2].partition("/")[0]}
+
+        def cat_file(self, path, **_):
+            return self.host.encode()
+
+    fsspec.register_implementation("hosted", Hosted, clobber=True)
+    assert storage_of("hosted://one/a.png").read("hosted://one/a.png") == b"one"
+    assert storage_of("hosted://two/a.png").read("hosted://two/a.png") == b"two"
+    assert storage_of("hosted://one/b.png") is storage_of("hosted://one/a.png")
+
+
+@pytest.mark.parametrize("key", ["LastModified", "last_modified", "mtime", "updated", "created"])
+def test_times_by_any_name(key):
+    assert storage._seconds({key: datetime.fromtimestamp(5, UTC)}) == storage._seconds({key: 5}) == 5
+    assert storage._seconds({"name": "a"}) == 0

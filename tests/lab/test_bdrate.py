@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leechcodec.lab import bdrate
-from leechcodec.lab.curves import Curve, measured
+from leechcodec.lab.curves import Curve, common_images, left_out, measured
 from leechcodec.lab.errors import PeerError
 from leechcodec.lab.results import means
 from tests.lab.lab_files import results
@@ -137,3 +137,26 @@ def test_anchors_by_key_or_name():
     assert bdrate.find_anchor([published], "webp") is published
     with pytest.raises(PeerError, match="'bsq'"):
         bdrate.find_anchor([measured_], "bsq")
+
+
+def test_means_are_over_the_images_that_all_have():
+    """A codec that fails on a hard image has not gained by it."""
+
+    def over(codec, images):
+        rows = [
+            replace(each, image=image, psnr=each.psnr - 3 * hard)
+            for image, hard in images.items()
+            for each in results(codec).images
+        ]
+        settings, columns = means(rows)
+        return replace(results(codec), settings=settings, results=columns, images=tuple(rows))
+
+    found = [over("leech", {"a": 0, "b": 0, "hard": 1}), over("webp", {"a": 0, "b": 0})]
+    images, lacking = common_images(found)
+    assert (images, lacking) == ({"a", "b"}, ["hard"])
+    assert left_out(images, lacking) == "compared over the 2 images that all results have, without hard"
+    groups = bdrate.bd_groups(found, "webp", "psnr", "image")
+    assert {name for name, _ in groups} == {"a", "b", "all"}
+    assert groups[-1][1][0].rate == pytest.approx(0, abs=1e-6)
+    apart = [over("leech", {"a": 0}), over("webp", {"b": 0})]
+    assert common_images(apart) == ({"a", "b"}, ["a", "b"]) and "share no image" in left_out(*common_images(apart))

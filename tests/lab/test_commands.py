@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -101,3 +102,28 @@ def test_the_list_of_commands_imports_nothing_heavy():
     assert "heavy: []" in out
     for command in ("encode", "eval", "plot", "bdrate", "data", "report"):
         assert f"  {command} " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("bdrate", "r", "--anchor", "webp", "--only", "VVC"), "--only is one of --published"),
+        (("plot", "r", "-o", "a.svg", "--only", "VVC"), "--only is one of --published"),
+        (("bdrate", "r", "--of", "webp", "--metric", "lpips"), "--metric needs --anchor"),
+        (("limits", "--model", "leech-vbr"), "--model needs IMAGES"),
+        (("limits", "--model", "leech-vbr", "--rates"), "--model needs IMAGES"),
+        (("data", "kodak", "--seed", "3"), "--seed is of the graphics"),
+        (("eval", "photos", "-o", "r", "--codec", "webp", "--model", "leech-vbr"), "--model: no codec"),
+    ],
+)
+def test_options_without_their_object_are_refused(arguments, words):
+    assert words in run(*arguments, code=2).stderr
+
+
+def test_bdrate_names_images_that_some_codecs_lack(folder):
+    pytest.importorskip("bjontegaard")
+    found = results("webp")
+    rows = (*found.images, *(replace(row, image="b.png") for row in found.images))
+    module.save(replace(found, images=rows), folder / "results" / "webp.json")
+    told = run("bdrate", folder / "results", "--anchor", "webp")
+    assert "without b.png" in told.stderr and "-10.9 %" in told.stdout

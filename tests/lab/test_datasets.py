@@ -2,6 +2,7 @@ import hashlib
 from urllib.error import URLError
 
 import pytest
+from PIL import Image
 
 from leechcodec.lab import backbone, datasets, download
 from leechcodec.lab.errors import DatasetError
@@ -26,10 +27,12 @@ def test_photographs_are_named_sorted_and_checked(tmp_path):
     picture(20, 10).convert("L").save(tmp_path / "a.PNG")
     (tmp_path / "c.png").write_bytes(b"no image")
     (tmp_path / "d.png").mkdir()
+    Image.new("1", (20_000, 5_001)).save(tmp_path / "f.png")
     (tmp_path / "e.txt").write_text("text")
     good, bad = datasets.photographs(tmp_path)
     assert [photo.path.name for photo in good] == ["a.PNG", "b.png"] and good[1].width == 20
-    assert bad == [("c.png", "not an image that can be read")]
+    assert [name for name, _ in bad] == ["c.png", "f.png"]
+    assert bad[0][1] == "not an image that can be read" and "more than the limit" in bad[1][1]
 
 
 def test_a_folder_of_folders_is_one_of_kinds(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from leechcodec.errors import WorkerError
+from leechcodec.lab import evaluate as module
 from leechcodec.lab import measure, plan, results
 from leechcodec.lab.environment import installed
 from leechcodec.lab.errors import DatasetError, PeerError
@@ -53,6 +54,27 @@ def test_rows_files_and_means(config):
     assert len({row.file for row in found.images}) == 6  # a.png and a.jpg do not write the same file
     rows = [row for row in found.images if row.setting == "q20"]
     assert found.results["psnr-rgb"][0] == pytest.approx(sum(row.psnr for row in rows) / 3)
+
+
+def test_images_with_names_alike_have_files_of_their_own(config, folder):
+    picture(64, 48, 7).save(folder / "a_png.png")
+    picture(64, 48, 8).save(folder / "a.png.png")
+    outcome = evaluate(replace(config, codecs=("webp",), dials={"webp": (50.0,)}))
+    found = results.load(outcome.written["webp"])
+    assert len({row.file for row in found.images}) == len(found.images) == 5
+    for row in found.images:
+        assert row.bytes == (config.output / row.file).stat().st_size
+
+
+def test_times_say_where_they_were_taken(config, monkeypatch):
+    config = replace(config, codecs=("webp",), dials={"webp": (50.0,)})
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "machine", lambda jobs: {"jobs": jobs, "processor": "an old one"})
+        first = results.load(evaluate(config).written["webp"])
+    assert first.machine["processor"] == "an old one"
+    assert results.load(evaluate(config).written["webp"]).machine == first.machine  # all come from the cache
+    more = results.load(evaluate(replace(config, dials={"webp": (50.0, 80.0)})).written["webp"])
+    assert more.machine["jobs"] == 1 and "several runs" in more.machine["times"]
 
 
 def test_a_dial_of_a_codec_that_is_not_measured_is_refused(config):

@@ -11,6 +11,7 @@ from PIL import Image
 from leechcodec.errors import CorruptError, NotLqError
 from leechcodec.lab.errors import PeerError
 from leechcodec.lab.metrics import psnr
+from leechcodec.lab.peers import neural
 from leechcodec.lab.peers.base import PeerOptions
 from leechcodec.lab.peers.registry import adapter, adapter_of
 from tests.lab.lab_files import picture
@@ -86,7 +87,9 @@ def test_the_runtime_is_among_the_versions(tiny_folder, monkeypatch):
     monkeypatch.delenv("LEECHCODEC_RUNTIME", raising=False)
     assert peer.versions()["runtime"].startswith("onnxruntime ")
     monkeypatch.setenv("LEECHCODEC_RUNTIME", "torch")
-    assert peer.versions()["runtime"].startswith("torch ")
+    assert peer.versions()["runtime"].startswith("torch ") and "device" not in peer.versions()
+    monkeypatch.setattr(neural, "place", lambda: ("torch", "cuda"))
+    assert peer.versions()["device"] == "cuda"
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -94,3 +95,10 @@ def test_what_is_no_results_file_at_all(tmp_path, content):
         module.load(path)
     with pytest.raises(ResultsError, match="No such file"):
         module.load(tmp_path / "missing.json")
+
+
+def test_names_need_not_be_unicode(tmp_path):
+    original = results()
+    original = dataclasses.replace(original, skipped=(module.Skipped(os.fsdecode(b"\xe9.png"), "why"),))
+    module.save(original, tmp_path / "jpeg.json")
+    assert module.load(tmp_path / "jpeg.json") == original

@@ -63,20 +63,15 @@ class FileWorker:
         return outcome_of(task, self._done)
 
     def _done(self, task: Task) -> Outcome:
+        stamps = None if is_url(task.source) else os.stat(task.source)  # of what is read, not of what replaces it
         data = storage_of(task.source).read(task.source)
         with about(task.source), collected() as warned:
             made, facts = self._settings.coding.make(data, task.source)
         storage_of(task.target).write(task.target, made)
-        _keep_stamps(task)
+        if stamps and not is_url(task.target):
+            os.utime(task.target, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
         told = asdict(facts) | {"read": len(data), "written": len(made), "warnings": warned}
         return Outcome(task.number, about=json.dumps(told).encode())
-
-
-def _keep_stamps(task: Task) -> None:
-    """Give a file the time stamps of the one that it was made of."""
-    if not is_url(task.source) and not is_url(task.target):
-        stamps = os.stat(task.source)
-        os.utime(task.target, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
 
 
 @dataclass

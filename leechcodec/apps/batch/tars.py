@@ -138,11 +138,17 @@ class ShardWorker:
             str(PurePosixPath(name).with_suffix(self._settings.suffix)) if image else name
             for name, image in zip(names, images, strict=True)
         ]
-        counts = Counter(wanted)
-        return [
-            None if not image else f"{name}{self._settings.suffix}" if counts[short] > 1 else short
-            for name, image, short in zip(names, images, wanted, strict=True)
-        ]
+        full = [f"{name}{self._settings.suffix}" if image else name for name, image in zip(names, images, strict=True)]
+        while True:
+            counts = Counter(wanted)
+            again = [i for i, name in enumerate(wanted) if counts[name] > 1 and name != full[i]]
+            if not again:
+                break
+            for i in again:
+                wanted[i] = full[i]
+        if twice := next((name for name, image in zip(wanted, images) if image and counts[name] > 1), None):
+            raise CorruptError(f"two members would both become {twice}")
+        return [name if image else None for name, image in zip(wanted, images, strict=True)]
 
     def _image(self, task: Task, name: str, read: Callable[[], bytes]) -> Outcome:
         def work(member: Task) -> Outcome:

@@ -18,14 +18,15 @@ from leechcodec.apps.cli.group import note
 from leechcodec.apps.cli.streams import (
     check_output,
     count_bar,
-    keep_stamps,
     names_folder,
     progress_bar,
     read,
     readable_size,
     runtime_options,
+    set_stamps,
     set_threads,
     split_format,
+    stamps_of,
     target_of,
     tell_cache,
     tell_warning,
@@ -255,10 +256,10 @@ def _one(coding, source, output, suffix, finished: _Report, *, threads, show) ->
     check_output(target)
     set_threads(threads)
     with warnings_told(show["quiet"]), about(source):
-        whole = source == "-" or isinstance(coding, Decoding)
+        whole, stamps = source == "-" or isinstance(coding, Decoding), stamps_of(source)
         made, facts = coding.make(read(source) if whole else source, source, progress_bar)
         write(target, made, show["force"] or skip)
-        keep_stamps(source, target)
+        set_stamps(target, stamps)
         finished(Done(source, "standard output" if target is None else str(target), facts))
 
 

@@ -48,11 +48,20 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
     leech-effort2 to leech-effort9, bsq (the model bsq-twin), any installed model by its name, jpeg, jpegli, jpeg2000,
     webp, avif, avif-420, jxl, heic, compressai-ARCHITECTURE.
     """
-    wanted = {name: values for name, values in map(_dial, dials)}
+    wanted: dict[str, tuple[float, ...]] = {}
+    for name, values in map(_dial, dials):
+        wanted[name] = wanted.get(name, ()) + values
     from leechcodec.lab import evaluate as lab
     from leechcodec.lab.peers.base import PeerOptions
     from leechcodec.lab.peers.registry import DEFAULT
 
+    for option, value, prefix in (
+        ("--model", model, "leech"),
+        ("--bsq-model", bsq_model, "bsq"),
+        ("--compressai-weights", compressai_weights, "compressai-"),
+    ):
+        if value and not any(codec.startswith(prefix) for codec in codecs or DEFAULT):
+            raise click.UsageError(f"{option}: no codec that is measured has it")
     if lpips_weights is None and DEFAULT_LPIPS.is_dir():
         lpips_weights = DEFAULT_LPIPS
     if lpips_weights is None:
@@ -119,7 +128,7 @@ def plot(results, published, only, output, max_bpp, labels, title) -> None:
 @click.option("--anchor", help="Codec, or name of a curve, that every other is compared with.")
 @click.option("--of", help="Codec to compare with every other as its anchor, in every metric.")
 @click.option(
-    "--metric", type=click.Choice(("psnr", "ms-ssim", "ssimulacra2", "lpips")), default="psnr", show_default=True
+    "--metric", type=click.Choice(("psnr", "ms-ssim", "ssimulacra2", "lpips")), help="With --anchor.  [default: psnr]"
 )
 @click.option("--published", type=PATH, help="JSON of published curves, compared too.")
 @click.option("--only", multiple=True, help="Compare this published curve only; repeat it.")
@@ -134,6 +143,9 @@ def bdrate(results, anchor, of, metric, published, only, by, form) -> None:
 
     if (anchor is None) == (of is None):
         raise click.UsageError("--anchor or --of, one of them")
+    if metric and of:
+        raise click.UsageError("--of shows every metric: --metric needs --anchor")
+    metric = metric or "psnr"
     if by and of:
         raise click.UsageError("--by needs --anchor")
     if by and published:
@@ -173,7 +185,7 @@ def summary(results, form) -> None:
     help="Take it from this folder or file instead of the network; for graphics the photograph with captions.",
 )
 @click.option("-o", "--output", type=PATH, help="Folder for it.  [default: data/NAME]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the graphics.")
+@click.option("--seed", type=click.IntRange(0), help="Of the graphics.  [default: 0]")
 @click.option("--url", hidden=True, help="Another place to download from.")
 def data(name, source, output, seed, url) -> None:
     """Get the Kodak images or the LPIPS backbone, or draw the graphics.
@@ -181,6 +193,8 @@ def data(name, source, output, seed, url) -> None:
     What is downloaded is checked by SHA-256, and goes on where it stopped. Graphics are a folder of folders: text,
     interfaces, charts, drawings, gradients, flat colours, noise, checkerboards, a photograph with captions.
     """
+    if seed is not None and name != "graphics":
+        raise click.UsageError("--seed is of the graphics")
     target = output or Path("data") / name
     if name == "graphics":
         from leechcodec.lab.graphics import graphics
@@ -229,6 +243,8 @@ def limits(images, model, samples, output, form, rates) -> None:
     if rates:
         if images:
             raise click.UsageError("--rates is of two known sources, without IMAGES")
+        if model:
+            raise click.UsageError("--model needs IMAGES")
         from leechcodec.lab import rate_limits
 
         rows = rate_limits.rate_limits(samples=samples or rate_limits.SAMPLES)
@@ -237,6 +253,8 @@ def limits(images, model, samples, output, form, rates) -> None:
             rate_limits.draw(rows, path)
             click.echo(str(path))
         return
+    if model and not images:
+        raise click.UsageError("--model needs IMAGES")
     from leechcodec.formats.images import load_image
     from leechcodec.lab import limits as lab
 
@@ -374,7 +392,14 @@ def _curves(paths, published, only) -> list:
     """Measured curves of results files and folders, this codec's first, then the published ones."""
     from leechcodec.lab import curves
 
-    measured = [curves.measured(found) for found in _results(paths)]
+    if only and not published:
+        raise click.UsageError("--only is one of --published")
+
+    found = _results(paths)
+    images, lacking = curves.common_images(found)
+    if lacking:
+        _note(curves.left_out(images, lacking))
+    measured = [curves.measured(each, images if lacking else None) for each in found]
     return measured + (curves.published(published, only) if published else [])
 
 

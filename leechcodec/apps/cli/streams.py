@@ -108,14 +108,22 @@ def check_output(target: Path | None) -> None:
         raise LqError("standard output: closed")
 
 
-def keep_stamps(source: str, target: Path | None) -> None:
-    """Give a file the time stamps of the one that it was made of; pipes and devices have none worth it."""
+def stamps_of(source: str) -> tuple[int, int] | None:
+    """The time stamps of a file, in nanoseconds, before it is read; pipes and devices have none worth it."""
     from leechcodec.formats.files import is_stream
 
-    if source == "-" or target is None or is_stream(source) or is_stream(target):
-        return
+    if source == "-" or is_stream(source) or not os.path.exists(source):
+        return None
     stamps = os.stat(source)
-    os.utime(target, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    return stamps.st_atime_ns, stamps.st_mtime_ns
+
+
+def set_stamps(target: Path | None, stamps: tuple[int, int] | None) -> None:
+    """Give a file the time stamps of the one that it was made of."""
+    from leechcodec.formats.files import is_stream
+
+    if target is not None and stamps and not is_stream(target):
+        os.utime(target, ns=stamps)
 
 
 @contextlib.contextmanager

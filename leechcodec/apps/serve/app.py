@@ -16,6 +16,7 @@ import html
 import json
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -107,7 +108,7 @@ class Service:
             picture.moves += 1
             arguments = picture.image, quality, self._settings.model, picture.still()
             draft, answer = await self._code(work.show, *arguments)
-        picture.draft = draft
+        picture.draft = replace(draft, picture=None, below=None)  # what a file needs: its tokens, its layer
         return _respond(answer)
 
     async def file(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ class Limits:
     body: bytes of an uploaded file. body_seconds: how long an upload may take. pixels: of a picture. codings: at a
     time; comparisons with other codecs have as many workers of their own. waiting: requests in line behind them; any
     more are refused. retry_seconds: when a refused client is told to come back. pictures, held_bytes: uploaded pictures
-    kept, and what they may take together, six bytes a pixel; the longest unused go first.
+    kept, and what they may take together, nine bytes a pixel; the longest unused go first.
     """
 
     body: int = 50_000_000

@@ -94,8 +94,8 @@ def main() -> None:
             print(f"{name}: left out, needs --{missing[0].replace('_', '-')}", file=sys.stderr)
             continue
         run = args.out / f"{slug(name)}-{args.seed}"
+        config = config_of(args.config, ROWS[name] | {"steps": steps}, args.seed, run / "config.toml")
         if result_of(run, steps) is None:
-            config = config_of(args.config, ROWS[name] | {"steps": steps}, args.seed, run / "config.toml")
             resume = (run / "checkpoint.safetensors").is_file()
             weights = {option: getattr(args, option) for option in WEIGHTS.values()}
             train(config, args.data, run, resume=resume, threads=threads, device=args.device, **weights)

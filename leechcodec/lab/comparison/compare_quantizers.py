@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.codec import api
+from leechcodec.errors import ConfigError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.machine import available_cores
 from leechcodec.lab import curves, plot
@@ -70,10 +71,13 @@ USAGE_AT = 60.0
 def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
     """Train, release and measure one model, or read what is there."""
     folder = args.out / f"{variant.replace(' + ', '-')}-{seed}"
-    kept = folder / "run.json"
-    if kept.is_file():
-        return read_run(json.loads(kept.read_text()))
+    kept, wanted = folder / "run.json", digest(args.config, variant, seed)
     config_path = config_of(args.config, VARIANTS[variant], seed, folder / "config.toml")
+    if kept.is_file():
+        found = read_run(json.loads(kept.read_text()))
+        if found.config != wanted:
+            raise ConfigError(f"{kept}: of another config; delete it, or name another --out")
+        return found
     model = trained(folder, config_path, args.data, threads=1)
     curve = curve_of(folder, model, args.images, DIAL, args.lpips_weights)
     quantizer = api.load_model(model).networks.quantizer
@@ -83,7 +87,7 @@ def run_of(variant: str, seed: int, args: argparse.Namespace) -> Run:
     run = Run(
         variant=variant,
         seed=seed,
-        config=digest(args.config, variant, seed),
+        config=wanted,
         quantizer=quantizer.name,
         bits=round(quantizer.bits, 4),
         steps=load_settings(config_path)[1].steps,

@@ -16,6 +16,7 @@ from leechcodec.errors import LqError
 from leechcodec.formats.packages import require
 from leechcodec.lab.peers.base import BSQ, EFFORT, PAIR, Peer, Setting
 from leechcodec.networks import gaussian, ms_ssim, ssimulacra2
+from leechcodec.networks.devices import place
 from leechcodec.networks.torch_transforms import TorchTransforms
 
 _REFINEMENT = (efforts, refinement, refinement_window, refinement_distortion, gaussian, ms_ssim, ssimulacra2)
@@ -61,6 +62,8 @@ class Neural(Peer):
     def versions(self) -> dict[str, str]:
         """With what computes the transforms: pixels differ by a level here and there from one runtime to another."""
         shared = {"leechcodec": __version__, "torch": torch.__version__, "numpy": np.__version__}
+        if (where := place()[1]) != "cpu":
+            shared["device"] = where
         if isinstance(self._loaded().transforms, TorchTransforms):
             return shared | {"runtime": f"torch {torch.__version__}"}
         return shared | {"runtime": f"onnxruntime {require('onnxruntime').__version__}"}

@@ -16,7 +16,7 @@ from leechcodec.errors import LqError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.packages import require
 from leechcodec.lab.bdrate import Delta, bd_groups, bd_table, find_anchor
-from leechcodec.lab.curves import LPIPS, MEASURES, Curve, measured
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve, common_images, left_out, measured
 from leechcodec.lab.results import Results, kind_of
 from leechcodec.lab.summary import HEADER, cells, summary
 
@@ -35,7 +35,9 @@ def write_page(
     messages: Sequence[str],
 ) -> Path:
     """Write index.html and assets/ into the folder out; returns the path of index.html."""
-    curves = [*map(measured, results), *published]
+    images, lacking = common_images(results)
+    messages = [*messages, *([left_out(images, lacking)] if lacking else [])]
+    curves = [*(measured(each, images if lacking else None) for each in results), *published]
     dataset = Path(results[0].dataset).name
     headline, table = _bd(curves, anchor)
     page = _template("page.html").substitute(
@@ -56,7 +58,7 @@ def write_page(
         write_atomic(assets / name, (ASSETS / name).read_bytes(), force=True)
     write_atomic(assets / "plotly.min.js", require("plotly.offline").get_plotlyjs().encode(), force=True)
     index = out / "index.html"
-    write_atomic(index, page.encode(), force=True)
+    write_atomic(index, page.encode("utf-8", "backslashreplace"), force=True)  # names of files
     return index
 
 

@@ -274,3 +274,20 @@ def test_worker_processes_and_s3(names, settings, bucket, whole, tmp_path):
     up = Names(names.sources, f"{bucket}/lq", ".lq", PHOTOGRAPHS, recursive=True)
     assert run_files(up, partial(run_processes, settings.alone, 2), SKIP).done == 6
     assert storage_of(bucket).read(f"{bucket}/lq/sub/a.lq") == whole["sub/a.lq"]
+
+
+def test_the_stamps_are_those_of_what_was_read(names, here, photos, tmp_path, monkeypatch):
+    """An input that is replaced while it is encoded is done again by the next run."""
+    make = Encoding.make
+
+    def replaced(self, data, name, *others):
+        done = make(self, data, name, *others)
+        if name == str(photos / "b.png"):
+            os.utime(photos / "b.png", (2_000_000_000, 2_000_000_000))
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoding, "make", replaced)
+        assert run_files(names, here, Existing()).done == 6
+    summary = run_files(names, here, SKIP)
+    assert (summary.done, summary.present) == (1, 5)

@@ -148,6 +148,16 @@ def test_members_of_one_stem_and_links(here, tmp_path):
     assert summary.failed == 1 and "4.png" in summary.failures[0][1]
 
 
+def test_members_whose_full_names_clash_too(here, tmp_path):
+    write_tar(tmp_path / "in.tar", {"a.jpg": png(0), "a.png": png(1), "a.jpg.png": png(2)})
+    summary = run_files(Shards((str(tmp_path / "in.tar"),), str(tmp_path / "out.tar")), here, Existing())
+    assert summary.done == 3
+    assert list(members((tmp_path / "out.tar").read_bytes())) == ["a.jpg.lq", "a.png.lq", "a.jpg.png.lq"]
+    write_tar(tmp_path / "bad.tar", {"a.jpg": png(0), "a.png": png(1), "a.jpg.lq": b"kept"})
+    summary = run_files(Shards((str(tmp_path / "bad.tar"),), str(tmp_path / "o.tar")), here, Existing())
+    assert summary.done == 0 and "a.jpg.lq" in summary.failures[0][1] and not (tmp_path / "o.tar").exists()
+
+
 def test_shards_keep_their_numbers(tmp_path):
     for number in (1, 2, 10):
         write_tar(tmp_path / f"z-{number}.tar", {})

@@ -106,6 +106,15 @@ def test_what_is_shown_is_what_the_file_decodes_to(client, id, tiny_folder):
     assert other["quality"] == 20 and data == api.compress(photograph(), quality=20, model=tiny_folder)
 
 
+def test_of_what_was_shown_no_picture_is_held(client, id, monkeypatch):
+    made, file = [], work.file_of
+    monkeypatch.setattr(work, "file_of", lambda image, quality, draft, *others: made.append(draft) or
+                        file(image, quality, draft, *others))  # fmt: skip
+    client.get(f"/api/pictures/{id}/shown?quality=95")
+    client.get(f"/api/pictures/{id}/file?quality=95")
+    assert made[0].quality == 95 and made[0].detail and made[0].picture is made[0].below is None
+
+
 @pytest.mark.parametrize("key", PEERS)
 def test_a_peer_at_equal_size(client, id, key):
     facts, (data,) = unpack(client.get(f"/api/pictures/{id}/peers/{key}?size=1500"))
@@ -231,7 +240,7 @@ def test_more_than_the_line_holds_is_refused_and_none_is_lost(tiny_folder, monke
 
 
 def test_pictures_are_few_and_the_unused_go():
-    held = Pictures(count=3, held_bytes=6 * 100 * 5)
+    held = Pictures(count=3, held_bytes=9 * 100 * 5)
     ids = [held.add(Image.new("RGB", (10, 10))).id for _ in range(3)]
     held.get(ids[0])
     held.add(Image.new("RGB", (10, 10)))

@@ -1,3 +1,4 @@
+import argparse
 import json
 from dataclasses import asdict, replace
 
@@ -106,3 +107,15 @@ def test_pace_is_a_median(tmp_path):
     rows = [{"step": 50 * i, "seconds": 25.0 * i + (100 if i > 3 else 0)} for i in range(1, 8)]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"step": 350, "validation": {}}])))
     assert seconds_a_step(tmp_path) == 0.5
+
+
+def test_a_run_of_another_config_does_not_pass_for_this_one_s(tmp_path):
+    args = argparse.Namespace(config=CONFIG, out=tmp_path)
+    folder = tmp_path / "bsq-18-1"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(asdict(RUN)))
+    with pytest.raises(ConfigError, match="of another config"):
+        compare_quantizers.run_of("bsq-18", 1, args)
+    found = replace(RUN, config=compare_quantizers.digest(CONFIG, "bsq-18", 1))
+    (folder / "run.json").write_text(json.dumps(asdict(found)))
+    assert compare_quantizers.run_of("bsq-18", 1, args) == found
