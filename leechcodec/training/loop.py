@@ -74,7 +74,8 @@ def train(
     )
     generator = torch.Generator().manual_seed(settings.seed * 1000 + processes.rank)
     run = Run(
-        out, config, model, optimizers_of(settings, model, objective), generator, Budget(settings.steps, minutes),
+        out, config, model, optimizers_of(settings, model, objective, processes), generator,
+        Budget(settings.steps, minutes),
         ema=settings.ema, checkpoint_minutes=settings.checkpoint_minutes, trained=objective.trained,
         processes=processes,
     )  # fmt: skip
@@ -84,7 +85,7 @@ def train(
             generator.manual_seed(settings.seed * 1000 + processes.rank + 1_000_003 * run.step)
     elif init is not None:
         load_grown(init, config, model)
-        run.restart_averages()
+        run.start_from_trained()
     training, validation = _images(data, settings, threads or 1, run)
     crops = Cropper([image.to(device) for image in training], generator, settings.scales, settings.graphics)
     if not resume and init is None:
@@ -132,7 +133,8 @@ def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> 
             else:
                 skips += 1
                 model.quantizer.skip_step()
-                _say_skipped(gradients, run)
+                if run.processes.main:
+                    _say_skipped(gradients, run)
                 if skips == MAX_SKIPS:
                     skips, returns = 0, returns + 1
                     _go_back(run, model, returns)
@@ -191,6 +193,7 @@ def _log(run: Run, gradients: Gradients, rate: float, batch: Tensor, uniform: fl
         "token_bits": [round(bits, 1) for bits in token_bits],
         "lr": round(rate, 6),
         "crop": batch.shape[2],
+        "norm": round(float(gradients.norm), 3),
     }
     if worse := [number for number, bits in enumerate(token_bits, 1) if bits > uniform + 1]:
         row["worse_than_no_prior"] = worse  # stages; docs/training.md says what to do

@@ -8,10 +8,13 @@ convolutions; batching same-shaped matrices is what makes it affordable on a CPU
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from leechcodec.training.processes import Processes
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -42,7 +45,10 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         steps: int = 5,
         dtype: torch.dtype = torch.bfloat16,
+        processes: Processes | None = None,
     ) -> None:
+        """processes: that have the same gradients and share the work; None: this one alone."""
+        self.processes = processes or Processes()
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay, steps=steps, dtype=dtype))
 
     @torch.no_grad()
@@ -52,7 +58,9 @@ class Muon(Optimizer):
                 momenta, grads = [self._momentum(p, grad) for p, grad in items], [grad for _, grad in items]
                 torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
                 updates = torch._foreach_lerp(grads, momenta, group["momentum"])
-                directions = orthonormalize(torch.stack(updates), group["steps"], group["dtype"])
+                directions = self.processes.shared(
+                    torch.stack(updates), partial(orthonormalize, steps=group["steps"], dtype=group["dtype"])
+                )
                 move([p for p, _ in items], directions, group)
 
     def _momentum(self, p: nn.Parameter, grad: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from leechcodec.networks.transforms import SynthesisTransform, knot_weights
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.precision import check_precision, choose_precision
-from leechcodec.training.processes import check_device
+from leechcodec.training.processes import check_device, refuse_several
 from leechcodec.training.run import MODEL, Budget, Run, refuse_to_overwrite
 from leechcodec.training.settings import read_tables
 
@@ -61,6 +61,9 @@ class PerceptualConfig:
     1809.00219, "network interpolation"): all the way it is nearer to LPIPS and shows a fine hatching."""
     precision: str = "auto"
     validation_share: float = 0.02
+    """As the base was trained with, so that what it never saw stays so ..."""
+    exclude: tuple[str, ...] = ()
+    """... and its file names never trained on."""
     checkpoint_minutes: float = 3.0
 
     def __post_init__(self) -> None:
@@ -90,7 +93,8 @@ def load_perceptual(path: Path) -> PerceptualConfig | None:
     known = {field.name for field in fields(PerceptualConfig)}
     if unknown := sorted(set(tables["perceptual"]) - known):
         raise ConfigError(f"{path}: unknown perceptual key {unknown[0]!r} (known: {', '.join(sorted(known))})")
-    return PerceptualConfig(**tables["perceptual"])
+    values = tables["perceptual"]
+    return PerceptualConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
 
 
 class PerceptualNetworks(nn.Module):
@@ -149,6 +153,7 @@ def train_perceptual(
     """
     from leechcodec.training.lpips_net import Lpips  # lpips is an extra
 
+    refuse_several("a second decoder")
     if not resume:
         refuse_to_overwrite(out)
     if threads:
@@ -171,7 +176,9 @@ def train_perceptual(
     )  # fmt: skip
     if resume:
         run.load()
-    training, _ = load_images(data, validation_share=config.validation_share, threads=threads or 1)
+    training, _ = load_images(
+        data, validation_share=config.validation_share, exclude=config.exclude, threads=threads or 1
+    )
     pictures = _Pictures(config, base, synthesis, Cropper([image.to(device) for image in training], generator))
     _train(config, run, trained, networks.discriminator, lpips, pictures)
     blended = {

@@ -23,6 +23,7 @@ from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import load_images
 from leechcodec.training.grow import load_grown
+from leechcodec.training.processes import refuse_several
 from leechcodec.training.run import MODEL, Budget, Run, refuse_to_overwrite
 from leechcodec.training.settings import read_tables
 from leechcodec.training.token_maps import MapSettings, TokenMap, holds_a_map, kept_maps, token_map
@@ -60,6 +61,9 @@ class PriorConfig:
     exponent: float = 0.7
     ema: float = 0.99
     validation_share: float = 0.02
+    """As the base was trained with, so that what it never saw stays so ..."""
+    exclude: tuple[str, ...] = ()
+    """... and its file names never trained on."""
     checkpoint_minutes: float = 3.0
 
     def __post_init__(self) -> None:
@@ -104,6 +108,7 @@ def train_prior(
     minutes: in place of the config's number; of minutes in all, after the maps are made. Raises ConfigError,
     ModelError, and TrainingError where it diverges.
     """
+    refuse_several("a prior alone")
     if not resume:
         refuse_to_overwrite(out)
     if threads:
@@ -113,7 +118,9 @@ def train_prior(
     loaded = load_model(config.base)
     torch.manual_seed(config.token_maps.seed)  # of what the config adds to the prior
     model = _to_train(config, loaded)
-    training, held_out = load_images(data, validation_share=config.validation_share, threads=threads or 1)
+    training, held_out = load_images(
+        data, validation_share=config.validation_share, exclude=config.exclude, threads=threads or 1
+    )
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     maps = kept_maps(out / "maps.safetensors", config.token_maps, model, loaded.token_model, training)

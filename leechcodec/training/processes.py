@@ -1,12 +1,14 @@
 """The processes of a run: one, or as many as torchrun starts, each with a device and with batches of its own."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from leechcodec.errors import ConfigError
 from leechcodec.networks.devices import check_device
 
 
@@ -44,9 +46,29 @@ class Processes:
             dist.broadcast_object_list(values, 0)
         return values[0]
 
+    def shared(self, values: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """function(values), which is computed of every item of values (N, ...) by itself: each process takes as many,
+        and all have the whole in the end."""
+        if self.world == 1:
+            return function(values)
+        each = -(-len(values) // self.world)
+        own = values[self.rank * each : (self.rank + 1) * each]
+        if len(own) < each:  # all must send as much
+            own = torch.cat([own, values[: each - len(own)]])
+        made = function(own).contiguous()
+        parts = [torch.empty_like(made) for _ in range(self.world)]
+        dist.all_gather([part.view(torch.uint8) for part in parts], made.view(torch.uint8))  # gloo may lack bf16
+        return torch.cat(parts)[: len(values)]
+
     def close(self) -> None:
         if self.world > 1:
             dist.destroy_process_group()
+
+
+def refuse_several(what: str) -> None:
+    """Raises ConfigError where torchrun started several processes. what: is trained by one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"{what} is trained by one process, without torchrun")
 
 
 def start_processes(device: str) -> Processes:

@@ -64,6 +64,10 @@ def refuse_to_overwrite(out: Path) -> None:
         raise ConfigError(f"{path}: there is a run already; --resume goes on with it, another --out starts anew")
 
 
+FROM_NOTHING, FROM_TRAINED = 10, 2
+"""The lag of averages (:attr:`Run.lag`). Weights of the first steps from nothing are bad, and soon forgotten."""
+
+
 class Run:
     """A run in a folder.
 
@@ -72,7 +76,8 @@ class Run:
     model: what is trained and averaged.
     optimizers: by the names that their state has in the checkpoint.
     generator: of all draws from the data; its state is part of the checkpoint.
-    ema: the averaged weights' decay per step, less in the first steps.
+    ema: the averaged weights' decay per step, less in the first steps: from nothing the averages are of a tenth of the
+        steps so far, from trained weights of all of them, until they are as long as ema says.
     checkpoint_minutes: between two checkpoints.
     trained: networks beside the model, kept in the checkpoint and not averaged.
     """
@@ -97,9 +102,10 @@ class Run:
         self.processes = processes or Processes()
         self.path = self.out / CHECKPOINT
         self.out.mkdir(parents=True, exist_ok=True)
-        self.averages: dict[str, Tensor] = {}
+        self.averages = self._copied()
         """The averaged weights, by parameter."""
-        self.restart_averages()
+        self.lag = FROM_NOTHING
+        """After n steps the averages reach back n / (lag - 1) steps on the whole, and never further than ema says."""
         self.step, self.done = 0, 0.0
         """Steps done, and the share of the run that is, 0..1."""
         self.mean_loss: float | None = None
@@ -108,21 +114,26 @@ class Run:
         self._started: float | None = None
         self._saved = 0.0
 
-    def restart_averages(self) -> None:
-        """Set the averaged weights to the model's."""
-        self.averages = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+    def start_from_trained(self) -> None:
+        """Set the averaged weights to the model's, which are good: all steps since then count alike, up to the length
+        that ema has."""
+        self.averages, self.lag = self._copied(), FROM_TRAINED
+
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self.model.named_parameters()}
 
     def load(self) -> None:
         """Go on from the folder's checkpoint. Raises ModelError where it is missing, damaged or of another model."""
-        self.step, self._seconds, self.mean_loss = load_checkpoint(
+        self.step, self._seconds, self.mean_loss, lag = load_checkpoint(
             self.path, self.config, self.model, self.averages, self.optimizers, self.generator, self.trained
         )
+        self.lag = lag or FROM_NOTHING
 
     def save(self) -> None:
         """Write the checkpoint; the one before is kept beside it."""
         save_checkpoint(
             self.path, self.config, self.model, self.averages, self.optimizers, self.generator,
-            self.step, self.seconds, self.mean_loss, self.trained,
+            self.step, self.seconds, self.mean_loss, self.trained, lag=self.lag,
         )  # fmt: skip
         self._saved = time.monotonic()
 
@@ -160,7 +171,7 @@ class Run:
     @torch.no_grad()
     def average(self) -> None:
         """Move the averages towards the model's weights, for a step that is counted already."""
-        decay = min(self.decay, (self.step + 1) / (self.step + 10))
+        decay = min(self.decay, (self.step + 1) / (self.step + self.lag))
         parameters = dict(self.model.named_parameters())
         torch._foreach_lerp_(list(self.averages.values()), [parameters[name] for name in self.averages], 1 - decay)
 

@@ -43,6 +43,9 @@ class Draw:
 def draw(config: ModelConfig, images: Sequence[int], crop: int) -> Draw:
     """A stage in proportion to its tokens, and a place on the grid, from torch's global generator.
 
+    The loss is not divided by that chance: a token of a fine stage, of which there are many, is contested as often as
+    one of a coarse stage is rarely, and contest (settings.py) is a weight of both.
+
     images: how many crops are sent each stage. crop: their side in pixels.
     """
     tokens = [count * (crop // STRIDES[scale]) ** 2 for count, scale in zip(images, config.stage_scales, strict=True)]

@@ -66,8 +66,9 @@ class TrainingConfig:
     prior_rates: float = 1.0
     """The prior's learning rates as a share of the others'."""
     prior_adam: bool = False
-    """Whether the prior's matrices go to AdamW, too. Steps of Muon have one size for all matrices: every pass's branch
-    grows loud, and 26 of them in a row, without a norm, carry small differences to the limit (docs/experiments.md)."""
+    """Whether the prior's matrices go to AdamW, too, without weight decay. Steps of Muon have one size for all
+    matrices: every pass's branch grows loud, and 26 of them in a row, without a norm, carry small differences to the
+    limit (docs/experiments.md)."""
     weight_decay: float = 0.1
     warmup: int = 100
     decay: float = 0.4

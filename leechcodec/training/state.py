@@ -37,10 +37,11 @@ def save_checkpoint(
     seconds: float,
     mean_loss: float | None,
     trained: nn.Module | None = None,
+    lag: int | None = None,
 ) -> None:
     """Write everything a run needs to go on. Never leaves half a file behind.
 
-    trained: networks beside the model, whose weights are not averaged.
+    trained: networks beside the model, whose weights are not averaged. lag: of the averages (run.py).
     """
     trained = trained or nn.Module()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -63,6 +64,7 @@ def save_checkpoint(
         "seconds": str(seconds),
         "mean_codec_loss": json.dumps(mean_loss),
         "config": json.dumps(asdict(config)),
+        "averages_lag": json.dumps(lag),
     }
     temporary = path.with_suffix(".tmp")
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
@@ -88,8 +90,8 @@ def load_checkpoint(
     optimizers: dict[str, Optimizer],
     generator: torch.Generator,
     trained: nn.Module | None = None,
-) -> tuple[int, float, float | None]:
-    """Restore a run. Returns (step, seconds, mean loss).
+) -> tuple[int, float, float | None, int | None]:
+    """Restore a run. Returns (step, seconds, mean loss, lag of the averages).
 
     Raises ModelError where the file is missing, damaged, of another architecture or of another kind of run, or lacks a
     network of `trained`.
@@ -121,7 +123,8 @@ def load_checkpoint(
     device = next(model.parameters()).device
     if device.type == "cuda" and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
-    return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata.get("mean_codec_loss", "null"))
+    mean_loss, lag = (json.loads(metadata.get(name, "null")) for name in ("mean_codec_loss", "averages_lag"))
+    return int(metadata["step"]), float(metadata["seconds"]), mean_loss, lag
 
 
 def _parameters(model: nn.Module, trained: nn.Module) -> dict[str, nn.Parameter]:

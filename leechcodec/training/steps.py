@@ -15,6 +15,7 @@ from leechcodec.training.dion import Dion
 from leechcodec.training.muon import Muon
 from leechcodec.training.objective import BatchLoss, Objective
 from leechcodec.training.precision import DTYPES
+from leechcodec.training.processes import Processes
 from leechcodec.training.recorded import RecordedPasses, RecordedUpdate, recordable
 from leechcodec.training.run import Run
 from leechcodec.training.settings import TrainingConfig
@@ -38,20 +39,29 @@ def split_parameters(model: nn.Module, prior_adam: bool = False) -> tuple[list[n
     return matrices, others
 
 
-def optimizer_of(settings: TrainingConfig, matrices: list[dict]) -> torch.optim.Optimizer:
+def optimizer_of(
+    settings: TrainingConfig, matrices: list[dict], processes: Processes | None = None
+) -> torch.optim.Optimizer:
     """The settings' optimizer for groups of matrices. Their precision is one that was chosen, not "auto"."""
     if settings.optimizer == "dion":
         return Dion(matrices, rank=settings.dion_rank, lr=settings.muon_lr, weight_decay=settings.weight_decay)
-    return Muon(matrices, dtype=DTYPES[settings.precision], lr=settings.muon_lr, weight_decay=settings.weight_decay)
+    return Muon(
+        matrices, dtype=DTYPES[settings.precision], lr=settings.muon_lr, weight_decay=settings.weight_decay,
+        processes=processes,
+    )  # fmt: skip
 
 
-def optimizers_of(settings: TrainingConfig, model: nn.Module, objective: Objective) -> dict[str, torch.optim.Optimizer]:
+def optimizers_of(
+    settings: TrainingConfig, model: nn.Module, objective: Objective, processes: Processes | None = None
+) -> dict[str, torch.optim.Optimizer]:
     """By the names that they have in a checkpoint: the settings' for matrices, AdamW for all else that is trained."""
     prior = {parameter for name, parameter in model.named_parameters() if name.startswith("prior.")}
     matrices, others = split_parameters(model, settings.prior_adam)
     groups = [*_groups(others, prior, settings.adam_lr, settings.prior_rates), *objective.parameter_groups()]
     return {
-        settings.optimizer: optimizer_of(settings, _groups(matrices, prior, settings.muon_lr, settings.prior_rates)),
+        settings.optimizer: optimizer_of(
+            settings, _groups(matrices, prior, settings.muon_lr, settings.prior_rates), processes
+        ),
         "adam": torch.optim.AdamW(groups, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0),
     }
 

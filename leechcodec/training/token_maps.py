@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from leechcodec.config import STRIDES
@@ -128,11 +128,23 @@ def _digest(images: Sequence[Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _weights(*networks: nn.Module) -> str:
+    """SHA-256 of the weights that choose tokens, in hex: a token model's id is of the prior alone."""
+    digest = hashlib.sha256()
+    for network in networks:
+        for name, value in sorted(network.state_dict().items()):
+            digest.update(name.encode() + value.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def kept_maps(
     path: Path, settings: MapSettings, model: CodecModel, token_model: bytes, images: Sequence[Tensor]
 ) -> list[TokenMap]:
     """The maps in a file where it has those of this model, config and images, else new ones, kept there."""
-    wanted = json.dumps(asdict(settings) | {"token_model": token_model.hex(), "images": _digest(images)})
+    networks = _weights(model.analysis, model.synthesis)
+    wanted = json.dumps(
+        asdict(settings) | {"token_model": token_model.hex(), "networks": networks, "images": _digest(images)}
+    )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

@@ -108,6 +108,8 @@ def test_settings(tmp_path):
     assert load_perceptual(path) is None
     path.write_text("[perceptual]\nsteps = 3\n")
     assert load_perceptual(path) == PerceptualConfig(steps=3)
+    path.write_text('[perceptual]\nexclude = ["a.png"]\n')
+    assert load_perceptual(path) == PerceptualConfig(exclude=("a.png",))
     for text in (
         "[perceptual]\nstep = 3\n",
         "[perceptual]\n[model]\n",

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from PIL import Image
 from leechcodec.codec.model_store import load_model
 from leechcodec.errors import ConfigError
 from leechcodec.training import prior_only
+from leechcodec.training.data import load_images
 from leechcodec.training.prior_only import bits, load_prior_config, train_prior
 from leechcodec.training.run import Run, TrainingError
 from leechcodec.training.token_maps import MapSettings, kept_maps, make_maps
@@ -94,6 +96,27 @@ def test_maps_of_another_setting_or_of_other_pictures_are_made_anew(tmp_path, ti
         kept_maps(path, MapSettings(maps=1, width=192, height=192, seed=seed), model, b"", [pictures[picture]])
         kept.append((path.read_bytes(), path.stat().st_mtime_ns))
     assert kept[0][0] != kept[1][0] != kept[2][0] and kept[2] == kept[3]
+    other = copy.deepcopy(model)  # the same prior, and so the same id, with another encoder
+    with torch.no_grad():
+        next(other.analysis.parameters()).mul_(2)
+    kept_maps(path, MapSettings(maps=1, width=192, height=192, seed=2), other, b"", [pictures[1]])
+    assert path.stat().st_mtime_ns != kept[3][1]
+
+
+def test_what_the_base_never_saw_stays_unseen(tmp_path, tiny_folder, photographs, monkeypatch):
+    config = load_prior_config(settings_file(tmp_path, tiny_folder, 'exclude = ["0.png", "1.png"]\n'))
+    found = load_images([photographs], validation_share=0.02, exclude=config.exclude)
+    assert len(found[0]) + len(found[1]) == len(list(photographs.iterdir())) - 2
+    taken = []
+    monkeypatch.setattr(prior_only, "load_images", lambda data, **how: taken.append(how) or load_images(data, **how))
+    train_prior(config, [photographs], tmp_path / "run", threads=1, steps=1)
+    assert taken[0]["exclude"] == ("0.png", "1.png")
+
+
+def test_torchrun_is_refused(tmp_path, tiny_folder, photographs, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="one process"):
+        train_prior(load_prior_config(settings_file(tmp_path, tiny_folder)), [photographs], tmp_path / "run")
 
 
 def test_held_out_pictures_are_watched(tmp_path, tiny_folder, photographs, monkeypatch):

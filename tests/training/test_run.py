@@ -80,8 +80,29 @@ def test_averages_follow_and_are_lent(make_run):
         assert torch.allclose(run.model.weight, expected, atol=1e-6)
         raise KeyError
     assert torch.equal(run.model.weight, after)
-    run.restart_averages()
+    run.start_from_trained()
     assert torch.equal(run.averages["weight"], after)
+
+
+def test_from_trained_weights_all_steps_count_alike(make_run):
+    run = make_run(Budget(100), ema=0.9)
+    run.start_from_trained()
+    seen = [run.model.weight.detach().clone()] * 2
+    with run:
+        for _ in range(6):
+            take_step(run)
+            seen.append(run.model.weight.detach().clone())
+        assert torch.allclose(run.averages["weight"], torch.stack(seen).mean(0), atol=1e-6)
+        run.save()
+    again = make_run(Budget(100), ema=0.9)
+    again.load()
+    assert again.lag == run.lag != make_run().lag
+    with again:
+        for _ in range(20):
+            kept = again.averages["weight"].clone()
+            take_step(again)
+    expected = 0.9 * kept + 0.1 * again.model.weight.detach()
+    assert torch.allclose(again.averages["weight"], expected, atol=1e-6)  # as long as ema says, and no longer
 
 
 def test_minutes_are_of_all_parts_together(make_run, monkeypatch):

@@ -200,7 +200,7 @@ def data(name, source, output, seed, url) -> None:
         from leechcodec.lab.graphics import graphics
 
         photograph = source or (SAMPLE if SAMPLE.is_file() else None)
-        counts = graphics(target, seed, photograph)
+        counts = graphics(target, seed or 0, photograph)
         click.echo(f"{target}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
         if photograph is None:
             _note("no captions: --from names the photograph that they are put on")
