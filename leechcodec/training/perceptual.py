@@ -11,6 +11,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +94,8 @@ def load_perceptual(path: Path) -> PerceptualConfig | None:
     known = {field.name for field in fields(PerceptualConfig)}
     if unknown := sorted(set(tables["perceptual"]) - known):
         raise ConfigError(f"{path}: unknown perceptual key {unknown[0]!r} (known: {', '.join(sorted(known))})")
-    values = tables["perceptual"]
-    return PerceptualConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in tables["perceptual"].items()}
+    return PerceptualConfig(**values)
 
 
 class PerceptualNetworks(nn.Module):
