@@ -140,10 +140,12 @@ def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> 
                     _go_back(run, model, returns)
             if run.log_is_due:
                 _log(run, gradients, settings.muon_lr * factor, batch, model.quantizer.bits)
-            if run.processes.main and validation and (run.step % settings.validation_every == 0 or run.done == 1):
+            if validation and (run.step % settings.validation_every == 0 or run.done == 1):
                 with run.averaged():
                     model.quantizer.refresh()
-                    run.log({"validation": validate(model, validation, settings)})
+                    found = validate(model, validation, settings, run.processes)
+                    if run.processes.main:
+                        run.log({"validation": found})
                 model.quantizer.refresh()
             run.save_if_due()
 

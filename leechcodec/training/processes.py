@@ -25,11 +25,15 @@ class Processes:
         """Whether this is the one that prints and writes."""
         return self.rank == 0
 
+    def total(self, values: Tensor) -> Tensor:
+        """Of a tensor over all processes. It may be overwritten."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
     def mean(self, value: Tensor) -> float:
         """Of a scalar tensor over all processes. It may be overwritten."""
-        if self.world > 1:
-            dist.all_reduce(value)
-        return value.item() / self.world
+        return self.total(value).item() / self.world
 
     def largest(self, value: float) -> float:
         """Of a number over all processes."""

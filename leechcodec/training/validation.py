@@ -13,10 +13,11 @@ from torch import Tensor
 from leechcodec.config import STRIDES
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.ms_ssim import ms_ssim
+from leechcodec.training.processes import Processes
 from leechcodec.training.settings import TrainingConfig
 
 QUALITIES = (10.0, 35.0, 60.0, 85.0)
-CROP = 256
+CROP, BATCH = 256, 4
 MAX_IMAGES = 24
 WHOLE_IMAGES = 6
 WHOLE_PIXELS = 768 * 512
@@ -28,29 +29,36 @@ def large_enough(images: list[Tensor]) -> list[Tensor]:
     return [image for image in images if min(image.shape[1:]) >= CROP]
 
 
-def validate(model: CodecModel, images: list[Tensor], settings: TrainingConfig) -> dict:
+def validate(
+    model: CodecModel, images: list[Tensor], settings: TrainingConfig, processes: Processes | None = None
+) -> dict:
     """Mean bpp (the prior's cross-entropy), PSNR, MS-SSIM and Lagrangian lmbda·255²·MSE + bpp at four qualities.
 
     images: uint8 (3, H, W), one at least large enough. "score" and "points" are of the central 256 x 256 of the first
     24 that are; "whole_score" and "whole_points" of whole pictures, the six largest of these.
+    processes: all of which call this, with the same weights, and measure a share each; None: this one alone.
     """
+    processes = processes or Processes()
     large = large_enough(images)[:MAX_IMAGES]
-    centres = [torch.stack([centre(image) for image in large[start : start + 8]]) for start in range(0, len(large), 8)]
+    starts = range(0, len(large), BATCH)
+    centres = [torch.stack([centre(image) for image in large[start : start + BATCH]]) for start in starts]
     largest = sorted(large, key=lambda image: -image.shape[1] * image.shape[2])[:WHOLE_IMAGES]
-    score, points = _measure(model, centres, settings)
-    whole_score, whole_points = _measure(model, [whole(image)[None] for image in largest], settings)
+    score, points = _measure(model, centres, settings, processes)
+    whole_score, whole_points = _measure(model, [whole(image)[None] for image in largest], settings, processes)
     return {"score": score, "points": points, "whole_score": whole_score, "whole_points": whole_points}
 
 
 @torch.no_grad()
-def _measure(model: CodecModel, batches: Sequence[Tensor], settings: TrainingConfig) -> tuple[float, list[dict]]:
+def _measure(
+    model: CodecModel, batches: Sequence[Tensor], settings: TrainingConfig, processes: Processes
+) -> tuple[float, list[dict]]:
     """The score and a row a quality. batches: uint8 (B, 3, H, W)."""
     rows, score, count = [], 0.0, sum(map(len, batches))
     device = next(model.parameters()).device
     for quality in QUALITIES:
         totals = torch.zeros(4)
         lmbda = model.config.lmbda(quality)
-        for batch in batches:
+        for batch in batches[processes.rank :: processes.world]:
             x = batch.to(device).float() / 127.5 - 1
             with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                 out = model(x, torch.full((len(x),), quality, device=device))
@@ -59,7 +67,7 @@ def _measure(model: CodecModel, batches: Sequence[Tensor], settings: TrainingCon
             lagrangian = lmbda * 255**2 * mse + bpp
             alike = ms_ssim(x / 2 + 0.5, out.x_hat.float().clamp(-1, 1) / 2 + 0.5)
             totals += torch.stack([bpp.sum(), (-10 * torch.log10(mse)).sum(), lagrangian.sum(), alike.sum()]).cpu()
-        bpp, psnr, lagrangian, alike = (totals / count).tolist()
+        bpp, psnr, lagrangian, alike = (processes.total(totals.to(device)).cpu() / count).tolist()
         row = {"q": quality, "bpp": round(bpp, 4), "psnr": round(psnr, 3), "lagrangian": round(lagrangian, 4)}
         rows.append(row | {"ms_ssim_db": round(-10 * math.log10(1 - alike), 3)})
         score += math.log2(lagrangian) / len(QUALITIES)
