@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     rows = list(csv.DictReader(args.csv.read_text().splitlines()))
-    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(10, 4.2), layout="constrained")
     for marker, (phase, group) in zip(cycle(MARKERS), groupby(rows, lambda row: row["phase"])):
         points = [(float(row["megapixels"]), float(row["score"])) for row in group]
         (line,) = axes.plot(*zip(*points), marker=marker, markersize=4, linewidth=1.2, label=phase)
@@ -40,7 +40,7 @@ def main() -> None:
     axes.set(xscale="log", xlabel="megapixels trained", ylabel="score: mean log₂(λ·255²·MSE + bpp)")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.25, which="both")
-    axes.legend(fontsize=8, loc="upper right", framealpha=1, edgecolor="white")
+    figure.legend(fontsize=8, loc="outside right upper", edgecolor="white")
     figure.savefig(args.output, dpi=130)
 
 
