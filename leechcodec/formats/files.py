@@ -6,11 +6,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from leechcodec.errors import LqError
 
+Name = TypeVar("Name", bound=Hashable)
 _DESCRIPTORS = r"/dev/fd|/proc/(?:self|thread-self|%d)(?:/task/\d+)?/fd"
 MARK = ".leechcodec."
 """How temporary names begin."""
@@ -153,3 +156,15 @@ def _new_file(folder: Path, mark: str) -> tuple[int, str]:
         temporary = os.path.join(folder, f"{mark}{secrets.token_hex(6)}")
         with contextlib.suppress(FileExistsError):
             return os.open(temporary, flags, 0o666), temporary
+
+
+def told_apart(short: Sequence[Name], full: Sequence[Name]) -> list[Name]:
+    """Short names, or full ones where two would be equal, until nothing more can be told apart by that."""
+    names = list(short)
+    while True:
+        counts = Counter(names)
+        again = [i for i, name in enumerate(names) if counts[name] > 1 and name != full[i]]
+        if not again:
+            return names
+        for i in again:
+            names[i] = full[i]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from leechcodec.formats.files import write_atomic
+from leechcodec.formats.files import told_apart, write_atomic
 from leechcodec.lab.cache import Entry, RowCache, fingerprint
 from leechcodec.lab.datasets import Photograph, pixels_of
 from leechcodec.lab.environment import library_versions, machine
@@ -129,8 +129,4 @@ def together(results: dict[str, Results], dataset: Path) -> Results:
 
 def _stems(images: Sequence[Photograph]) -> list[str]:
     """A file name for each image: its stem, or its whole name where two would have the same."""
-    names, stems = [image.path.name for image in images], [image.path.stem for image in images]
-    while again := [i for i, stem in enumerate(stems) if stem != names[i] and stems.count(stem) > 1]:
-        for i in again:
-            stems[i] = names[i]
-    return stems
+    return told_apart([image.path.stem for image in images], [image.path.name for image in images])

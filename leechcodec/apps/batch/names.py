@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leechcodec.errors import LqError
+from leechcodec.formats.files import told_apart
 from leechcodec.formats.storage import is_url, join, storage_of
 
 _SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp avif heic heif hif jxl jp2 tif tiff bmp ppm pgm pnm gif tga"
@@ -122,21 +123,18 @@ class Names:
 
     def _named(self, files: list[File]) -> Iterator[Job]:
         """Full names are told apart within a folder, so a file whose output is another's too gets that."""
-        kept, places = [self.keep_extension] * len(files), _Spellings()
-        while True:
-            names = [self._output(file.name, keep) for file, keep in zip(files, kept)]
-            outputs = [(places[file.place], name) for file, name in zip(files, names)]
-            counts = Counter(outputs)
-            again = [i for i, output in enumerate(outputs) if not kept[i] and counts[output] > 1]
-            if not again:
-                break
-            for i in again:
-                kept[i] = True
+        places = _Spellings()
+        short, full = (
+            [(places[file.place], self._output(file.name, keep)) for file in files]
+            for keep in (self.keep_extension, True)
+        )
+        outputs = told_apart(short, full)
+        counts = Counter(outputs)
         if len(counts) < len(files):
             twice = next(output for output, count in counts.items() if count > 1)
             one, other, *_ = (file.path for file, output in zip(files, outputs) if output == twice)
             raise LqError(f"{one} and {other} would both become {join(*twice)}")
-        yield from (Job(file, name) for file, name in zip(files, names))
+        yield from (Job(file, name) for file, (_, name) in zip(files, outputs))
 
     def _output(self, name: str, keep: bool) -> str:
         return (name if keep else os.path.splitext(name)[0]) + self.suffix

@@ -22,6 +22,7 @@ from leechcodec.apps.batch.names import NUMBER, File, Job, expanded, is_numbered
 from leechcodec.apps.batch.tasks import Outcome, Task, outcome_of
 from leechcodec.apps.messages import about, collected
 from leechcodec.errors import CorruptError, LqError
+from leechcodec.formats.files import told_apart
 from leechcodec.formats.storage import join, storage_of
 from leechcodec.formats.tars import whole
 
@@ -139,13 +140,8 @@ class ShardWorker:
             for name, image in zip(names, images, strict=True)
         ]
         full = [f"{name}{self._settings.suffix}" if image else name for name, image in zip(names, images, strict=True)]
-        while True:
-            counts = Counter(wanted)
-            again = [i for i, name in enumerate(wanted) if counts[name] > 1 and name != full[i]]
-            if not again:
-                break
-            for i in again:
-                wanted[i] = full[i]
+        wanted = told_apart(wanted, full)
+        counts = Counter(wanted)
         if twice := next((name for name, image in zip(wanted, images) if image and counts[name] > 1), None):
             raise CorruptError(f"two members would both become {twice}")
         return [name if image else None for name, image in zip(wanted, images, strict=True)]
