@@ -40,7 +40,8 @@ class Curve:
 
     metrics: metric -> value at each point, or None where it was not measured; a metric that is not in it was not.
     PSNR in dB, MS-SSIM in dB (-10 log10(1 - mean)), SSIMULACRA2 and LPIPS as they are. rates: metric -> bpp at each
-    point of the images that have the metric, where some are too small for it; bpp where it is not in it.
+    point of the images that have the metric, where some are too small for it; bpp where it is not in it. settings: the
+    codec's at each point, where it was measured.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Curve:
     bpp: tuple[float, ...]
     metrics: dict[str, tuple[float | None, ...]]
     rates: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
 
     def values(self, metric: str) -> tuple[float | None, ...]:
         """The metric at each point."""
@@ -92,7 +94,7 @@ def measured(results: Results, images: Collection[str] | None = None) -> Curve:
     bpp = tuple(rate for rate in columns["bpp"] if rate is not None)  # all of them
     rates = {metric: _rates_with(MEANS[facts.column], rows, settings) for metric, facts in MEASURES.items()}
     own = {metric: column for metric, column in rates.items() if column is not None}
-    return Curve(results.codec, results.name, False, bpp, metrics, own)
+    return Curve(results.codec, results.name, False, bpp, metrics, own, tuple(settings))
 
 
 def _rates_with(figure: str, rows: Sequence[ImageRow], settings: Sequence[str]) -> tuple[float | None, ...] | None:

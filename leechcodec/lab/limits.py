@@ -25,6 +25,7 @@ from leechcodec.codec.model_store import load_model
 from leechcodec.config import header_quality
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.packages import require
+from leechcodec.lab.figures import save_figure
 from leechcodec.networks.torch_transforms import as_batch
 from leechcodec.quantizers import BSQ, LeechSQ, Quantizer
 
@@ -176,8 +177,7 @@ def draw(rows: Sequence[Limit], target: Path) -> None:
     axis.grid(True, axis="x", linewidth=0.5, alpha=0.4)
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    metadata = {"Date": None} if target.suffix.lower() == ".svg" else None
-    figure.savefig(target, dpi=150, metadata=metadata)
+    save_figure(figure, target)
 
 
 def table(rows: Sequence[Limit], form: str = "text") -> str:

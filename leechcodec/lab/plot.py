@@ -10,6 +10,7 @@ from pathlib import Path
 from leechcodec.formats.packages import require
 from leechcodec.lab.curves import LPIPS, MEASURES, SSIMULACRA2, Curve
 from leechcodec.lab.errors import ResultsError
+from leechcodec.lab.figures import check_figure, save_figure
 
 MARKERS = "osD^vP*X<>hp"
 COLOURS = (
@@ -20,7 +21,6 @@ COLOURS = (
 DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (8, 2, 2, 2, 2, 2)), (0, (1, 1)), (0, (10, 3)))
 LEADER = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
 """The line from a label's left edge to its curve."""
-SUFFIXES = (".svg", ".png", ".pdf")
 PANEL_WIDTH, PANEL_HEIGHT = 4.4, 3.5
 """Inches."""
 LABEL_SIZE, LABEL_GAP = 8.5, 0.045
@@ -41,8 +41,7 @@ def draw(
     least 1. labels: name each curve at its end, in place of the legend. A panel with no curve is left out. Raises
     ResultsError where nothing can be drawn.
     """
-    if target.suffix.lower() not in SUFFIXES:
-        raise ResultsError(f"{target}: the figure's name ends in {', '.join(SUFFIXES)}")
+    check_figure(target)
     panels = [metric for metric in MEASURES if any(len(curve.points(metric)[0]) for curve in curves)]
     if not panels:
         raise ResultsError("no curve to draw")
@@ -51,7 +50,7 @@ def draw(
 
     matplotlib = require("matplotlib")
     figures = require("matplotlib.figure")
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "leechcodec", "font.size": 10}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.size": 10}):
         columns = 1 if len(panels) == 1 else 2
         rows = -(-len(panels) // columns)
         beside = 0.075 * max(len(_label(curve)) for curve in curves) + 0.5
@@ -69,8 +68,7 @@ def draw(
             _legend(figure, curves)
         if title:
             figure.suptitle(title)
-        metadata = {"Date": None} if target.suffix.lower() == ".svg" else None  # the same data, the same file
-        figure.savefig(target, dpi=150, metadata=metadata)
+        save_figure(figure, target)
 
 
 def _legend(figure, curves: Sequence[Curve]) -> None:

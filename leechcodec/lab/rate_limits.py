@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from leechcodec.formats.packages import require
+from leechcodec.lab.figures import save_figure
 from leechcodec.lab.limits import lined_up
 from leechcodec.lab.sources import SOURCES, Source
 from leechcodec.lattice import kernels
@@ -231,8 +232,7 @@ def draw(rows: Sequence[RateLimit], target: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("distortion above Shannon's bound (dB)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    metadata = {"Date": None} if target.suffix.lower() == ".svg" else None
-    figure.savefig(target, dpi=150, metadata=metadata)
+    save_figure(figure, target)
 
 
 def table(rows: Sequence[RateLimit], form: str = "text") -> str:

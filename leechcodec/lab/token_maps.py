@@ -14,10 +14,9 @@ from leechcodec.codec import api
 from leechcodec.codec.model_store import model_for_file
 from leechcodec.config import STRIDES
 from leechcodec.formats.packages import require
-from leechcodec.lab.errors import ResultsError
+from leechcodec.lab.figures import check_figure, save_figure
 from leechcodec.quantizers.leech import LeechSQ
 
-SUFFIXES = (".png", ".svg", ".pdf")
 CLASSES = ("origin", "±4² 0²²", "±2⁸ 0¹⁶", "∓3 ±1²³")
 """The codewords' shapes by class number, 0 the origin."""
 CLASS_COLOURS = ("#F0F0F0", "#E69F00", "#56B4E9", "#0B5D8A")
@@ -67,8 +66,7 @@ def bits_per_pixel(maps: list[StageMap]) -> np.ndarray:
 
 def draw(image: Image.Image, maps: list[StageMap], target: Path) -> None:
     """Write the figure of a decoded image and its maps to a file, .png, .svg or .pdf by its name."""
-    if target.suffix.lower() not in SUFFIXES:
-        raise ResultsError(f"{target}: the figure's name ends in {', '.join(SUFFIXES)}")
+    check_figure(target)
     require("matplotlib")
     figures, colours = require("matplotlib.figure"), require("matplotlib.colors")
     each = 1 if maps[0].classes is None else 2
@@ -95,7 +93,7 @@ def draw(image: Image.Image, maps: list[StageMap], target: Path) -> None:
         shares = np.bincount(stage.classes.reshape(-1), minlength=4) / stage.classes.size
         named = ", ".join(f"{name} {share:.0%}" for name, share in zip(CLASSES, shares) if share >= 0.005)
         axis.set_title(named, fontsize=8)
-    figure.savefig(target, dpi=110)
+    save_figure(figure, target, dpi=110)
 
 
 def _heat(figure, axis, image: Image.Image, values: np.ndarray, maps: list[StageMap], title: str) -> None:

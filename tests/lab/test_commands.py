@@ -114,6 +114,9 @@ def test_the_list_of_commands_imports_nothing_heavy():
         (("limits", "--model", "leech-vbr", "--rates"), "--model needs IMAGES"),
         (("data", "kodak", "--seed", "3"), "--seed is of the graphics"),
         (("eval", "photos", "-o", "r", "--codec", "webp", "--model", "leech-vbr"), "--model: no codec"),
+        (("eval", "photos", "-o", "r", "--codec", "leech-twin", "--model", "leech-vbr"), "--model: no codec"),
+        (("eval", "photos", "-o", "r", "--codec", "bsq-twin", "--bsq-model", "bsq-twin"), "--bsq-model: no codec"),
+        (("eval", "photos", "-o", "r", "--compressai-weights", "w"), "--compressai-weights: no codec"),
     ],
 )
 def test_options_without_their_object_are_refused(arguments, words):

@@ -47,6 +47,9 @@ def test_points_of_a_metric_ascend_where_its_own_rates_are_in_another_order():
     curve = curves.measured(replace(results(), settings=settings, results=columns, images=tuple(rows)))
     assert settings == ("a", "b") and curve.points("ms-ssim")[0] == [1, 2]
     assert [place for place, _, _ in curve.numbered_points("ms-ssim")] == [1, 0]
+    assert curve.settings == ("a", "b")
+    large = curves.measured(replace(results(), images=tuple(rows)), {"large.png"})
+    assert large.settings == ("b", "a") and large.bpp == (1, 2)
 
 
 def test_published_curves(tmp_path):

@@ -54,6 +54,11 @@ def test_tokens_and_compare_commands(picture, tiny_folder, tmp_path):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.stderr
     assert Image.open(tmp_path / "maps.png").width > 1000
+    arguments[3] = str(tmp_path / "maps.foo")
+    assert "ends in .svg, .png, .pdf" in CliRunner().invoke(main, arguments).stderr
+    (tmp_path / "a.lq").write_bytes(b"LQ")
+    arguments[3] = str(tmp_path / "maps.png")
+    assert CliRunner().invoke(main, arguments).stderr.startswith(f"leechcodec: {tmp_path / 'a.lq'}: ")
     picture.rotate(180).save(tmp_path / "b.png")
     result = CliRunner().invoke(main, ["compare", *(str(tmp_path / name) for name in ("a.png", "a.png", "b.png"))])
     assert result.exit_code == 0 and "100.00" in result.stdout and "b.png" in result.stdout

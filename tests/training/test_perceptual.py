@@ -4,8 +4,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from leechcodec.apps.cli import main
 from leechcodec.codec import api
 from leechcodec.codec.model_store import load_model, save_decoder
 from leechcodec.errors import ConfigError, ModelError
@@ -108,6 +110,10 @@ def test_settings(tmp_path):
     assert load_perceptual(path) is None
     path.write_text("[perceptual]\nsteps = 3\n")
     assert load_perceptual(path) == PerceptualConfig(steps=3)
+    options = ["train", str(path), "--data", str(tmp_path), "--out", str(tmp_path), "--lpips-weights", str(path)]
+    for refused in (["--vf-weights", str(path)], ["--minutes", "1"], ["--init", str(path)]):
+        result = CliRunner().invoke(main, [*options, *refused])
+        assert result.exit_code == 2 and "not --init, --minutes or --vf-weights" in result.stderr
     path.write_text('[perceptual]\nexclude = ["a.png"]\n')
     assert load_perceptual(path) == PerceptualConfig(exclude=("a.png",))
     for text in (

@@ -71,8 +71,8 @@ def train(config, data, out, resume, init, steps, minutes, threads, lpips_weight
         options = {"init": init, "lpips_weights": lpips_weights, "vf_weights": vf_weights}
         run(config, data, out, resume=resume, steps=steps, minutes=minutes, threads=threads, device=device, **options)
         return
-    if init or minutes or lpips_weights is None:
-        raise click.UsageError("a config with [perceptual] needs --lpips-weights, a number of steps, and no --init")
+    if init or minutes or vf_weights or lpips_weights is None:
+        raise click.UsageError("[perceptual] needs --lpips-weights, not --init, --minutes or --vf-weights")
     if steps:
         perceptual = replace(perceptual, steps=steps)
     train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)

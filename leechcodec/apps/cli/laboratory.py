@@ -53,15 +53,15 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
         wanted[name] = wanted.get(name, ()) + values
     from leechcodec.lab import evaluate as lab
     from leechcodec.lab.peers.base import PeerOptions
-    from leechcodec.lab.peers.registry import DEFAULT
+    from leechcodec.lab.peers.registry import DEFAULT, option_of
 
-    for option, value, prefix in (
-        ("--model", model, "leech"),
-        ("--bsq-model", bsq_model, "bsq"),
-        ("--compressai-weights", compressai_weights, "compressai-"),
-    ):
-        if value and not any(codec.startswith(prefix) for codec in codecs or DEFAULT):
-            raise click.UsageError(f"{option}: no codec that is measured has it")
+    options = PeerOptions(
+        model=_absolute(model), bsq_model=_absolute(bsq_model), compressai_weights=_absolute(compressai_weights)
+    )
+    heeded = {option_of(codec) for codec in codecs or DEFAULT}
+    for option in ("model", "bsq_model", "compressai_weights"):
+        if getattr(options, option) and option not in heeded:
+            raise click.UsageError(f"--{option.replace('_', '-')}: no codec that is measured has it")
     if lpips_weights is None and DEFAULT_LPIPS.is_dir():
         lpips_weights = DEFAULT_LPIPS
     if lpips_weights is None:
@@ -70,9 +70,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
         dataset=dataset,
         codecs=codecs or DEFAULT,
         output=output,
-        options=PeerOptions(
-            model=_absolute(model), bsq_model=_absolute(bsq_model), compressai_weights=_absolute(compressai_weights)
-        ),
+        options=options,
         dials=wanted,
         jobs=jobs or len(lab.available_cores()),
         lpips=lpips_weights,
@@ -115,8 +113,11 @@ def plot(results, published, only, output, max_bpp, labels, title) -> None:
     RESULTS are files or folders of leechcodec eval. One panel each for PSNR, MS-SSIM in dB,
     SSIMULACRA2 and LPIPS.
     """
+    from leechcodec.lab.figures import check_figure
     from leechcodec.lab.plot import draw
 
+    for path in output:
+        check_figure(path)
     curves = _curves(results, published, only)
     for path in output:
         draw(curves, path, max_bpp=max_bpp, title=title, labels=labels)
@@ -240,6 +241,10 @@ def limits(images, model, samples, output, form, rates) -> None:
     on what the model asks its quantizer about them. With --rates: the whole Leech lattice, scalars, stacked shells and
     BSQ on Gaussian and Laplacian sources, entropy-coded.
     """
+    from leechcodec.lab.figures import check_figure
+
+    for path in output:
+        check_figure(path)
     if rates:
         if images:
             raise click.UsageError("--rates is of two known sources, without IMAGES")
@@ -315,9 +320,12 @@ def tokens(source, model, output) -> None:
     """
     from leechcodec.codec import api
     from leechcodec.lab import token_maps
+    from leechcodec.lab.figures import check_figure
 
-    data = source.read_bytes()
-    found = api.read_tokens(data, model=model)
+    check_figure(output)
+    with naming(str(source)):
+        data = source.read_bytes()
+        found = api.read_tokens(data, model=model)
     tell_layer(str(source), data)
     token_maps.draw(api.detokenize(found, model=model), token_maps.stage_maps(found, model), output)
     click.echo(str(output))

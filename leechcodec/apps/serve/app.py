@@ -15,6 +15,7 @@ import contextlib
 import html
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from leechcodec.errors import ConfigError, LqError, TooLargeError
 
 ASSETS = Path(__file__).parent / "assets"
 ASSET_TYPES = {".css": "text/css", ".js": "text/javascript"}
+# An upload that is too slow is 400 as well: browsers send a request that is answered 408 once more.
 STATUSES = {UnknownPictureError: 404, TooLargeError: 413, BusyError: 503, SupersededError: 409}
 """Of errors; of any other LqError 400."""
 FACTS = "X-Leechcodec"
@@ -106,16 +108,18 @@ class Service:
         picture, quality = self._picture(request), _number(request, "quality")
         with self._coder.place():
             picture.moves += 1
-            arguments = picture.image, quality, self._settings.model, picture.still()
-            draft, answer = await self._code(work.show, *arguments)
+            async with _watched(request) as gone:
+                arguments = picture.image, quality, self._settings.model, picture.still(gone)
+                draft, answer = await self._code(work.show, *arguments)
         picture.draft = replace(draft, picture=None, below=None)  # what a file needs: its tokens, its layer
         return _respond(answer)
 
     async def file(self, request: Request) -> Response:
         picture, quality = self._picture(request), _number(request, "quality")
         with self._coder.place():
-            arguments = picture.image, quality, picture.draft, self._settings.model, picture.still()
-            return _respond(await self._code(work.file_of, *arguments))
+            async with _watched(request) as gone:
+                arguments = picture.image, quality, picture.draft, self._settings.model, picture.still(gone)
+                return _respond(await self._code(work.file_of, *arguments))
 
     async def peer(self, request: Request) -> Response:
         picture, size = self._picture(request), _number(request, "size")
@@ -126,8 +130,9 @@ class Service:
             raise ConfigError(f"size must be between 1 and 1,000,000,000 bytes, got {size:g}")
         with self._comparer.place():
             sizes = dict(picture.sizes.get(peer.key, {}))  # the worker's own
-            arguments = picture.image, peer, round(size), sizes, picture.still()
-            answer = await self._comparer.run(peers.at_size, *arguments)
+            async with _watched(request) as gone:
+                arguments = picture.image, peer, round(size), sizes, picture.still(gone)
+                answer = await self._comparer.run(peers.at_size, *arguments)
         picture.sizes[peer.key] = sizes
         return _respond(answer)
 
@@ -197,6 +202,23 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         lifespan=service.lifespan,
     )
     return Guard(app, settings)  # around all of it: Starlette answers what is unforeseen outside its own middleware
+
+
+@contextlib.asynccontextmanager
+async def _watched(request: Request) -> AsyncIterator[threading.Event]:
+    """An event that is set when the client of a request without a body hangs up."""
+    gone = threading.Event()
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield gone
+    finally:
+        watching.cancel()
 
 
 def _number(request: Request, name: str) -> float:

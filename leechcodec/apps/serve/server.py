@@ -113,7 +113,7 @@ def make_server(settings: Settings, port: int, listening: Callable[[int], None])
         access_log=False,
         log_config=None,
         log_level="critical",  # its own messages; errors of ours are logged in app.py
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=CONNECTIONS + 1,  # uvicorn counts the one that it refuses
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return _Server(config, bound, listening)

@@ -34,7 +34,7 @@ class UnknownPictureError(LqError):
 
 
 class SupersededError(LqError):
-    """A later request for the same picture made this one pointless."""
+    """A later request for the same picture made this one pointless, or nobody waits for it any more."""
 
 
 @dataclass(eq=False)
@@ -54,12 +54,12 @@ class Picture:
         """Of pixels, which Pillow holds in four bytes, and of tokens and a layer."""
         return 9 * self.image.width * self.image.height
 
-    def still(self) -> Callable[[], None]:
-        """A check, for any thread, that raises SupersededError once the dial has been moved again."""
+    def still(self, gone: threading.Event) -> Callable[[], None]:
+        """A check, for any thread, that raises SupersededError once the dial has been moved again, or gone is set."""
         move = self.moves
 
         def check() -> None:
-            if self.moves != move:
+            if self.moves != move or gone.is_set():
                 raise SupersededError("superseded by a later request")
 
         return check

@@ -31,6 +31,15 @@ DEFAULT = ("leech", "jpeg", "jpegli", "jpeg2000", "webp", "avif-420", "avif", "j
 """What is measured unless others are named: the released model, and the peers that are quick."""
 
 
+def option_of(key: str) -> str | None:
+    """Which of :class:`PeerOptions` a codec heeds; None where it has none of them: an installed model is its name's."""
+    if key == "leech" or key.startswith(EFFORT):
+        return "model"
+    if key == "bsq":
+        return "bsq_model"
+    return "compressai_weights" if key == "compressai" or key.startswith(COMPRESSAI) else None
+
+
 def adapter(key: str, options: PeerOptions | None = None) -> Peer:
     """The codec of a key. Raises PeerError for a key that does not exist; whether it can run, available() says."""
     options = options or PeerOptions()

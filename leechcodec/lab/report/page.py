@@ -67,25 +67,33 @@ def write_page(
 
 def _data(results: Sequence[Results], curves: Sequence[Curve], pictures: list[dict], anchor: str) -> dict:
     shown = {key for picture in pictures for rate in picture["rates"] for key in rate["shown"]}
-    settings = {id(curve): result.settings for curve, result in zip(curves, results)}
     return {
         "metrics": [
             {"key": metric, "name": facts.name, "label": facts.label, "unit": facts.unit, "digits": facts.digits}
             for metric, facts in MEASURES.items()
             if any(curve.points(metric)[0] for curve in curves)
         ],
-        "curves": [_curve(curve, settings.get(id(curve), ())) for curve in curves],
+        "curves": [_curve(curve) for curve in curves],
         "codecs": [{"key": result.codec, "name": result.name} for result in results if result.codec in shown],
         "reference": results[0].codec,
-        "anchor": anchor,
+        "anchor": _anchor(curves, anchor),
         "rates": [rate["target"] for rate in pictures[0]["rates"]] if pictures else [],
         "images": pictures,
     }
 
 
-def _curve(curve: Curve, settings: Sequence[str]) -> dict:
+def _anchor(curves: Sequence[Curve], anchor: str) -> str:
+    """The key of the codec that is meant; empty where it is a published curve, or none, which have no pictures."""
+    try:
+        base = find_anchor(curves, anchor)
+    except LqError:
+        return ""  # the page says it
+    return "" if base.published else base.key
+
+
+def _curve(curve: Curve) -> dict:
     points = {}
-    labels = settings if len(settings) == len(curve.bpp) else [""] * len(curve.bpp)
+    labels = curve.settings or ("",) * len(curve.bpp)
     for metric in MEASURES:
         kept = [(rate, value, labels[place]) for place, rate, value in curve.numbered_points(metric)]
         if kept:
@@ -175,10 +183,10 @@ def _kinds(results: Sequence[Results], curves: Sequence[Curve], anchor: str) -> 
         if base.published or base.key == results[0].codec:
             return ""
         pair = [results[0], *(each for each in results if each.codec == base.key)]
-        groups = {metric: dict(bd_groups(pair, base.key, metric, "kind")) for metric in MEASURES}
+        groups = {metric: dict(bd_groups(pair, base.key, metric, "kind")[:-1]) for metric in MEASURES}
     except LqError:
         return ""  # the table above says it
-    kinds = sorted({kind_of(row.image) for row in results[0].images})
+    kinds = sorted(next(iter(groups.values())))  # those that both codecs have
     rows = [
         f'<tr><th scope="row">{_text(kind)}</th>'
         + "".join(_bd_cell(metric, group[kind][0]) for metric, group in groups.items())

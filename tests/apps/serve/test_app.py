@@ -208,6 +208,16 @@ def test_bytes_and_pixels_are_bounded(tiny_folder):
         assert refused(client.post("/api/pictures", content=data), 413)
 
 
+def test_an_upload_that_does_not_end_is_given_up(settings, monkeypatch):
+    settings = Settings(settings.model, threads=1, limits=Limits(body_seconds=0.2))
+    with server_of(settings) as port, socket.create_connection(("127.0.0.1", port), timeout=300) as connection:
+        connection.sendall(head(port).replace(b"GET /", b"POST /api/pictures") + b"Content-Length: 2\r\n\r\n.")
+        answer = b""
+        while b"the upload took longer than 0.2 seconds" not in answer:
+            answer += connection.recv(100_000)
+            assert answer.startswith(b"HTTP/1.1 400")
+
+
 def test_more_than_the_line_holds_is_refused_and_none_is_lost(tiny_folder, monkeypatch):
     go, read = threading.Event(), work.read_photograph
 
@@ -253,7 +263,7 @@ def test_pictures_are_few_and_the_unused_go():
 
 def test_stale_work_stops(tiny_folder):
     picture = Picture("id", photograph())
-    check = picture.still()
+    check = picture.still(threading.Event())
     check()
     tokens, _ = work.show(picture.image, 50, str(tiny_folder), check)
     stages = []
@@ -269,14 +279,14 @@ def test_stale_work_stops(tiny_folder):
     with pytest.raises(SupersededError):
         peers.at_size(picture.image, peers.installed()["jpeg"], 1000, {}, check)
     with pytest.raises(ConfigError):
-        work.show(picture.image, 0.5, str(tiny_folder), picture.still())
+        work.show(picture.image, 0.5, str(tiny_folder), picture.still(threading.Event()))
 
 
 def test_a_computation_ends_at_the_next_band_of_rows(tiny_folder, monkeypatch):
     monkeypatch.setattr(onnx_walk, "WHOLE_PIXELS", 0)
     monkeypatch.setattr(onnx_walk, "BAND_PIXELS", 64 * 64)
     image, picture = photograph(64, 1024), Picture("id", Image.new("RGB", (1, 1)))
-    check, checks = picture.still(), []
+    check, checks = picture.still(threading.Event()), []
 
     def moved_meanwhile():
         checks.append(None)
@@ -548,6 +558,31 @@ def test_a_request_that_takes_long_is_not_closed(settings, monkeypatch):
             client.request(method, path, body)
             response = client.getresponse()
             assert response.status == 200 and response.read()
+
+
+@pytest.mark.parametrize("what", ["shown?quality=50", "file?quality=50", "peers/jpeg?size=1000"])
+def test_work_that_nobody_waits_for_ends(settings, monkeypatch, what):
+    begun, ended = threading.Event(), threading.Event()
+
+    def endless(*arguments):
+        begun.set()
+        try:
+            while not ended.wait(0.01):
+                arguments[-1]()  # the check
+        except SupersededError:
+            ended.set()
+            raise
+
+    for module, name in ((work, "show"), (work, "file_of"), (peers, "at_size")):
+        monkeypatch.setattr(module, name, endless)
+    with server_of(settings) as port:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+            client.request("POST", "/api/pictures", file_of(photograph()))
+            id = json.loads(client.getresponse().headers["X-Leechcodec"])["id"]
+        with socket.create_connection(("127.0.0.1", port), timeout=300) as connection:
+            connection.sendall(head(port).replace(b"GET /", f"GET /api/pictures/{id}/{what}".encode()) + b"\r\n")
+            assert begun.wait(300) and not ended.wait(0.2)
+        assert ended.wait(300)
 
 
 BUSY = """

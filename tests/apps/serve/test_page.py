@@ -219,6 +219,70 @@ def test_a_busy_server_is_asked_again_and_a_forgotten_picture_sent_again(tab):
     assert asked["shown"][0] != asked["shown"][1]  # another id
 
 
+def test_what_the_page_waits_for_is_said_from_the_start(tab):
+    tab.expected = ("503 (Service Unavailable)",)
+    go = []
+    busy = {"status": 503, "headers": {"Retry-After": "1"}, "json": {"error": "busy"}}
+    tab.route("**/api/pictures", lambda route: route.fallback() if go else route.fulfill(**busy))
+    choose(tab, photograph())
+    tab.get_by_role("status").get_by_text("The server is busy").wait_for(state="visible")
+    go.append(True)
+    settle(tab)
+
+
+def test_a_drag_that_rests_and_ends_asks_once(tab):
+    choose(tab, photograph())
+    settle(tab)
+    asked = []
+    tab.on("request", lambda sent: asked.append(sent.url.rpartition("/")[2]))
+    number = tab.get_by_label("Quality as a number")
+    number.evaluate(
+        """number => { const dial = document.getElementById('quality');
+            dial.value = 60;
+            dial.dispatchEvent(new Event('input', { bubbles: true })); }"""
+    )
+    tab.wait_for_function("() => document.getElementById('left-caption').textContent.includes('quality 60')")
+    settle(tab)
+    tab.locator("#quality").dispatch_event("change")
+    settle(tab)
+    assert [what for what in asked if "quality" in what] == ["shown?quality=60", "file?quality=60"]
+    number.fill("61")
+    tab.keyboard.press("Tab")
+    tab.wait_for_function("() => document.getElementById('left-caption').textContent.includes('quality 61')")
+    settle(tab)
+
+
+def test_a_file_that_fails_leaves_no_promise(tab):
+    tab.expected = ("500 (Internal Server Error)",)
+    choose(tab, photograph())
+    tab.get_by_label("Beside it").select_option("webp")
+    settle(tab)
+    fails = []
+    failure = {"status": 500, "json": {"error": "out of memory"}}
+    tab.route("**/file?*", lambda route: route.fallback() if fails else (fails.append(1), route.fulfill(**failure)))
+    dial = tab.get_by_label("Quality", exact=True)
+    dial.fill("60")
+    tab.wait_for_selector("#error:not([hidden])")
+    assert tab.locator("#error").inner_text() == "out of memory" and not tab.locator("#status").inner_text()
+    assert tab.locator("#size").inner_text() == tab.locator("#bpp").inner_text() == "–"
+    assert "…" not in tab.locator("#result").inner_text()
+    assert tab.locator("#right").is_hidden()  # what was WebP at another size
+    dial.dispatch_event("change")  # once more
+    rows = settle(tab)
+    assert "–" not in [row[1] for row in rows] and tab.locator("#right").is_visible()
+
+
+def test_a_file_that_the_browser_cannot_read_is_no_silent_server(tab):
+    tab.evaluate(
+        """() => { const file = new File(["gone"], "gone.png"), dataTransfer = new DataTransfer();
+            Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException("", "NotFoundError"));
+            dataTransfer.items.add(file);
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true })); }"""
+    )
+    tab.wait_for_selector("#error:not([hidden])")
+    assert tab.locator("#error").inner_text() == "gone.png: cannot be read."
+
+
 def test_a_codec_that_refuses_leaves_the_others_their_turn(tab):
     tab.expected = ("400 (Bad Request)",)
     words = "JPEG 4:2:0: too large a picture"
@@ -236,7 +300,8 @@ def test_the_page_is_usable_by_everybody(tab):
     settle(tab)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     unnamed = """[...document.querySelectorAll('input, select, a, [tabindex]')].filter(element =>
-        !element.getAttribute('aria-label') && !element.labels?.length && !element.textContent.trim()).length"""
+        !element.getAttribute('aria-label') && !element.labels?.length
+        && !(element.matches('a') && element.textContent.trim())).length"""
     assert tab.evaluate(unnamed) == 0
     tab.locator("body").evaluate("body => { body.tabIndex = -1; body.focus(); body.removeAttribute('tabindex'); }")
     reached = []

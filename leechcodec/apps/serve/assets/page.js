@@ -15,9 +15,12 @@ const number = byId("number");
 const other = byId("other");
 const slider = new Slider();
 
-/** What is on the page. file: the File. id: the server's. shown: codec -> {facts, url, blob}. refused: codec -> why. */
+/**
+ * What is on the page. file: the File. id: the server's. asked: the quality that is shown or being coded.
+ * shown: codec -> {facts, url, blob}. refused: codec -> why nothing will come.
+ */
 let page = null;
-/** The quality wanted next; null where the last one is shown or being asked for. */
+/** The quality wanted next; null where it is the one asked for. */
 let wanted = null;
 let busy = false;
 let resting = null; // aborts what follows a picture: its file, the other codecs
@@ -84,7 +87,8 @@ async function open(file) {
 
 function start(file) {
   close();
-  page = { file, id: null, kind: null, width: 0, height: 0, shown: new Map(), refused: new Map(), leave: new AbortController() };
+  const leave = new AbortController();
+  page = { file, id: null, kind: null, width: 0, height: 0, asked: null, shown: new Map(), refused: new Map(), leave };
   return page;
 }
 
@@ -99,7 +103,13 @@ function close() {
   byId("result").hidden = true;
 }
 
+/** Send the file. Throws a Refusal where the browser cannot read it: a folder, or what was deleted meanwhile. */
 async function upload(mine) {
+  try {
+    await mine.file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Refusal(`${mine.file.name}: cannot be read.`, 0);
+  }
   const options = { method: "POST", body: mine.file, signal: mine.leave.signal };
   const answer = await ask("/api/pictures", options, waiting);
   mine.id = answer.facts.id ?? null;
@@ -119,8 +129,10 @@ function keep(mine, key, { facts, files }) {
 /** Ask for the picture at the dial's place: one request at a time, and the last place wins. */
 async function move() {
   clearTimeout(timer);
+  const place = Number(quality.value);
+  wanted = place === page?.asked ? null : place; // a drag that has rested ends where it was: nothing is new
+  if (wanted === null) return;
   resting?.abort();
-  wanted = Number(quality.value);
   if (busy) return;
   busy = true;
   try {
@@ -128,6 +140,7 @@ async function move() {
       const mine = page;
       const asked = wanted;
       wanted = null;
+      mine.asked = asked;
       tell(`Coding at quality ${asked} …`);
       try {
         const answer = await askFor(mine, `shown?quality=${asked}`, mine.leave.signal);
@@ -135,11 +148,14 @@ async function move() {
         fail("");
         keep(mine, OURS, answer);
         mine.lq = null;
+        mine.refused = new Map();
         tell("");
         draw();
         if (wanted === null) rest(mine, asked);
       } catch (error) {
-        if (page === mine) report(error);
+        if (page !== mine) continue;
+        mine.asked = null; // so that it can be asked for again
+        report(error);
       }
     }
   } finally {
@@ -163,7 +179,6 @@ async function askFor(mine, what, signal) {
 async function rest(mine, asked) {
   resting = new AbortController();
   const { signal } = resting;
-  mine.refused = new Map();
   try {
     tell("Writing the file …");
     const { facts, files } = await askFor(mine, `file?quality=${asked}`, signal);
@@ -181,7 +196,11 @@ async function rest(mine, asked) {
     tell("");
     if (mine.refused.size) fail([...mine.refused.values()].join(" "));
   } catch (error) {
-    if (!signal.aborted) report(error);
+    if (signal.aborted) return;
+    mine.asked = null;
+    for (const key of names.keys()) if (!complete(key)) mine.refused.set(key, error.message);
+    draw();
+    report(error);
   }
 }
 
@@ -205,14 +224,15 @@ function draw() {
   for (const part of document.querySelectorAll(".photograph")) part.hidden = lq;
   const size = element("small", { textContent: ` ${page.width} × ${page.height}, ${bytes(page.file.size)}` });
   byId("name").replaceChildren(page.file.name, size);
-  byId("size").textContent = known(ours?.facts.bytes) ? bytes(ours.facts.bytes) : "…";
-  byId("bpp").textContent = known(ours?.facts.bpp) ? fixed(ours.facts.bpp, 3) : "…";
+  byId("size").textContent = known(ours?.facts.bytes) ? bytes(ours.facts.bytes) : pending(OURS);
+  byId("bpp").textContent = known(ours?.facts.bpp) ? fixed(ours.facts.bpp, 3) : pending(OURS);
   byId("psnr").textContent = lq ? "–" : fixed(ours?.facts.psnr, 2, " dB");
   const right = lq ? OURS : other.value;
   slider.fit(page.width, page.height, Number(byId("zoom").value));
   slider.name(names.get(OURS), names.get(right), lq);
   slider.show("left", ours?.url, `${page.file.name}, leechcodec`);
-  slider.show("right", lq ? null : page.shown.get(right)?.url, `${page.file.name}, ${names.get(right)}`);
+  // An earlier place's picture stands until the new one comes, not where none will.
+  slider.show("right", lq || page.refused.has(right) ? null : page.shown.get(right)?.url, `${page.file.name}, ${names.get(right)}`);
   byId("left-caption").replaceChildren(...caption(OURS));
   byId("right-caption").replaceChildren(...(lq ? [] : caption(right)));
   offer("download-lq", lq ? null : page.lq, "lq");
@@ -233,6 +253,9 @@ function sameSize(facts) {
   return known(ours) && Math.abs(facts.bytes / (1 + facts.gap / 100) / ours - 1) < 0.001;
 }
 
+/** Whether a codec's file at our size is there. */
+const complete = (key) => key === ORIGINAL || known(current(key)?.bytes);
+
 /** What stands where a codec's figures are to come, or never will. */
 const pending = (key) => (page.refused.has(key) ? "–" : "…");
 
@@ -241,7 +264,7 @@ function caption(key) {
   if (key === ORIGINAL) return [title];
   const facts = current(key);
   if (!facts) return [title, ` ${pending(key)}`];
-  const texts = [`quality ${facts.quality}`, known(facts.bytes) ? bytes(facts.bytes) : "…", fixed(facts.psnr, 2, " dB")];
+  const texts = [`quality ${facts.quality}`, known(facts.bytes) ? bytes(facts.bytes) : pending(key), fixed(facts.psnr, 2, " dB")];
   return [title, element("span", { className: "facts" }, ...texts.map((textContent) => element("span", { textContent })))];
 }
 
@@ -251,7 +274,7 @@ function drawTable() {
     const facts = current(key);
     const far = facts && Math.abs(facts.gap ?? 0) > 10;
     const texts = facts
-      ? [known(facts.bytes) ? bytes(facts.bytes) : "…", known(facts.gap) ? signed(facts.gap) + (far ? ", too far to compare" : "") : "",
+      ? [known(facts.bytes) ? bytes(facts.bytes) : pending(key), known(facts.gap) ? signed(facts.gap) + (far ? ", too far to compare" : "") : "",
         fixed(facts.bpp, 3), fixed(facts.psnr, 2, " dB")]
       : [pending(key), "", "", ""];
     const cells = texts.map((textContent, index) => element("td", { textContent, className: far && index === 1 ? "far" : "" }));

@@ -73,6 +73,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       margin: narrow.matches ? { l: 44, r: 8, t: 8, b: 44 } : { l: 60, r: 16, t: 12, b: 48 },
+      uirevision: `${state.metric.key} ${state.limit}`, // until these change, what was zoomed to stays
       showlegend: false,
       hovermode: "closest",
       hoverlabel: { bgcolor: style("--raised"), bordercolor: style("--line"), font: { color: style("--ink") }, align: "left" },

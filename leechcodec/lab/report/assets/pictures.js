@@ -319,8 +319,9 @@
   segments("view", [["picture", "Picture"], ["errors", "Error"]], state.view, (key) => set("view", key));
   selection("left", options, state.left, (key) => set("left", key));
   selection("right", options, state.right, (key) => set("right", key));
-  selection("jump", data.images.map((image, index) => [`image-${index + 1}`, image.name]), null,
-    (id) => byId(id).scrollIntoView());
+  const places = data.images.map((image, index) => [`image-${index + 1}`, image.name]);
+  selection("jump", [["", "an image …"], ...places], "", (id) => byId(id || "cards").scrollIntoView());
+  byId("jump").addEventListener("blur", () => { byId("jump").value = ""; }); // so that an image can be gone to again
   for (const name of ["zoom", "gain"]) byId(name).addEventListener("change", (event) => set(name, Number(event.target.value)));
   document.addEventListener("codecs", (event) => {
     set("hidden", event.detail);
