@@ -75,10 +75,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("stages", "channels", "analysis_blocks", "prior_channels"):
+        for name, least in (("stages", 0), ("channels", 1), ("analysis_blocks", 0), ("prior_channels", 1)):
             value = getattr(self, name)
-            if len(value) != len(STRIDES) or min(value) < 0:
-                raise ConfigError(f"{name} needs {len(STRIDES)} non-negative integers (strides {STRIDES}), got {value}")
+            if len(value) != len(STRIDES) or min(value) < least:
+                wanted = f"{len(STRIDES)} integers, {least} or more (strides {STRIDES})"
+                raise ConfigError(f"{name} needs {wanted}, got {value}")
         blocks = self.synthesis_blocks
         if [len(counts) for counts in blocks] != [max(n, 1) for n in self.stages]:
             raise ConfigError(f"synthesis_blocks needs one number per token stage, scale by scale, got {blocks}")
@@ -110,7 +111,8 @@ class ModelConfig:
 
     def stages_sent(self, quality: float) -> int:
         """How many stages a file of this quality holds, whole or in part."""
-        return sum(quality >= q if q <= 1 or not self.ramp else quality > q for q in self.min_quality)
+        place, whole = hundredths(quality), not self.ramp
+        return sum(place >= hundredths(q) if q <= 1 or whole else place > hundredths(q) for q in self.min_quality)
 
     def lmbda(self, quality: Number) -> Number:
         """The trade-off of a quality 1..100, a number or a tensor of any shape."""

@@ -6,6 +6,8 @@ import torch
 
 from leechcodec.config import ModelConfig, header_quality, hundredths
 from leechcodec.errors import ConfigError
+from leechcodec.networks.layout import TokenLayout
+from leechcodec.testing.tiny import LAYOUT
 
 
 def test_round_trips_through_json(tmp_path):
@@ -30,6 +32,14 @@ def test_stages_sent_grow_with_quality():
     assert counts[0] >= 1 and counts[-1] == sum(config.stages)
 
 
+def test_a_stage_enters_at_the_hundredth_that_a_header_can_hold():
+    for ramp, sent in ((8.0, 4), (0.0, 5)):
+        config = ModelConfig(**LAYOUT | {"min_quality": (1, 1, 20, 40, 60.006)}, ramp=ramp)
+        layout = TokenLayout(config, 60.01, (64, 64))
+        assert config.stages_sent(60.01) == layout.stages == sent
+        assert config.stages_sent(60.02) == 5 and config.stages_sent(60.0) == 4
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -42,6 +52,8 @@ def test_stages_sent_grow_with_quality():
         ({"lmbda_min": 1.0}, "lmbda_min"),
         ({"quality_knots": 1}, "quality_knots"),
         ({"channels": (8, 8, 8, 8, -1)}, "channels"),
+        ({"channels": (0, 8, 8, 8, 8)}, "channels needs 5 integers, 1 or more"),
+        ({"prior_channels": (8, 8, 8, 8, 0)}, "prior_channels needs 5 integers, 1 or more"),
         ({"channels": 8}, "channels must be a list of whole numbers"),
         ({"channels": [8, 8, 8, 8, 4.5]}, "channels must be a list of whole numbers"),
         ({"synthesis_blocks": [[1], [1], [1, 1, -1], [1] * 8, [2]]}, "synthesis_blocks needs non-negative"),

@@ -48,6 +48,8 @@ class TokenSampler(TokenCoder):
     clamped there becomes equal, not likelier.
     """
 
+    reads = True
+
     def __init__(self, seed: int = 0, *, temperature: float = 1.0, top_p: float = 1.0) -> None:
         self._bits = np.random.PCG64(seed)
         self._temperature = temperature

@@ -44,6 +44,7 @@ def code_leech_tokens(
     Raises TypeError or ValueError for bad arguments, CorruptError where a decoder's data hold no such tokens.
     """
     params = integer_params(params, (DIM, 3))
+    coder.check_given(tokens)
     symbols = np.zeros((len(params), SYMBOLS), dtype=np.int32)
     if tokens is not None:
         symbols[:] = tokens_to_symbols(token_rows(tokens, len(params), DIM), origin)

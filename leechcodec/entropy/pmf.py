@@ -74,8 +74,10 @@ def integer_pmf(masses: np.ndarray, cap: int = TOTAL) -> np.ndarray:
 
     masses: float64 (N, K), positive and finite, K <= 2^16, every row's sum within e^±650. cap: the largest
     probability allowed, TOTAL / 2 <= cap <= TOTAL; below TOTAL it needs K >= 2.
-    Returns int64 (N, K), every entry >= 1, every row's sum TOTAL.
+    Returns int64 (N, K), every entry >= 1, every row's sum TOTAL. Raises ValueError for a cap on a single symbol.
     """
+    if cap < TOTAL and masses.shape[1] < 2:
+        raise ValueError("a cap needs a second symbol, which takes what is above it")
     pmf = np.empty(masses.shape, dtype=np.int64)
     _integer_pmf(np.ascontiguousarray(masses), cap, pmf)
     return pmf

@@ -31,6 +31,7 @@ def code_points(
     no such points.
     """
     index = check_tables(tables.masses, index)
+    coder.check_given(points)
     symbols = np.zeros((len(index), SYMBOLS), dtype=np.int64)
     if points is not None:
         if np.shape(points) != index.shape:

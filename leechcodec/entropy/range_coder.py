@@ -182,6 +182,8 @@ class TokenDecoder(CompiledCoder):
     data: the stream. Raises CorruptError if its length is no multiple of 4 bytes.
     """
 
+    reads = True
+
     def __init__(self, data: bytes) -> None:
         if len(data) % 4:
             raise CorruptError(f"a token stream of {len(data)} bytes is not a whole number of 4-byte words")

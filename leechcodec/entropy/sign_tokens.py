@@ -16,6 +16,7 @@ def code_sign_tokens(coder: TokenCoder, params: np.ndarray, tokens: np.ndarray |
     if params.ndim != 2 or params.shape[1] < 1:
         raise ValueError(f"expected params of shape (N, d), got {params.shape}")
     params = integer_params(params, params.shape[1:])
+    coder.check_given(tokens)
     count, dim = params.shape
     symbols = np.zeros((count, dim), dtype=np.int64)
     if tokens is not None:

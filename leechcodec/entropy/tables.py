@@ -43,6 +43,7 @@ def code_grid_tokens(
     """
     dim = len(lowest)
     params = integer_params(params, (dim, 3))
+    coder.check_given(tokens)
     coded = np.zeros((len(params), dim), dtype=np.int8) if tokens is None else _int8_rows(tokens, len(params), dim)
     if tokens is not None and ((coded < np.array(lowest)) | (coded > np.array(highest))).any():
         raise ValueError("a token's entry is out of range")
@@ -76,6 +77,7 @@ def code_table_tokens(
     params = np.asarray(params)
     factors = params.shape[1] // dim if params.ndim == 3 else 0
     params = integer_params(params, (factors * dim, 3))
+    coder.check_given(tokens)
     check_exact_scores(table, shift)
     indices = np.zeros((len(params), factors), dtype=np.int64)
     if tokens is not None:

@@ -21,6 +21,14 @@ MIN_BITS_PER_TOKEN = PRECISION - math.log2(FIRST_SYMBOL_CAP)
 class TokenCoder(ABC):
     """A sequence of symbols, each with its own integer pmf: written, read, counted or drawn."""
 
+    reads: bool = False
+    """Whether symbols come from it, a decoder, say. Any other must be given them."""
+
+    def check_given(self, tokens: np.ndarray | None) -> None:
+        """Raises ValueError for no tokens where they cannot be read."""
+        if tokens is None and not self.reads:
+            raise ValueError("only a decoder can do without the tokens")
+
     def code(self, pmf: np.ndarray, symbols: np.ndarray | None, tokens: np.ndarray | None = None) -> np.ndarray:
         """Code N symbols of one alphabet, in order.
 

@@ -48,8 +48,8 @@ def rate_aware_point(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points that maximise -weight·|y - x|² + sum_i scores[index_i, x_i + W/2], among those within the window.
 
-    y: float (N, 24), finite, within ±2^30. weight: nats per squared unit, at least 0; at high rate and for the squared
-    error D of a coordinate it is 1 / (2·D). scores, index, results and errors as in :func:`best_point`.
+    y: float (N, 24), finite, within ±2^30. weight: nats per squared unit, at least 0 and below 1e30; at high rate and
+    for the squared error D of a coordinate it is 1 / (2·D). scores, index, results and errors as in :func:`best_point`.
     """
     y = _vectors(y)
     scores = np.ascontiguousarray(scores, dtype=np.float32)
@@ -58,8 +58,8 @@ def rate_aware_point(
         raise ValueError(f"{len(y)} vectors, tables for {len(index)}")
     if scores.size and not np.abs(scores).max() < 1e30:
         raise ValueError("a score is not finite, or beyond 1e30")
-    if not 0 <= weight < np.inf:
-        raise ValueError(f"a weight is at least 0 and finite, not {weight}")
+    if not 0 <= weight < 1e30:
+        raise ValueError(f"a weight is at least 0 and below 1e30, not {weight}")
     points, values = np.empty(y.shape, dtype=np.int32), np.empty(len(y))
     structure = turyn().byte, turyn().halves
     _best(y, float(weight), scores, index, *structure, *scratch(np.float32), points, values, _space())

@@ -43,6 +43,15 @@ def hamming_reversed() -> np.ndarray:
 
 
 @cache
+def hamming_numbers() -> np.ndarray:
+    """Numbers in H, and in H', of bytes as np.packbits packs a word: int64 (2, 256), -1 where a byte is no word."""
+    tables = np.full((2, 256), -1)
+    for table, words in zip(tables, (hamming(), hamming_reversed())):
+        table[np.packbits(words, axis=1)[:, 0]] = np.arange(16)
+    return _freeze(tables)
+
+
+@cache
 def golay_words() -> np.ndarray:
     """The 4,096 Golay words, uint8 (4096, 24); word number m = 256·x + 16·a + b with x, a, b in 0..15."""
     m = np.arange(4096)

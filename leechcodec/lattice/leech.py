@@ -19,7 +19,13 @@ from functools import cache
 
 import numpy as np
 
-from leechcodec.lattice.golay import LENGTH, golay_words, hamming, hamming_reversed, octad_supports, octad_words
+from leechcodec.lattice.golay import (
+    LENGTH,
+    golay_words,
+    hamming_numbers,
+    octad_supports,
+    octad_words,
+)
 
 DIM = LENGTH
 NORM_SQUARED = 32
@@ -81,7 +87,7 @@ def vector_to_index(vectors: np.ndarray) -> np.ndarray:
     vectors = np.asarray(vectors)
     if vectors.dtype.kind not in "iu" or vectors.shape[-1:] != (DIM,):
         raise ValueError(f"expected integer codewords of shape (..., {DIM}), got {vectors.dtype} {vectors.shape}")
-    if vectors.size and np.abs(vectors).max() > 4:
+    if vectors.size and (vectors.min() < -4 or vectors.max() > 4):
         raise ValueError("not a codeword: an entry beyond ±4")
     flat = vectors.reshape(-1, DIM).astype(np.int8)
     magnitude = np.abs(flat)
@@ -105,7 +111,7 @@ def vector_to_index(vectors: np.ndarray) -> np.ndarray:
     bits = (flat[rows] < 0) ^ (magnitude[rows] == 3)
     blocks = np.packbits(bits.reshape(-1, 3, 8), axis=2)[..., 0]
     x = blocks[:, 0] ^ blocks[:, 1] ^ blocks[:, 2]
-    numbers, numbers_reversed = _hamming_numbers()
+    numbers, numbers_reversed = np.maximum(hamming_numbers(), 0)  # of what is no word, any: it does not come back
     word = 256 * numbers_reversed[x] + 16 * numbers[blocks[:, 0] ^ x] + numbers[blocks[:, 1] ^ x]
     indices[rows] = OFFSET_3 + 24 * word + flip
 
@@ -135,14 +141,3 @@ def _octad_order() -> np.ndarray:
 @cache
 def _octad_masks() -> np.ndarray:
     return np.sort(_pack(golay_words()[octad_words()]))
-
-
-@cache
-def _hamming_numbers() -> tuple[np.ndarray, np.ndarray]:
-    """Number in H (in H') of a byte as np.packbits packs a word; 0 where the byte is not a word."""
-    tables = []
-    for words in (hamming(), hamming_reversed()):
-        table = np.zeros(256, dtype=np.int64)
-        table[np.packbits(words, axis=1)[:, 0]] = np.arange(16)
-        tables.append(table)
-    return tables[0], tables[1]

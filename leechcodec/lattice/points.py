@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from leechcodec.lattice.golay import BLOCK_LENGTH, BLOCKS, LENGTH, hamming, hamming_reversed
+from leechcodec.lattice.golay import BLOCK_LENGTH, BLOCKS, LENGTH, hamming, hamming_numbers, hamming_reversed
 
 DIM = LENGTH
 RESIDUES = 8
@@ -101,7 +101,7 @@ def _cosets(x: np.ndarray) -> tuple[Cosets, np.ndarray]:
     """The cosets of integer vectors, and where they are what they seem: a vector that is no point gets any."""
     m = x & 1
     blocks = np.packbits((x >> 1 & 1).astype(np.uint8).reshape(*x.shape[:-1], BLOCKS, BLOCK_LENGTH), axis=-1)[..., 0]
-    number, number_reversed = _numbers()
+    number, number_reversed = hamming_numbers()
     shift = number_reversed[np.bitwise_xor.reduce(blocks, axis=-1)]
     y = np.where(shift < RESIDUES, shift, shift ^ ONES_REVERSED)
     words = number[blocks ^ np.packbits(hamming_reversed(), axis=1)[y, 0][..., None]]
@@ -115,12 +115,3 @@ def _cosets(x: np.ndarray) -> tuple[Cosets, np.ndarray]:
 def _doubled_bits() -> np.ndarray:
     """2·b of the block H[a] + H'[y]: int64 (8, 16, 8), by y and a."""
     return 2 * (hamming_reversed()[:8, None] ^ hamming()).astype(np.int64)
-
-
-@cache
-def _numbers() -> tuple[np.ndarray, np.ndarray]:
-    """Number in H (in H') of a byte as np.packbits packs a word; -1 where the byte is not a word."""
-    tables = np.full((2, 256), -1)
-    for table, words in zip(tables, (hamming(), hamming_reversed())):
-        table[np.packbits(words, axis=1)[:, 0]] = np.arange(16)
-    return tables[0], tables[1]

@@ -53,7 +53,7 @@ def runner_up(z: Tensor, codes: Tensor) -> Tensor:
     """Nearest codewords other than given ones: float (N, 24), finite, int8 (N, 24) -> int8 (N, 24), on z's device."""
     z = z.detach().float()
     if z.device.type == "cpu":
-        return best_but(z[:, :, None] * torch.arange(-4.0, 5.0), codes)
+        return best_but(z[:, :, None] * torch.arange(-4, 5, dtype=torch.float32), codes)
     return runner_up_torch(z, codes)
 
 
@@ -212,6 +212,7 @@ def _sum_class_2(f: Tensor, structure: dict[str, Tensor]) -> Tensor:
 
 def _nearest_chunk(z: Tensor) -> Tensor:
     """The best of each class, and the best of the three: float32 (N, 24) -> int8 (N, 24)."""
+    z = z / z.abs().amax(1, keepdim=True)  # no score leaves float32
     code1, top1 = _best_pair(z)
     code2, top2 = _best_octad(z)
     code3, top3 = _best_word(z)
@@ -222,7 +223,7 @@ def _nearest_chunk(z: Tensor) -> Tensor:
 def _best_pair(z: Tensor) -> tuple[Tensor, Tensor]:
     """Class 1: ±4 where |z| is largest and second largest."""
     top, where = z.abs().topk(2, dim=1)
-    signs = torch.where(z < 0, -4.0, 4.0)
+    signs = torch.where(z < 0, -4.0, 4.0).to(z.dtype)
     return torch.zeros_like(z).scatter(1, where, signs.gather(1, where)), 4 * top.sum(1)
 
 
@@ -233,7 +234,7 @@ def _best_octad(z: Tensor) -> tuple[Tensor, Tensor]:
     odd = (z < 0).float() @ structure["octads"] % 2
     top, octad = (size @ structure["octads"] - 2 * odd * size[:, supports].amin(2)).max(1)
     support = supports[octad]
-    signs = torch.where(z.gather(1, support) < 0, -1.0, 1.0)
+    signs = torch.where(z.gather(1, support) < 0, -1.0, 1.0).to(z.dtype)
     cheapest = size.gather(1, support).argmin(1, keepdim=True)
     changed = 1 - 2 * odd.gather(1, octad[:, None])
     signs = signs.scatter(1, cheapest, signs.gather(1, cheapest) * changed)
@@ -279,7 +280,8 @@ def _structure_on(device: torch.device) -> dict[str, Tensor]:
     weight, numbers = bits.sum(0), torch.arange(8)
     structure = {"bits": bits.float(), "xor": numbers[:, None] ^ numbers}
     structure |= {"signs": 1 - 2 * bits.T.float(), "supports": torch.from_numpy(octad_supports().astype(np.int64))}
-    structure["octads"] = torch.zeros(LENGTH, len(structure["supports"])).scatter(0, structure["supports"].T, 1.0)
+    none = torch.zeros(LENGTH, len(structure["supports"]), dtype=torch.float32)
+    structure["octads"] = none.scatter(0, structure["supports"].T, 1.0)
     structure |= {f"weight_{w}": (weight == w).float() for w in (2, 4, 8)}
     return {name: tensor.to(device) for name, tensor in structure.items()}
 
@@ -304,7 +306,8 @@ def _full_float32(device_type: str) -> Iterator[None]:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Of a process: a fork has none of its parent's threads."""
     return ThreadPoolExecutor(os.cpu_count())
 
 
@@ -315,4 +318,4 @@ def _on_threads(function: Callable, array: np.ndarray) -> list:
     if parts == 1:
         return [function(array)]
     step = -(-blocks // parts) * kernels.LANES
-    return list(_pool().map(function, [array[n : n + step] for n in range(0, len(array), step)]))
+    return list(_pool(os.getpid()).map(function, [array[n : n + step] for n in range(0, len(array), step)]))

@@ -4,7 +4,7 @@
 
 Maps are int16 with channels last, so the three positions of a row that a 3 x 3 convolution sees are one run of memory.
 A product of pairs is written as LLVM's vectors (pair_products.py). A step walks down the rows and keeps four of them in
-the cache: nothing is padded, copied or cut into tiles. integer_prior_reference.py is the same in plain numpy.
+the cache: nothing is padded, copied or cut into tiles. integer_prior_reference.py is the same in plain torch.
 
 Kernels allocate nothing: the functions before them give them room.
 """

@@ -20,14 +20,18 @@ from leechcodec.networks.onnx_sessions import Sessions
 from leechcodec.networks.onnx_walk import Walk
 from leechcodec.networks.row_streams import Reader
 from leechcodec.networks.runtime import Show, Transforms
-from leechcodec.quantizers.code import TokenCode
+from leechcodec.quantizers.code import LeechCode, SignCode
 
 
 class OnnxTransforms(Transforms):
     """The transforms of a model's tensors."""
 
     def __init__(
-        self, config: ModelConfig, code: TokenCode, tensors: Mapping[str, np.ndarray], device: str = "cpu"
+        self,
+        config: ModelConfig,
+        code: LeechCode | SignCode,
+        tensors: Mapping[str, np.ndarray],
+        device: str = "cpu",
     ) -> None:
         self.config, self.code = config, code
         self._graphs, self._sessions = TransformGraphs(config, code, tensors), Sessions(device)

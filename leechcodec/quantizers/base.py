@@ -25,6 +25,8 @@ MAX_SCORE = SCORE_LIMIT / SCORE_UNIT
 """Scores f_i(v) of Λ24-SQ and BSQ are clamped to ±25 nats in training and in coding alike."""
 INITIAL_RADIUS = 1.2
 """Root mean square length of z before training, in units of the codewords' length."""
+LARGEST = 1e15
+"""Of a vector's entries: from there on float32 has no length of it."""
 RADIUS = 2.0
 """Of the ball that z is clipped to where its length matters and codewords are near 1, as a root mean square."""
 
@@ -81,10 +83,13 @@ class Quantizer(nn.Module, TokenCode):
 
     def vectors_to_codes(self, vectors: Tensor) -> Tensor:
         """Codes of codewords, the inverse of :meth:`codes_to_vectors`: float (..., dim) -> int8 (..., dim). Of other
-        vectors the nearest. Raises QuantizerError for another dimension or what is not finite."""
+        vectors the nearest; of spherical codes zero stands for (1, ..., 1). Raises QuantizerError for another dimension
+        and for what is not finite or beyond :data:`LARGEST`."""
         self.check_vectors(vectors)
+        if (vectors.abs() > LARGEST).any():
+            raise QuantizerError(f"{self.name} was given a vector beyond {LARGEST:g}")
         scaled = (vectors.float() * torch.as_tensor(self.unit, device=vectors.device)).reshape(-1, self.dim)
-        return self.nearest(scaled).reshape(vectors.shape)
+        return self.nearest(self.project(scaled) if self.spherical else scaled).reshape(vectors.shape)
 
     @abstractmethod
     def codes_to_indices(self, codes: Tensor) -> Tensor:
@@ -108,13 +113,10 @@ class Quantizer(nn.Module, TokenCode):
         check_codes(self, codes.detach().cpu().numpy())
 
     def numbers_of(self, codes: np.ndarray) -> np.ndarray:
-        return self.codes_to_indices(torch.from_numpy(codes)).numpy()
+        return self.codes_to_indices(torch.from_numpy(np.array(codes))).numpy()  # views may run backwards
 
     def codes_of(self, numbers: np.ndarray) -> np.ndarray:
-        return self.indices_to_codes(torch.from_numpy(numbers)).to(torch.int8).contiguous().numpy()
-
-    def codes_nearest(self, z: np.ndarray) -> np.ndarray:
-        return self.quantize(torch.from_numpy(z), check=False)[0].numpy()
+        return self.indices_to_codes(torch.from_numpy(np.array(numbers))).to("cpu", torch.int8).contiguous().numpy()
 
     def check_vectors(self, z: Tensor) -> None:
         """Raises QuantizerError for vectors of another dimension, or such that are not finite."""

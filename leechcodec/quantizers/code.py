@@ -79,10 +79,6 @@ class TokenCode(ABC):
         Returns the codes written or read, int8 (N, dim).
         """
 
-    @abstractmethod
-    def codes_nearest(self, z: np.ndarray) -> np.ndarray:
-        """The codes that vectors are quantized to: float32 (N, dim), of any length -> int8 (N, dim)."""
-
 
 class LeechCode(TokenCode):
     """Λ24-SQ's codewords, with or without the origin."""
@@ -119,11 +115,13 @@ class LeechCode(TokenCode):
 
     @np.errstate(over="ignore", invalid="ignore")
     def codes_nearest(self, z: np.ndarray) -> np.ndarray:
-        """As :class:`~leechcodec.quantizers.leech.LeechSQ` and ``LeechBallSQ``: a vector without a direction has a
-        fixed one; with the origin, it is what is nearer than any codeword."""
+        """The codes that vectors are quantized to: float32 (N, 24), of any length -> int8 (N, 24).
+
+        As :class:`~leechcodec.quantizers.leech.LeechSQ` and ``LeechBallSQ``: a vector without a direction has a fixed
+        one; with the origin, it is what is nearer than any codeword.
+        """
         if not self.origin:
-            norm = np.sqrt(np.square(z, dtype=np.float32).sum(1, keepdims=True))
-            return kernels.nearest(np.where((norm > 1e-12) & (norm < 1e18), z, np.float32(1)))
+            return kernels.nearest(_directed(z))
         z, radius = np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0), np.float32(self.norm_squared**0.5)
         z = z * (radius / np.maximum(np.sqrt(np.square(z).sum(1, keepdims=True)), radius))
         silent = np.square(z).sum(1, keepdims=True) < 1e-6
@@ -158,10 +156,18 @@ class SignCode(TokenCode):
         return code_sign_tokens(coder, params[..., 0], codes)
 
     def codes_nearest(self, z: np.ndarray) -> np.ndarray:
-        return np.where(z < 0, -1, 1).astype(np.int8)
+        """As :class:`~leechcodec.quantizers.bsq.BSQ`: float32 (N, dim), of any length -> int8 (N, dim)."""
+        return np.where(_directed(z) < 0, -1, 1).astype(np.int8)
 
 
-def code_of(name: str) -> TokenCode | None:
+@np.errstate(over="ignore", invalid="ignore")
+def _directed(z: np.ndarray) -> np.ndarray:
+    """Rows that have a direction, as they are; ones in place of others. As ``Quantizer.project`` has it."""
+    norm = np.sqrt(np.square(z, dtype=np.float32).sum(1, keepdims=True))
+    return np.where((norm > 1e-12) & (norm < 1e18), z, np.float32(1))
+
+
+def code_of(name: str) -> "LeechCode | SignCode | None":
     """The code of a quantizer's name, where there is one without torch."""
     if name in ("leech", "leech-ball"):
         return LeechCode(origin=name == "leech-ball")

@@ -65,7 +65,7 @@ class GridQuantizer(Quantizer):
             alphabets.setdefault(ends, []).append(i)
         total = params.new_zeros(len(params))
         for (low, high), places in alphabets.items():
-            values = self.features(torch.arange(low, high + 1.0, device=params.device))
+            values = self.features(torch.arange(low, high + 1, dtype=torch.float32, device=params.device))
             total = total + torch.logsumexp(params[:, places] @ values.T, -1).sum(-1)
         return total
 

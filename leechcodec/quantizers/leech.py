@@ -97,5 +97,5 @@ class LeechBallSQ(LeechSQ):
 def _basis(device: torch.device) -> Tensor:
     """f(v) = a·v/2 + b·|v|/2 + d·v²/8 at the nine values v = -4..4, float32 (3, 9)."""
     with torch.inference_mode(False):  # kept, and used where gradients are wanted
-        values = torch.arange(-4.0, 5.0)
+        values = torch.arange(-4, 5, dtype=torch.float32)
         return torch.stack([values / 2, values.abs() / 2, values.square() / 8]).to(device)

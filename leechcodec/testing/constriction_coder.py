@@ -31,6 +31,8 @@ class ConstrictionEncoder(TokenCoder):
 class ConstrictionDecoder(TokenCoder):
     """Reads the symbols of a stream; it goes on with zeros where the stream ended."""
 
+    reads = True
+
     def __init__(self, data: bytes) -> None:
         self._coder = _stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
 

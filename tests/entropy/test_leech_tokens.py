@@ -329,6 +329,10 @@ def test_bad_arguments_are_refused():
         code_leech_tokens(TokenEncoder(), params, tokens[:2])
     with pytest.raises(TypeError):
         code_leech_tokens(TokenEncoder(), params.astype(float), tokens)
+    for coder in (TokenEncoder(), BitCounter(), ConstrictionEncoder()):
+        for code, numbers in ((code_leech_tokens, params), (code_sign_tokens, flat)):
+            with pytest.raises(ValueError, match="only a decoder can do without the tokens"):
+                code(coder, numbers)
     with pytest.raises(ValueError, match="decoder"):
         TokenEncoder().code(integer_pmf(np.ones((2, 3))), None)
     with pytest.raises(ValueError, match=r"\+1 or -1"):

@@ -123,6 +123,8 @@ def test_a_pmf_of_equal_masses_and_of_one():
     assert pmf.integer_pmf(np.ones((1, 3)))[0].tolist() == [5592406, 5592405, 5592405]
     assert pmf.integer_pmf(np.full((1, 1), 0.3))[0].tolist() == [pmf.TOTAL]
     assert pmf.integer_pmf(np.ones((0, 5))).shape == (0, 5)
+    with pytest.raises(ValueError, match="second symbol"):
+        pmf.integer_pmf(np.ones((2, 1)), pmf.FIRST_SYMBOL_CAP)
     for alphabet in (759, 65536):
         q = pmf.integer_pmf(np.ones((1, alphabet)))
         assert q.sum() == pmf.TOTAL and q.min() >= 1

@@ -259,6 +259,8 @@ def test_refuses_bad_arguments():
     tables, index, points, _ = model(9, 16, 5, 60.0)
     wrong = points.copy()
     wrong[2, 3] += 1
+    with pytest.raises(ValueError, match="only a decoder can do without the tokens"):
+        code_points(TokenEncoder(), tables, index)
     with pytest.raises(ValueError, match="not a point"):
         point_bits(tables, index, wrong)
     wrong[2, 3] = points[2, 3] + 16

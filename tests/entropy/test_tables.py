@@ -139,6 +139,12 @@ def test_bad_tokens_and_tables_are_refused():
     table = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=np.int8)
     params = np.zeros((1, 2, 3), dtype=np.int64)
     coder = range_coder.TokenEncoder()
+    with pytest.raises(ValueError, match="only a decoder can do without the tokens"):
+        code_table_tokens(coder, params, table, 0)
+    with pytest.raises(ValueError, match="only a decoder can do without the tokens"):
+        code_grid_tokens(coder, params, [0, 0], [3, 3], 0)
+    with pytest.raises(ValueError, match="second symbol"):
+        code_grid_tokens(coder, params, [0, 0], [0, 3], 0, np.array([[0, 1]]))
     with pytest.raises(ValueError, match="not in the codebook"):
         code_table_tokens(coder, params, table, 0, np.array([[4]]))
     with pytest.raises(ValueError, match="shape"):

@@ -168,6 +168,8 @@ def test_refuses_bad_arguments():
         best_point(np.where(scores > 1, np.inf, scores), index)
     with pytest.raises(ValueError, match="weight"):
         rate_aware_point(np.zeros((2, 24)), -1.0, scores, index)
+    with pytest.raises(ValueError, match="weight"):
+        rate_aware_point(np.zeros((2, 24)), 1e30, scores, index)
     with pytest.raises(ValueError, match="3 vectors"):
         rate_aware_point(np.zeros((3, 24)), 1.0, scores, index)
 

@@ -73,6 +73,24 @@ def test_nearest_does_not_depend_on_the_length(exponent):
     z = np.random.default_rng(2).integers(-3, 4, (50, 24)) + 4 * np.eye(24)[0]
     scaled = np.ldexp(z, exponent).astype(np.float32)
     assert np.array_equal(kernels.nearest(scaled), kernels.nearest(z))
+    if exponent > -149:  # torch's products are not told to keep denormal numbers
+        found = torch_kernels.nearest_torch(torch.from_numpy(scaled)).numpy()
+        assert np.array_equal(found, torch_kernels.nearest_torch(torch.from_numpy(z).float()).numpy())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are POSIX's")
+def test_a_fork_searches_on_threads_of_its_own():
+    code = (
+        "import os, signal, warnings, torch; warnings.simplefilter('ignore'); torch.set_num_threads(2)\n"
+        "from leechcodec.lattice.torch_kernels import nearest\n"
+        "z = torch.randn(64, 24)\n"
+        "expected = nearest(z)\n"
+        "if (child := os.fork()) == 0:\n"
+        "    signal.alarm(60)\n"
+        "    os._exit(not torch.equal(nearest(z), expected))\n"
+        "raise SystemExit(os.waitpid(child, 0)[1])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
 
 
 def test_neighbours_in_a_batch_do_not_matter():

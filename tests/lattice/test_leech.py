@@ -45,6 +45,14 @@ def test_refuses_what_is_not_a_codeword(entries):
         leech.vector_to_index(vector)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64])
+def test_refuses_the_least_integer_whose_size_is_none(kind):
+    vector = np.zeros(24, dtype=kind)
+    vector[:3] = 4, 4, np.iinfo(kind).min
+    with pytest.raises(ValueError, match="not a codeword"):
+        leech.vector_to_index(vector)
+
+
 @pytest.mark.parametrize("index", [0, 150, 5000, 120_000])
 def test_refuses_a_codeword_with_one_sign_changed(index):
     vector = leech.codebook()[index].copy()

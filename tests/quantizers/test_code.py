@@ -19,6 +19,7 @@ def test_a_code_is_its_quantizers(name):
     z = np.random.default_rng(0).normal(size=(3000, code.dim)).astype(np.float32)
     z *= np.random.default_rng(1).uniform(0, 3, size=(3000, 1)).astype(np.float32)
     z[:5] = np.array([0, np.nan, np.inf, 1e-20, 1e20])[:, None]
+    z[5:8, 2] = np.nan, np.inf, -np.inf
     codes = code.codes_nearest(z)
     assert codes.dtype == np.int8
     assert np.array_equal(codes, quantizer.quantize(torch.from_numpy(z), check=False)[0].numpy())

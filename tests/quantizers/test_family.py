@@ -1,6 +1,7 @@
 """What holds for every quantizer, and the geometry of each against theory."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -60,6 +61,26 @@ def test_indices_number_every_code_once(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_codes_may_be_views_that_run_backwards_or_read_only(name):
+    quantizer = quantizer_of(name)
+    codes = some_codes(quantizer, 6).numpy()
+    numbers = quantizer.numbers_of(codes)
+    assert np.array_equal(quantizer.numbers_of(codes[::-1]), numbers[::-1])
+    assert np.array_equal(quantizer.codes_of(numbers[::-1]), codes[::-1])
+    codes.setflags(write=False)
+    numbers.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(quantizer.numbers_of(codes), numbers)
+        assert np.array_equal(quantizer.codes_of(numbers), codes)
+
+
+def test_codes_come_back_from_the_device_of_the_codebook():
+    with pytest.raises(NotImplementedError, match="meta"):  # it has none to give, and is asked for them
+        quantizer_of("e8").to("meta").codes_of(np.array([1]))
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_quantize_is_straight_through_and_never_fails(name):
     quantizer = quantizer_of(name)
     z = torch.randn(30, quantizer.dim)
@@ -98,6 +119,10 @@ def test_what_is_not_of_the_quantizer_is_refused_by_name(name):
         for method in (quantizer.quantize, quantizer.vectors_to_codes):
             with pytest.raises(QuantizerError, match=f"{name} was given a vector that is not finite"):
                 method(bad)
+    with pytest.raises(QuantizerError, match=f"{name} was given a vector beyond 1e"):
+        quantizer.vectors_to_codes(torch.full_like(z, 3e38))
+    for vectors in (torch.zeros_like(z), torch.full_like(z, 1e15), z * 1e14):
+        quantizer.codes_to_indices(quantizer.vectors_to_codes(vectors))
     for method in (quantizer.codes_to_vectors, quantizer.codes_to_indices):
         for wrong in (codes[:, 1:], torch.cat([codes, codes], 1), codes[0, 0]):
             with pytest.raises(QuantizerError, match=f"{name} has codes of {quantizer.dim} dimensions"):

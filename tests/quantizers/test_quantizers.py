@@ -40,6 +40,23 @@ def test_what_is_kept_from_inference_serves_gradients():
         assert torch.allclose(mine, other, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["leech", "leech-ball", "fsq-3x3"])
+def test_what_is_kept_does_not_depend_on_the_callers_default_type(name):
+    quantizer = make_quantizer(name)
+    params = torch.randn(5, quantizer.dim, 3)
+    expected = quantizer.log_partition(params)
+    quantizers.leech._basis.cache_clear()
+    torch_kernels._structure_on.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = quantizer.log_partition(params)
+        torch_kernels.nearest_torch(torch.ones(3, 24, dtype=torch.float32))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+    assert torch.equal(quantizer.log_partition(params), expected)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_quantizing_a_code_gives_it_back(name):
     quantizer = make_quantizer(name)
