@@ -5,12 +5,13 @@ The numba kernels, torch and ONNX Runtime follow the same number, so a program s
 
 import os
 import sys
-import threading
 from types import ModuleType
+
+from leechcodec.concurrency import Lock
 
 _own: list[int] = []
 """What :func:`set_threads` was told; empty before."""
-_loading = threading.Lock()
+_loading = Lock()
 
 
 def threads() -> int:
@@ -34,7 +35,7 @@ def load_torch() -> None:
     """Import torch, whatever thread comes first. It takes over the number that was set before it was there."""
     if _torch():
         return
-    with _loading:
+    with _loading.held():
         new = _torch() is None
         import torch
 

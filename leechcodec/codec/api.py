@@ -16,6 +16,7 @@ from leechcodec.codec import pipeline
 from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.drafts import Drawing
+from leechcodec.codec.efforts import check_effort
 from leechcodec.codec.model_store import load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
@@ -152,6 +153,7 @@ def compress_to(
     check_arguments(size=size, bpp=bpp, psnr=psnr, model=model, progress=progress, measured=measured)
     if sum(target is not None for target in (size, bpp, psnr)) != 1:
         raise ConfigError("give exactly one of size, bpp and psnr")
+    check_effort(effort)
     image, loaded = apply_orientation(image), load_model(model, device=device)
     prepared = pipeline.prepare(image, metadata=metadata)
     trials = _Trials(Drawing(loaded, prepared), effort, progress)

@@ -20,10 +20,15 @@ MARGIN = ALIGNMENT
 """Pixels around a tile that are computed with it."""
 
 
-def steps_in_all(effort: int, height: int, width: int) -> int:
-    """Steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is none."""
+def check_effort(effort: object) -> None:
+    """Raises ConfigError for an effort that is none."""
     if not is_whole(effort) or effort not in STEPS:
         raise ConfigError(f"effort must be a whole number from 1 to 9, got {effort}")
+
+
+def steps_in_all(effort: int, height: int, width: int) -> int:
+    """Steps that an image of that size takes, over all its tiles. Raises ConfigError for an effort that is none."""
+    check_effort(effort)
     return STEPS[effort] * len(list(tiles(Box(0, height, 0, width))))
 
 

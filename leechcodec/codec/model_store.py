@@ -12,7 +12,6 @@ codebook and the stage layout) and the synthesis transform.
 import dataclasses
 import hashlib
 import json
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -26,6 +25,7 @@ from safetensors.numpy import load_file, save_file  # pyright: ignore[reportUnkn
 from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.codec.surroundings import shelter
+from leechcodec.concurrency import Lock
 from leechcodec.config import ModelConfig
 from leechcodec.errors import (
     TORCH_COMMAND,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "leech-vbr"
 FILES = ("config.json", "weights.safetensors")
 """Of a model's folder, beside card.md."""
-_LOADING = threading.Lock()
+_LOADING = Lock()
 """Threads that want the same model wait for one of them to read it."""
 LAYOUT_KEYS = ("quantizer", "stages", "passes", "gates", "min_quality", "prior_channels", "quality_knots")
 """The config's keys that fix the tokens, beside the prior's integers."""
@@ -194,7 +194,7 @@ def load_model(model: str | Path | None = None, how: str | None = None, device: 
     """
     check_arguments(model=model, device=device)
     folder = model_folder(model)
-    with _LOADING, shelter():  # the same tensors, whoever asks first
+    with _LOADING.held(), shelter():  # the same tensors, whoever asks first
         return _load(folder.resolve(), _stamp(folder), *place(device, how))
 
 

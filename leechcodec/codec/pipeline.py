@@ -199,7 +199,10 @@ def unpack(
 ) -> Tokens:
     """The tokens of a file's chunks. kept: the share of the finest scale's stages that is wanted."""
     config, layout = loaded.config, header_layout(loaded.config, header)
-    payloads = [chunk.payload for chunk in chunks if chunk.kind in TOKEN_KINDS]
+    found = [chunk for chunk in chunks if chunk.kind in TOKEN_KINDS]
+    if [chunk.kind for chunk in found] != list(TOKEN_KINDS[: len(found)]):
+        raise CorruptError("a chunk of tokens before the last is missing")
+    payloads = [chunk.payload for chunk in found]
     check_sizes(layout, payloads, layout.stages)
     finest = config.stages[max(config.stage_scales)]
     wanted = min(layout.stages, len(config.stage_scales) - finest + math.ceil(kept * finest))

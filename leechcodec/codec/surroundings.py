@@ -8,9 +8,10 @@ import contextlib
 import functools
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from leechcodec.concurrency import Lock
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _AUTOCAST = ("cpu", "cuda", "mps")
 """The kinds of device that the codec computes on with torch, each with an autocast of its own."""
-_lock = threading.Lock()
+_LOCK = Lock()
 _IMPORTED_IN = os.getpid()
 _inside = 0
 """Calls at work in all threads: torch's default dtype is one for all of them."""
@@ -62,7 +63,7 @@ def _float32() -> Generator[None]:
     import torch
 
     global _inside, _before
-    with _lock:
+    with _LOCK.held():
         if not _inside:
             _before = torch.get_default_dtype()
             if _before != torch.float32:
@@ -71,7 +72,7 @@ def _float32() -> Generator[None]:
     try:
         yield
     finally:
-        with _lock:
+        with _LOCK.held():
             _inside -= 1
             if not _inside and _before is not None and _before != torch.float32:
                 torch.set_default_dtype(_before)
@@ -91,13 +92,3 @@ def _after_fork(set_threads: Callable[[int], None]) -> None:
     if os.getpid() != _IMPORTED_IN and not _alone:
         _alone = True
         set_threads(1)
-
-
-def _renew() -> None:
-    """In a forked child nobody holds the lock, and nobody is inside but those that forked."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)

@@ -3,7 +3,7 @@
 Beside the kernel's module, else in the user's cache folder, else in a folder of this user alone among the temporary
 files, else nowhere. NUMBA_CACHE_DIR comes before them all. What is found damaged is made and written again.
 
-A file: one line of JSON (name, result, sha256), then object code.
+A file: one line of JSON (name, result, SHA-256 of all else), then object code.
 """
 
 import contextlib
@@ -30,8 +30,7 @@ class MachineCode:
     object_code: bytes
 
     def to_bytes(self) -> bytes:
-        digest = hashlib.sha256(self.object_code).hexdigest()
-        head = json.dumps({"symbol": self.symbol, "result": self.result, "sha256": digest})
+        head = json.dumps({"symbol": self.symbol, "result": self.result, "sha256": self._digest()})
         return head.encode() + b"\n" + self.object_code
 
     @classmethod
@@ -39,9 +38,13 @@ class MachineCode:
         """Raises ValueError or KeyError for what :meth:`to_bytes` did not write."""
         line, _, object_code = data.partition(b"\n")
         head = json.loads(line)
-        if hashlib.sha256(object_code).hexdigest() != head["sha256"]:
+        code = cls(str(head["symbol"]), str(head["result"]), object_code)
+        if code._digest() != head["sha256"]:
             raise ValueError("machine code is damaged")
-        return cls(str(head["symbol"]), str(head["result"]), object_code)
+        return code
+
+    def _digest(self) -> str:
+        return hashlib.sha256(f"{self.symbol}\n{self.result}\n".encode() + self.object_code).hexdigest()
 
 
 def load(source: Path, name: str) -> MachineCode | None:

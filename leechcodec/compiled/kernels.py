@@ -14,8 +14,9 @@ from typing import Any
 from leechcodec.compiled import cache
 from leechcodec.compiled.calling import Kind, caller, kind_of
 from leechcodec.compiled.identity import digest, source_of
+from leechcodec.concurrency import Lock
 
-_LOCK = threading.RLock()
+_LOCK = Lock(threading.RLock)
 
 
 def entry(**options: Any) -> Callable[[Callable], Any]:
@@ -69,7 +70,7 @@ class Kernel(_Compiled):
         kind = kind_of(arguments)
         call = self._calls.get(kind)
         if call is None:
-            with _LOCK:
+            with _LOCK.held():
                 call = self._calls.get(kind) or self._ready(kind, arguments)
                 self._calls[kind] = call
         return call(arguments)

@@ -13,8 +13,8 @@ PREFIX = b"Exif\0\0"
 """Before EXIF data in a JPEG segment; other formats leave it out."""
 ORIENTATION = 0x0112
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
-SUBDIRECTORIES = (0x8769, 0x8825, 0xA005)
-"""EXIF, GPS and interoperability directories."""
+EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+"""Tags of directories: two in the first one, the last one in EXIF's own."""
 SHORT, LONG, RATIONAL = 3, 4, 5
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
 """Bytes of a value of each type."""
@@ -53,10 +53,10 @@ class Directories:
         for entry in self._directory(first):
             self.entries.setdefault(entry.tag, entry)
         self.all += self.entries.values()
-        for tag in SUBDIRECTORIES:
-            if tag in self.entries:
-                place = self.integer(tag)
-                self.all += () if place is None else self._directory(place)
+        own = self._below(self.entries.get(EXIF))
+        self.all += own
+        self.all += self._below(self.entries.get(GPS))
+        self.all += self._below(next((entry for entry in own if entry.tag == INTEROPERABILITY), None))
 
     @property
     def readable(self) -> bool:
@@ -65,7 +65,9 @@ class Directories:
 
     def integer(self, tag: int) -> int | None:
         """A whole number of the first directory, or None."""
-        entry = self.entries.get(tag)
+        return self._integer(self.entries.get(tag))
+
+    def _integer(self, entry: Entry | None) -> int | None:
         if entry is None or entry.place is None or entry.type not in INTEGERS or entry.count < 1:
             return None
         return self.unpack(INTEGERS[entry.type], entry.place)[0]
@@ -81,6 +83,11 @@ class Directories:
     def unpack(self, form: str, place: int) -> tuple[int, ...]:
         """Whole numbers of a form of struct's, place bytes from the TIFF header."""
         return struct.unpack_from(self.order + form, self.data, self.start + place)
+
+    def _below(self, entry: Entry | None) -> list[Entry]:
+        """The entries of the directory that an entry leads to."""
+        place = self._integer(entry)
+        return [] if place is None else list(self._directory(place))
 
     def _directory(self, place: int) -> Iterator[Entry]:
         room = len(self.data) - self.start

@@ -42,12 +42,20 @@ def folders_below(folder: Path, suffixes: Collection[str], recursive: bool) -> I
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     inner.append(os.path.join(place, entry.name))
-                elif os.path.splitext(entry.name)[1].lower() in suffixes and entry.is_file():
+                elif os.path.splitext(entry.name)[1].lower() in suffixes and _is_file(entry):
                     names.append(entry.name)
         if names:
             yield place, sorted(names)
         if recursive:
             below += sorted(inner, reverse=True)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a file, or leads to one."""
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
 
 
 def files_below(folder: Path, suffixes: Collection[str], recursive: bool) -> Iterator[Path]:

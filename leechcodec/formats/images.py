@@ -12,10 +12,11 @@ from typing import IO, Any, cast
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from leechcodec.concurrency import own_warnings
 from leechcodec.errors import ImageError, LqError, TooLargeError
 from leechcodec.formats import beside, exif, metadata, plugins, png, xmp
 from leechcodec.formats.container import MAGIC, MAX_PIXELS, check_size
-from leechcodec.formats.modes import opaque_rgb, png_transparency, split
+from leechcodec.formats.modes import png_transparency
 from leechcodec.formats.writing import encode_image, image_format, on_white
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "sheet_grid",
     "to_array",
     "to_rgb",
-    "to_rgba",
 ]
 SHEET_GAP = 4
 """Pixels between the pictures of a sheet."""
@@ -135,13 +135,16 @@ def _rewound(source: IO[bytes]) -> bytes:
 def _loaded(
     source: str | Path | IO[bytes], max_pixels: int, formats: list[str] | None
 ) -> tuple[Image.Image, list[str]]:
-    with warnings.catch_warnings():
+    with own_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(source, formats=formats)
     check_size(image.width, image.height, max_pixels)
     several = _several(image)
     data = _file_of(image)
     result, remarks = _prepared(image, data)
+    if several and result is image:
+        result = image.copy()
+        setattr(result, _PREPARED, True)
     if result is not image:
         image.close()  # of several pictures Pillow would hold the file
     return result, [*(["the first of several pictures is taken"] if several else []), *remarks]
@@ -202,13 +205,19 @@ def _file_of(image: Image.Image) -> bytes | None:
         stream = getattr(image, "fp", None)
         if isinstance(stream, io.BytesIO):
             data = stream.getvalue()
-        elif stream is not None and hasattr(os, "pread"):
+        elif stream is not None and _is_plain(stream) and hasattr(os, "pread"):
             data = _whole(stream.fileno())
     except (AttributeError, OSError, ValueError):
         pass
     if data is not None:
         setattr(image, _FILE, data)
     return getattr(image, _FILE, None)
+
+
+def _is_plain(stream: Any) -> bool:
+    """Whether a stream's bytes are those of its descriptor. (One that unpacks has the packed file's.)"""
+    stream = getattr(stream, "file", stream)  # tempfile's
+    return isinstance(getattr(stream, "raw", stream), io.FileIO)
 
 
 def _whole(descriptor: int) -> bytes:
@@ -319,18 +328,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises ImageError for an empty image and for modes that have no RGB form.
     """
     return on_white(image)
-
-
-def to_rgba(image: Image.Image) -> Image.Image:
-    """An image with transparency as RGBA, colours not multiplied by it.
-
-    Raises ImageError for modes that have no RGBA form.
-    """
-    colours, alpha = split(image)
-    rgba = opaque_rgb(colours).convert("RGBA")
-    if alpha is not None:
-        rgba.putalpha(alpha)
-    return rgba
 
 
 def to_array(image: Image.Image) -> np.ndarray:

@@ -36,6 +36,8 @@ _DESCRIPTIVE = (
     *range(0x9C9B, 0x9CA0),
 )
 """Tags of a TIFF's first directory that describe the photograph; the others describe the file."""
+_EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+"""Tags whose value is the place of a directory; the last one stands in the first one's."""
 _RESOLUTION = (0x011A, 0x011B, 0x0128)
 _SCREENS = (72.0, 96.0)
 """Pixels per inch that programs write where they know none."""
@@ -50,16 +52,33 @@ def collect(
     ImageError where something in ``info`` is not bytes.
     """
     info = image.info
-    found = {name: None if name in texts else as_bytes(info.get(name), name) for name in NAMES}
+    found = {name: _own(image, name, data, texts, remarks) for name in NAMES}
     found["xmp"] = found["xmp"] or as_bytes(info.get("XML:com.adobe.xmp"), "xmp")
     _from_text(found, texts)
     if hasattr(image, "tag_v2"):
-        _from_tiff(found, image)
+        _from_tiff(found, image, remarks)
     found["icc_profile"] = _colour_space(image, data, found["icc_profile"], remarks)
     if found["exif"] and exif.is_damaged(found["exif"]):
         remarks.append("damaged EXIF data, kept as they are")
     _add_resolution(found, info)
     return found
+
+
+def _own(
+    image: Image.Image, name: str, data: bytes | None, texts: Mapping[str, Any], remarks: list[str]
+) -> bytes | None:
+    """What stands under Pillow's name for it. A PNG's text of that keyword is put there too, over what is meant."""
+    value = image.info.get(name)
+    if name in texts and not (isinstance(value, bytes) and (name != "exif" or value.startswith(exif.PREFIX))):
+        chunk = png.first(data, b"eXIf") if name == "exif" and data is not None else None
+        return None if chunk is None else exif.PREFIX + chunk
+    try:
+        return as_bytes(value, name)
+    except ImageError:
+        if not hasattr(image, "tag_v2"):
+            raise
+        remarks.append(f"a {TITLES[name]} that is none, left out")  # a tag of another type
+        return None
 
 
 def as_bytes(value: object, name: str) -> bytes | None:
@@ -107,27 +126,52 @@ def _unhex(text: object) -> bytes | None:
         return None
 
 
-def _from_tiff(found: dict[str, bytes | None], image: Image.Image) -> None:
-    """EXIF of the tags of a TIFF, which has no EXIF data as such."""
+def _from_tiff(found: dict[str, bytes | None], image: Image.Image, remarks: list[str]) -> None:
+    """EXIF of the tags of a TIFF, which has no EXIF data as such. What Pillow reads and cannot write is left out."""
     if found["exif"]:
         return
+    lost: list[int] = []
     try:
         tags, made = image.getexif(), Image.Exif()
-        for tag in _DESCRIPTIVE:
-            if tag in tags:
-                made[tag] = tags[tag]
-        for directory in (0x8769, 0x8825):
-            if values := tags.get_ifd(directory):
+        made.update(_writable({tag: tags[tag] for tag in _DESCRIPTIVE if tag in tags}, lost))
+        for directory in (_EXIF, _GPS):
+            values = exif_directory(tags) if directory == _EXIF else tags.get_ifd(directory)
+            if values := _writable(values, lost):
                 made.get_ifd(directory).update(values)
                 made[directory] = values
-        if not made:
-            return
-        for tag in _RESOLUTION:
-            if tag in tags:
-                made[tag] = tags[tag]
-        found["exif"] = made.tobytes()
-    except Exception:  # tags that Pillow reads and cannot write
+        if made:
+            made.update(_writable({tag: tags[tag] for tag in _RESOLUTION if tag in tags}, lost))
+            found["exif"] = made.tobytes()
+    except Exception:  # Pillow's parser raises whatever it trips over
         found["exif"] = None
+        lost.append(0)
+    if lost:
+        remarks.append("damaged EXIF tags, left out")
+
+
+def _writable(values: Mapping[int, Any], lost: list[int]) -> dict[int, Any]:
+    """Those that Pillow can write; the tags of the others are added to lost."""
+    kept: dict[int, Any] = {}
+    for tag, value in values.items():
+        alone = Image.Exif()
+        alone[tag] = value
+        try:
+            alone.tobytes()
+            kept[tag] = value
+        except Exception:
+            lost.append(tag)
+    return kept
+
+
+def exif_directory(tags: Image.Exif) -> dict[int, Any]:
+    """The Exif directory of tags, with that of interoperability inside: of it Pillow has the place in the old file."""
+    values: dict[int, Any] = tags.get_ifd(_EXIF)
+    if _INTEROPERABILITY in values:
+        inside = dict(tags.get_ifd(_INTEROPERABILITY))
+        del values[_INTEROPERABILITY]
+        if inside:
+            values[_INTEROPERABILITY] = inside
+    return values
 
 
 def _add_resolution(found: dict[str, bytes | None], info: Info) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from leechcodec.concurrency import own_warnings
 from leechcodec.errors import CorruptError
 from leechcodec.formats.colour import in_srgb, space_of
 from leechcodec.formats.container import Chunk, ChunkKind
@@ -20,6 +21,8 @@ from leechcodec.formats.metadata import as_bytes
 from leechcodec.formats.modes import is_grey, opaque_rgb, split
 from leechcodec.formats.png import bare
 
+DEPTH_PLACE = 24
+"""Of the bits a channel in a PNG."""
 METADATA = {"icc_profile": ChunkKind.ICC, "exif": ChunkKind.EXIF, "xmp": ChunkKind.XMP}
 """Pillow's names in ``Image.info``, and the chunks they live in."""
 
@@ -35,9 +38,11 @@ class SideData:
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[Chunk]) -> "SideData":
-        """What a file's chunks hold."""
+        """What a file's chunks hold. Raises CorruptError for a grey chunk that is not empty."""
         found = {chunk.kind: chunk.payload for chunk in chunks}
         metadata = {name: found[kind] for name, kind in METADATA.items() if kind in found}
+        if found.get(ChunkKind.GREY):
+            raise CorruptError("the grey chunk is not empty")
         return cls(found.get(ChunkKind.ALPHA), metadata, ChunkKind.GREY in found)
 
     def chunks(self) -> list[Chunk]:
@@ -103,7 +108,7 @@ def comparable(
     first, second = as_coded(original) if coded is None else coded, as_coded(other)
     if first.info.get("icc_profile") == second.info.get("icc_profile"):
         return first, second
-    with warnings.catch_warnings():
+    with own_warnings():
         warnings.simplefilter("ignore", UserWarning)  # told by now
         return flattened(original), flattened(other)
 
@@ -137,8 +142,8 @@ def _write_alpha(channel: Image.Image) -> bytes:
 def _read_alpha(data: bytes, size: tuple[int, int]) -> Image.Image:
     try:
         alpha = PngImagePlugin.PngImageFile(io.BytesIO(bare(data)))  # Image.open has a limit of pixels of its own
-        if alpha.size != size or alpha.mode != "L":
-            raise CorruptError(f"the alpha chunk is {alpha.mode} {alpha.width} x {alpha.height}, not grey {size}")
+        if alpha.size != size or alpha.mode != "L" or data[DEPTH_PLACE] != 8:
+            raise CorruptError(f"the alpha chunk is {alpha.mode} {alpha.width} x {alpha.height}, not 8-bit grey {size}")
         alpha.load()
     except (CorruptError, MemoryError):
         raise

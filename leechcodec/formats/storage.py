@@ -132,7 +132,8 @@ class _Remote(Storage):
             raise LqError(f"{protocol}://: {error}") from None
 
     def _path(self, url: str) -> str:
-        return self._files._strip_protocol(url)
+        protocol, mark, rest = url.partition("://")
+        return self._files._strip_protocol(protocol.lower() + mark + rest)
 
     def is_folder(self, path: str) -> bool:
         with _told(path):

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from leechcodec.errors import ImageError
 from leechcodec.formats import colour, exif
-from leechcodec.formats.metadata import TITLES, as_bytes
+from leechcodec.formats.metadata import TITLES, as_bytes, exif_directory
 from leechcodec.formats.modes import opaque_rgb, split
 from leechcodec.formats.plugins import register_suffix
 
@@ -31,6 +31,8 @@ ICONS = ("ICO", "ICNS")
 """Formats of a few fixed sizes, whose writers shrink a picture in silence."""
 DOTS = ("PNG", "JPEG", "MPO", "BMP")
 """Formats that have a resolution beside EXIF."""
+MOST_DOTS = 65_535
+"""Pixels per inch that all of them can hold."""
 _STRUCTURAL = (
     frozenset((0x00FE, 0x00FF, 0x0111, 0x0112, 0x0115, 0x0116, 0x0117, 0x011C, 0x0140, 0x0152, 0x0153, 0x015B))
     | frozenset((*range(0x0100, 0x0107), *range(0x0142, 0x014B), *range(0x0200, 0x0215)))
@@ -64,6 +66,7 @@ def encode_image(image: Image.Image, suffix: str) -> bytes:
     image = _fitting(image, file_format, values)
     able = HOLDS.get(file_format, frozenset())
     dots = exif.resolution(values["exif"]) if file_format in DOTS and "exif" in values else None
+    dots = dots if dots and max(dots) <= MOST_DOTS else None
     lost = [name for name in values if name not in able and name != "icc_profile"]
     if dots and lost == ["exif"] and exif.is_resolution_alone(values["exif"]):
         lost = []
@@ -114,8 +117,9 @@ def _subsets(values: dict[str, bytes]) -> Iterator[tuple[str, ...]]:
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     colours, alpha = split(image)
     converted = colour.in_srgb(colours, profile)
-    if alpha is not None:
+    if converted is colours or alpha is not None:
         converted = converted.copy()
+    if alpha is not None:
         converted.putalpha(alpha)
     elif image.mode == "RGBA":
         converted.putalpha(255)
@@ -157,7 +161,7 @@ def _written(image: Image.Image, file_format: str, values: dict[str, bytes], dot
         options["compress_level"] = PNG_LEVEL
     if file_format == "PNG" and "xmp" in options:
         options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode())
     if file_format in ("JPEG", "MPO") and "exif" in options and not options["exif"].startswith(exif.PREFIX):
         options["exif"] = exif.PREFIX + options["exif"]  # WebP's has none, and Pillow writes what it is given
     if file_format == "TIFF" and ("exif" in options or "xmp" in options):
@@ -174,6 +178,7 @@ def _tiff_tags(data: bytes, packet: bytes | None) -> Image.Exif:
         tags.load(data)
     for tag in [tag for tag in tags if tag in _STRUCTURAL]:
         del tags[tag]
+    exif_directory(tags)
     if packet:
         tags[_XMP_TAG] = packet
     return tags

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leechcodec.concurrency import Lock
 from leechcodec.lattice import cuda_kernels, kernels
 from leechcodec.lattice.golay import LENGTH, octad_supports
 from leechcodec.lattice.leech import codebook
@@ -26,7 +27,7 @@ BOOK_CHUNK = 1024
 """Directions at a time against the whole codebook: 1,024 x 196,560 float32 scores are 0.8 GB."""
 SUM_CHUNK = 4096
 """Tokens at a time in the log-sum-exp off the CPU: about 0.5 GB with what autograd keeps."""
-_PRECISION = threading.RLock()
+_PRECISION = Lock(threading.RLock)
 """Held while float32 products are exact: torch knows one precision for all threads."""
 
 
@@ -295,7 +296,7 @@ def _codebook_on(device: torch.device) -> Tensor:
 @contextmanager
 def _full_float32(device_type: str) -> Iterator[None]:
     """No TF32 and no autocast: rounded scores would pick a codeword further away."""
-    with _PRECISION:
+    with _PRECISION.held():
         precision = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:

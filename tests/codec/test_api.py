@@ -185,6 +185,23 @@ def test_a_huge_claim_is_refused_before_anything_is_allocated(tiny_folder):
         )
 
 
+def test_chunks_of_tokens_of_the_wrong_kinds(tiny_folder):
+    header, chunks = read_file(api.compress(gradient(64, 64), quality=25, model=tiny_folder))
+    assert [chunk.kind for chunk in chunks] == [ChunkKind.TOKENS_0, ChunkKind.TOKENS_1]
+    for kinds in ((ChunkKind.TOKENS_0, ChunkKind.TOKENS_2), (ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)):
+        forged = [Chunk(kind, chunk.payload) for kind, chunk in zip(kinds, chunks, strict=True)]
+        with pytest.raises(CorruptError, match="tokens before the last"):
+            api.decompress(write_file(header, forged), model=tiny_folder)
+
+
+@pytest.mark.parametrize(("effort", "error"), [("3", ConfigError), (20, ConfigError), (1.5, ConfigError)])
+def test_an_effort_that_is_none_is_refused_before_a_target_is_looked_for(effort, error, tiny_folder):
+    tried = []
+    with pytest.raises(error, match="effort must be a whole number from 1 to 9"):
+        api.compress_to(gradient(64, 64), bpp=1, effort=effort, model=tiny_folder, progress=lambda *_: tried.append(1))
+    assert not tried
+
+
 def test_wrong_number_of_token_chunks(tiny_folder):
     data = api.compress(gradient(64, 64), quality=100, model=tiny_folder)
     header, chunks = read_file(data)

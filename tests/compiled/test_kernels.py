@@ -131,6 +131,17 @@ def test_a_damaged_file_is_made_again(damaged, own_cache):
     assert MachineCode.from_bytes(path.read_bytes()).result == "float64"
 
 
+@pytest.mark.parametrize(("old", "new"), [(b'"float64"', b'"float65"'), (b'"symbol": "', b'"symbol": "x')])
+def test_a_damaged_head_is_made_again(old, new, own_cache):
+    mean(np.ones(3))
+    (path,) = own_cache.iterdir()
+    damaged = path.read_bytes().replace(old, new, 1)
+    path.write_bytes(damaged)
+    mean._calls.clear()
+    assert mean(np.ones(4)) == 1 and path.read_bytes() != damaged
+    assert MachineCode.from_bytes(path.read_bytes()).result == "float64"
+
+
 def test_a_kernel_that_allocates_is_refused():
     @entry()
     def allocates(values):

@@ -1,5 +1,7 @@
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from leechcodec.codec import api
 from leechcodec.errors import CorruptError, ImageError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 from leechcodec.formats.images import encode_image, load_image
+from leechcodec.formats.png import SIGNATURE
 from leechcodec.formats.side_data import SideData, flattened, separate
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -127,6 +130,23 @@ def test_what_tokens_alone_can_hold_is_flat_and_srgb():
     assert np.abs(np.asarray(flattened(coloured)).astype(int) - np.asarray(picture("RGB"))).max() <= 1
 
 
+def of_four_bits(size):
+    """A grey PNG of four bits a pixel."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress((1 + -(-size[0] // 2)) * size[1] * b"\0")
+    header = struct.pack(">IIBBBBB", *size, 4, 0, 0, 0, 0)
+    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_a_grey_chunk_is_empty():
+    assert SideData.of_chunks([Chunk(ChunkKind.GREY, b"")]).grey
+    with pytest.raises(CorruptError, match="grey chunk is not empty"):
+        SideData.of_chunks([Chunk(ChunkKind.GREY, b"1")])
+
+
 def test_damaged_alpha_is_a_typed_error():
     image = picture("RGB")
     small = io.BytesIO()
@@ -137,6 +157,7 @@ def test_damaged_alpha_is_a_typed_error():
         small.getvalue(),
         encode_image(image, ".png"),
         encode_image(picture("L"), ".png")[:60],
+        of_four_bits(picture("RGB").size),
     ):
         with pytest.raises(CorruptError, match="alpha"):
             SideData.of_chunks([Chunk(ChunkKind.ALPHA, payload)]).add_to(image.copy())

@@ -26,6 +26,22 @@ def folder(request, tmp_path):
         yield request.getfixturevalue("bucket")
 
 
+def test_a_protocol_in_capitals_is_the_same_place():
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'leechcodec[remote]'")
+    storage_of("MEMORY://photos").write("MEMORY://photos/a.png", b"picture")
+    assert storage_of("memory://photos").read("memory://photos/a.png") == b"picture"
+    found = list(storage_of("memory://photos").folders("memory://photos", {".png"}, False))
+    fsspec.filesystem("memory").store.clear()
+    assert found == [("", ["a.png"])]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_in_a_circle_are_no_files(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    os.symlink("x.png", tmp_path / "x.png")
+    assert list(storage_of(str(tmp_path)).folders(str(tmp_path), {".png"}, False)) == [("", ["a.png"])]
+
+
 def test_there_and_back(folder):
     at = storage_of(folder)
     contents = {"b.png": b"1", "a.PNG": b"", "notes.txt": b"3", "sub/c.png": b"4", "sub/deeper/d.png": b"5"}

@@ -18,6 +18,7 @@ from leechcodec.codec.dial import dial_quality
 from leechcodec.codec.drafts import Draft, Drawing
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.pipeline import Prepared
+from leechcodec.concurrency import own_warnings
 from leechcodec.errors import ImageError
 from leechcodec.formats.container import MAGIC, read_file
 from leechcodec.formats.images import encode_image, load_image
@@ -63,7 +64,7 @@ def read_photograph(data: bytes, max_pixels: int) -> tuple[Image.Image, Answer]:
         raise ImageError("the file is empty")
     source = io.BytesIO(data)
     source.name = "the file"  # what messages call it
-    with warnings.catch_warnings(record=True) as caught:
+    with own_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         colours = flattened(load_image(source, max_pixels=max_pixels, formats=FORMATS))
     remarks = [_sentence(str(warning.message), source.name) for warning in caught if warning.category is UserWarning]
