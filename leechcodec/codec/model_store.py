@@ -234,9 +234,19 @@ def model_for_file(
 
 
 def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """What changes when a model is written into its folder once more."""
+    """What changes when a model, or the base of a second decoder, is written into its folder once more."""
     found = (folder / name for name in FILES)
-    return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (path.stat() for path in found if path.is_file()))
+    own = tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (path.stat() for path in found if path.is_file()))
+    base = _base_when(folder, own)
+    return own if base is None or is_second_decoder(base) else own + _stamp(base)
+
+
+@lru_cache(maxsize=16)
+def _base_when(folder: Path, own: tuple[tuple[int, ...], ...]) -> Path | None:
+    """The base of a second decoder whose files have such a stamp; None of any other folder."""
+    if not own or not is_second_decoder(folder):
+        return None
+    return _base_of(folder, json.loads((folder / "config.json").read_text()))
 
 
 @lru_cache(maxsize=4)
@@ -249,7 +259,7 @@ def _load(folder: Path, stamp: tuple[tuple[int, ...], ...], how: str | None, dev
     except FileNotFoundError:
         missing = "config.json" if not (folder / "config.json").is_file() else "weights.safetensors"
         raise ModelError(f"{folder}: not a model (no {missing})") from None
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how, device)
@@ -309,16 +319,22 @@ def is_second_decoder(folder: Path) -> bool:
     """Whether a folder holds what :func:`save_decoder` writes."""
     try:
         return "base" in json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False  # what is wrong with it, loading says
+
+
+def _base_of(folder: Path, values: dict[str, Any]) -> Path:
+    """Where the base of a second decoder lies, or would."""
+    name = Path(str(values["base"])).name
+    return folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name
 
 
 def _load_decoder(
     folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str | None, device: str
 ) -> LoadedModel:
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
-    name = Path(str(values["base"])).name
-    place = folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name
+    place = _base_of(folder, values)
+    name = place.name
     if is_second_decoder(place):
         raise ModelError(f"{folder}: its base {name} is a second decoder itself")
     base = _load(place, _stamp(place), how, device)

@@ -105,7 +105,7 @@ def descend(window: Window, allowance: Allowance, after_step: Callable[[], None]
     """The best codes on the way down, int8 (1, dim, h, w) per stage: those given where no step fits."""
     first = window.measure(gradients=False)
     if not allowance.steps(0):
-        return first.codes
+        return [code.to(torch.int8) for code in window.codes]
     window.look_again(first.x_hat)
     window.take_back(window.measure(gradients=False).blocks >= first.blocks)
     after_step()

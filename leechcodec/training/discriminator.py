@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Discriminator(nn.Module):
-    """Real or decoded, patch by patch: (B, 3, H, W) -> (B, 1, H / 8, W / 8), larger for real. Looks at 46 pixels."""
+    """Real or decoded, patch by patch: (B, 3, H, W) -> (B, 1, H / 8, W / 8), larger for real. Sees 38 x 38 pixels."""
 
     def __init__(self, widths: Sequence[int] = (48, 96, 192)) -> None:
         super().__init__()

@@ -83,6 +83,10 @@ class Objective:
         self.config, self.settings = config, settings
         self.trained = nn.ModuleDict()
         """Networks trained beside the model, kept in checkpoints."""
+        if lpips_weights and not settings.lpips:
+            raise ConfigError("--lpips-weights is of a config with lpips")
+        if vf_weights and not settings.vf_weight:
+            raise ConfigError("--vf-weights is of a config with vf_weight")
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             if settings.lpips:

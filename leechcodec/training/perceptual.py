@@ -26,7 +26,11 @@ from leechcodec.training.discriminator import Discriminator, hinge_loss
 from leechcodec.training.precision import check_precision, choose_precision
 from leechcodec.training.processes import check_device, refuse_several
 from leechcodec.training.run import MODEL, Budget, Run, refuse_to_overwrite
-from leechcodec.training.settings import read_tables
+from leechcodec.training.settings import check_ranges, read_tables
+
+_NEVER_NEGATIVE = (
+    "seed", "lr", "discriminator_lr", "mae", "lpips", "adversarial", "adversarial_start", "checkpoint_minutes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class PerceptualConfig:
             raise ConfigError(f"first_scale must be 0..4, got {self.first_scale}")
         if not 1 <= self.quality_min <= self.quality_max <= 100:
             raise ConfigError("need 1 <= quality_min <= quality_max <= 100")
+        check_ranges(self, shares=("decay", "ema", "validation_share"), numbers=_NEVER_NEGATIVE)
         if not 0 < self.blend <= 1:
             raise ConfigError(f"blend is a share, above 0 and up to 1, got {self.blend}")
         check_precision(self.precision)

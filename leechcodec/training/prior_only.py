@@ -25,7 +25,7 @@ from leechcodec.training.data import load_images
 from leechcodec.training.grow import load_grown
 from leechcodec.training.processes import refuse_several
 from leechcodec.training.run import MODEL, Budget, Run, refuse_to_overwrite
-from leechcodec.training.settings import read_tables
+from leechcodec.training.settings import check_ranges, read_tables
 from leechcodec.training.token_maps import MapSettings, TokenMap, holds_a_map, kept_maps, token_map
 from leechcodec.training.validation import QUALITIES, whole
 
@@ -70,9 +70,7 @@ class PriorConfig:
         check_types(self)
         if min(self.steps, self.batch, self.rate_tokens) < 1:
             raise ConfigError("a prior needs steps, batch and rate_tokens of 1 or more")
-        for name in ("ema", "exponent"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
+        check_ranges(self, shares=("ema", "exponent", "validation_share"), numbers=("lr", "checkpoint_minutes"))
 
 
 def load_prior_config(path: Path) -> PriorConfig | None:

@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -23,6 +24,16 @@ _UP_TO_ONE = (
 )  # fmt: skip
 """Shares of a whole."""
 _SHARES = "similarity, ssimulacra2, mae and lpips"
+
+
+def check_ranges(config: object, *, shares: Sequence[str] = (), numbers: Sequence[str] = ()) -> None:
+    """Raises ConfigError for shares that are not within 0..1, and for numbers that are negative or none."""
+    for name in shares:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(config, name)!r}")
+    for name in numbers:
+        if not 0 <= getattr(config, name) < math.inf:
+            raise ConfigError(f"{name} must be a number, 0 or more, got {getattr(config, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -143,17 +154,11 @@ class TrainingConfig:
             raise ConfigError(f"spike_factor must be above 1, got {self.spike_factor!r}")
         if self.large_crop < 0 or self.large_crop % 64 or self.large_batch < 1:
             raise ConfigError("training needs a large_crop that is a multiple of 64, or 0, and large_batch >= 1")
-        for name in _UP_TO_ONE:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
+        check_ranges(self, shares=_UP_TO_ONE, numbers=_WEIGHTS)
         check_scales(self.scales)
         check_precision(self.precision)
         if self.optimizer not in ("muon", "dion"):
             raise ConfigError(f"optimizer must be 'muon' or 'dion', got {self.optimizer!r}")
-        for name in _WEIGHTS:
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"{name} must be a number, 0 or more, got {value!r}")
         if not 0 < self.dion_rank <= 1:
             raise ConfigError(f"dion_rank is a share, above 0 and up to 1, got {self.dion_rank}")
         if self.squared_share < 0:

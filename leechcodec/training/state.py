@@ -135,7 +135,7 @@ def config_of(path: Path, metadata: Mapping[str, str]) -> ModelConfig:
     """The model's config, of a checkpoint's metadata, packed or not. Raises ModelError where it is none."""
     try:
         return ModelConfig.from_dict(json.loads(metadata["config"]))
-    except (KeyError, ValueError, ConfigError) as error:
+    except (KeyError, ValueError, RecursionError, ConfigError) as error:
         raise ModelError(f"{path}: not a training checkpoint ({error})") from error
 
 

@@ -24,6 +24,7 @@ from leechcodec.field_types import check_types
 from leechcodec.networks.model import CodecModel
 from leechcodec.training.data import check_scales
 from leechcodec.training.graphics import draw_graphic
+from leechcodec.training.settings import check_ranges
 
 ALIGNMENT = STRIDES[0]
 SMALLEST = 3 * ALIGNMENT
@@ -50,11 +51,9 @@ class MapSettings:
         check_types(self)
         if self.maps < 1:
             raise ConfigError(f"maps must be 1 or more, got {self.maps}")
-        if min(self.width, self.height) < SMALLEST:
-            raise ConfigError(f"width and height of a map must be at least {SMALLEST}")
-        for name in ("graphics", "low"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is a share, 0 to 1, got {getattr(self, name)!r}")
+        if min(self.width, self.height) < SMALLEST or self.width % ALIGNMENT or self.height % ALIGNMENT:
+            raise ConfigError(f"width and height of a map must be multiples of {ALIGNMENT}, at least {SMALLEST}")
+        check_ranges(self, shares=("graphics", "low"))
         check_scales(self.scales)
 
 

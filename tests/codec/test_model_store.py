@@ -39,11 +39,11 @@ def test_where_no_model_can_be_loaded_it_says_why(models, monkeypatch):
         model_for_file(bytes(8))
 
 
-@pytest.mark.parametrize("config", ["[]", "3", '{"channels": 8}', '{"strange": 1}'])
+@pytest.mark.parametrize("config", ["[]", "3", "[" * 200_000, '{"channels": 8}', '{"strange": 1}'])
 def test_a_config_that_is_none(models, config):
     shutil.copytree(models / "whole", models / "odd")
     (models / "odd" / "config.json").write_text(config)
-    with pytest.raises(ModelError, match=r"object|channels|strange"):
+    with pytest.raises(ModelError, match=r"object|channels|strange|recursion"):
         load_model(models / "odd")
 
 
@@ -73,3 +73,14 @@ def test_a_model_written_anew_is_read_anew(models):
     save_model(models / "whole", tiny_model(seed=9))
     after = load_model("whole")
     assert after.token_model != before.token_model and load_model("whole") is after
+
+
+def test_a_second_decoder_whose_base_is_written_anew_is_read_anew(models):
+    token_model = load_model(models / "whole").token_model.hex()
+    (models / "second").mkdir()
+    (models / "second" / "config.json").write_text(json.dumps({"base": "whole", "token_model": token_model}))
+    save_file({}, models / "second" / "weights.safetensors")
+    assert load_model("second") is load_model("second")
+    save_model(models / "whole", tiny_model(seed=9))
+    with pytest.raises(ModelError, match="made for token model"):
+        load_model("second")

@@ -368,6 +368,15 @@ def test_refinement_ends_in_time(monkeypatch, exactly):
     assert all(torch.equal(a, b) for a, b in zip(same, codes, strict=True))
 
 
+def test_where_no_step_fits_the_codes_are_those_given(monkeypatch, exactly):
+    model, x = tiny_model("leech-ball"), torch.rand(1, 3, 64, 64) * 2 - 1
+    given = model.encode((x * 127.5 + 127.5).round().to(torch.uint8), 80.0)
+    given = [code.flip(2, 3).to(torch.int8) for code in given]  # not what the encoder would say
+    monkeypatch.setattr(efforts.Allowance, "steps", lambda self, done: 0)
+    found = refine(model, x, 80.0, given, effort=9)
+    assert all(torch.equal(a, b) for a, b in zip(found, given, strict=True))
+
+
 def test_max_seconds(tiny_folder):
     image = Image.open(SAMPLE).convert("RGB").crop((0, 0, 128, 128))
     plain = compress(image, model=tiny_folder)

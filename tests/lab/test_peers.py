@@ -38,6 +38,15 @@ def test_every_peer_codes(key):
     assert len(set(labels)) == len(labels) and not any(set(label) & set("/\\: ") for label in labels)
 
 
+@pytest.mark.parametrize("key", ["jpeg", "webp", "avif", "jxl", "compressai"])
+def test_a_dial_of_whole_numbers_has_nothing_between(key):
+    peer = adapter(key)
+    with pytest.raises(PeerError, match="whole numbers alone, not 2"):
+        peer.setting(2.4)
+    assert peer.setting(2.0).label == "q2"
+    assert adapter("leech").setting(2.4).label == "q2.4" and adapter("jpeg2000").setting(0.25).value == 0.25
+
+
 @pytest.mark.parametrize("key", ["jpeg", "jpegli"])
 def test_jpeg_is_subsampled_as_its_name_says(key):
     jpeg = adapter(key)

@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -281,6 +282,10 @@ def test_sources(tmp_path, photographs):
     assert len(validation) == len(held_out) and len(training) + len(validation) == 5
     with pytest.raises(ConfigError, match=r"neither a folder nor a \.tar"):
         load_images([tmp_path / "missing"], validation_share=0)
+    if os.name == "posix":
+        shutil.copytree(photographs, tmp_path / "odd")
+        os.rename(os.fsencode(tmp_path / "odd" / "1.png"), os.fsencode(tmp_path / "odd") + b"/a\xe9.png")
+        assert sum(map(len, load_images([tmp_path / "odd"], validation_share=0.5))) == 6
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="no training images"):
         load_images([tmp_path / "empty"], validation_share=0)

@@ -216,6 +216,9 @@ def test_missing_or_wrong_weights_are_named(model, tmp_path):
     for options, option in (({"lpips": 0.1}, "--lpips-weights"), ({"vf_weight": 0.1}, "--vf-weights")):
         with pytest.raises(ConfigError, match=option):
             Objective(model.config, TrainingConfig(**options), 24)
+    for name, option in (("lpips_weights", "--lpips-weights"), ("vf_weights", "--vf-weights")):
+        with pytest.raises(ConfigError, match=f"{option} is of a config with"):
+            Objective(model.config, TrainingConfig(), 24, **{name: tmp_path})
     with pytest.raises(ModelError, match="no LPIPS backbone"):
         Objective(model.config, TrainingConfig(vf_weight=0.1), 24, vf_weights=tmp_path)
 

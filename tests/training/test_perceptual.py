@@ -121,6 +121,9 @@ def test_settings(tmp_path):
         "[perceptual]\n[model]\n",
         "[perceptual]\ncrop = 65\n",
         "[perceptual]\nblend = 0\n",
+        "[perceptual]\nlr = -1.0\n",
+        "[perceptual]\nema = -3.0\n",
+        "[perceptual]\ndecay = 1.5\n",
         "[perceptual",
     ):
         path.write_text(text)

@@ -27,6 +27,8 @@ COLUMNS = {
 error: of an image that could not be done. Null where there is none."""
 _BEGINNING = b'{"name": '
 """Of every line: one that was not written whole is told from somebody's file without a last line feed."""
+LAST = "last_of_shard"
+"""Key of the last line of a shard's: without it the others were not written whole."""
 ROWS = 50_000
 """Of a group of a Parquet file."""
 
@@ -35,8 +37,8 @@ class Manifest:
     """Opened for one run, which nobody else may join.
 
     What earlier runs wrote is kept: but lines of errors, since those images are tried again (not those of a shard,
-    which is there without them), and a last line that was not written whole. Of two lines of one name, which a run
-    leaves that was killed while it made an image again, the later one stays.
+    which is there without them), a last line that was not written whole, and those of a shard that lacks some. Of two
+    lines of one name, which a run leaves that was killed while it made an image again, the later one stays.
 
     Raises LqError where another run is at work on it, or where it holds something else; MissingPackageError for a
     .parquet without pyarrow.
@@ -70,7 +72,10 @@ class Manifest:
     def add(self, *rows: dict[str, Any]) -> None:
         """Append lines, all at once: some of the columns, or all."""
         self._again |= any(row["name"] in self for row in rows)
-        lines = [json.dumps({key: row.get(key) for key in COLUMNS}, ensure_ascii=False) + "\n" for row in rows]
+        kept = [{key: row.get(key) for key in COLUMNS} for row in rows]
+        if kept and shard_of(rows[-1]["name"]):
+            kept[-1][LAST] = True
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
         self._file.write("".join(lines).encode("utf-8", "surrogateescape"))
         self._file.flush()
 
@@ -105,25 +110,29 @@ class Manifest:
         """Digests of the names, sorted; whether there are lines to drop; and the digests that are there twice.
 
         Eight bytes a name, and nothing else is held of the lines."""
-        found, dirty = array("Q"), False
+        found, dirty, begun = array("Q"), False, ""
         for _, row in self._rows():
+            shard = shard_of(row["name"]) if row else ""
+            dirty |= bool(begun) and shard != begun  # its last line is missing
+            begun = "" if row is None or row.get(LAST) else shard
             if row is None or _is_dropped(row, errors):
                 dirty = True
             else:
                 found.append(_digest(row["name"]))
-                self._shards |= {shard} if (shard := shard_of(row["name"])) else set()
+                self._shards |= {shard} if row.get(LAST) else set()
+        dirty |= bool(begun)
         digests = np.sort(np.frombuffer(found, dtype=np.uint64)) if found else np.empty(0, dtype=np.uint64)
         return digests, dirty, np.unique(digests[1:][digests[1:] == digests[:-1]])
 
     def _compact(self, twice: np.ndarray, *, errors: bool) -> None:
         """Write the lines anew, of those there twice the last ones. errors: keep those with an error."""
-        several = set(twice.tolist())
+        several, written = set(twice.tolist()), {"", *self._shards}
         named = (row["name"] if row else "" for _, row in self._rows())
         last = {name: number for number, name in enumerate(named) if _digest(name) in several}
         temporary = self._lines.with_name(f".{self._lines.name}.new")
         with open(temporary, "wb") as file:
             for number, (line, row) in enumerate(self._rows()):
-                if row is None or _is_dropped(row, errors):
+                if row is None or _is_dropped(row, errors) or shard_of(row["name"]) not in written:
                     continue
                 if last.get(row["name"], number) == number:
                     file.write(line)
@@ -153,7 +162,8 @@ class Manifest:
         try:
             with parquet.ParquetFile(self._path) as source, open(temporary, "wb") as file:
                 for batch in source.iter_batches(ROWS):
-                    for row in batch.to_pylist():
+                    for row in batch.to_pylist():  # of a run that ended: its shards are whole
+                        row |= {LAST: True} if shard_of(row["name"]) else {}
                         file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         except (OSError, ValueError) as error:
             raise LqError(f"{self._path}: no manifest that can be read ({error}); name another file") from None

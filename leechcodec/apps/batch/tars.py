@@ -6,6 +6,7 @@ memory. One that dies has its shard done again.
 
 import io
 import json
+import posixpath
 import re
 import tarfile
 from collections import Counter
@@ -13,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 from leechcodec.apps.batch.coding import Decoding, Encoding
@@ -118,9 +118,10 @@ class ShardWorker:
                         with suppress(CorruptError):  # a device, or a link that leads out of the tar, is left out
                             blocks.append(_member(info.name, _content(archive, info)))
                         continue
-                    outcome = self._image(task, info.name, partial(_content, archive, info))
-                    if outcome.transient:
-                        return Outcome(task.number, error=outcome.error, transient=True)
+                    read = partial(_content, archive, info)
+                    outcome = self._image(task, info.name, read)
+                    if outcome.transient:  # once more; the others do not wait for it
+                        outcome = self._image(task, info.name, read)
                     members.append({"name": f"{task.source}/{info.name}", "error": outcome.error or None})
                     if not outcome.error:
                         members[-1] |= json.loads(outcome.about) | {"output": f"{task.target}/{name}"}
@@ -134,9 +135,9 @@ class ShardWorker:
 
     def _outputs(self, names: Sequence[str]) -> list[str | None]:
         """What every member is called that is an image: 000.lq, or 000.jpg.lq where another would be called so too."""
-        images = [PurePosixPath(name).suffix.lower() in self._settings.taken for name in names]
+        images = [posixpath.splitext(name)[1].lower() in self._settings.taken for name in names]
         wanted = [
-            str(PurePosixPath(name).with_suffix(self._settings.suffix)) if image else name
+            f"{posixpath.splitext(name)[0]}{self._settings.suffix}" if image else name
             for name, image in zip(names, images, strict=True)
         ]
         full = [f"{name}{self._settings.suffix}" if image else name for name, image in zip(names, images, strict=True)]

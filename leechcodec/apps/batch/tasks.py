@@ -68,8 +68,8 @@ def outcome_of(task: Task, work: Callable[[Task], Outcome]) -> Outcome:
         full = isinstance(error, OSError) and error.errno in FULL
         return Outcome(task.number, error=_named(task, _reason(error)), transient=True, full=full)
     except Exception as error:  # torch reports a lack of memory as a RuntimeError
-        message = _named(task, f"{type(error).__name__}: {error}")
-        return Outcome(task.number, error=message, transient="memory" in message)
+        message = f"{type(error).__name__}: {error}"
+        return Outcome(task.number, error=_named(task, message), transient="memory" in message)
 
 
 def _reason(error: MemoryError | OSError) -> str:

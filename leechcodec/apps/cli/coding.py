@@ -223,6 +223,8 @@ def _run(coding, sources, output, taken, suffix, *, threads, show, many) -> None
 
         finished, settings = _Report(**tell, many=True), partial(FileSettings, coding)
         shards = [is_shards(path) for path in (output, *sources)]
+        if any(shards) and (many["recursive"] or show["keep_extension"]):
+            raise click.UsageError("--recursive and --keep-extension are not for shards")
         if output and all(shards):
             names = Shards(sources, output)
             settings = partial(ShardSettings, coding, taken=taken, suffix=suffix)

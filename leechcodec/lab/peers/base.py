@@ -57,6 +57,8 @@ class Peer(ABC):
     values: ClassVar[tuple[float, ...]]
     """The dial's positions measured by default, from the smallest files to the largest."""
     limits: ClassVar[tuple[float, float]] = (0, 100)
+    whole: ClassVar[bool] = True
+    """Whether the dial has nothing between two whole numbers."""
 
     def settings(self) -> tuple[Setting, ...]:
         """The settings measured by default."""
@@ -66,6 +68,8 @@ class Peer(ABC):
         """The setting of a position of the dial. Raises PeerError where the dial does not reach it."""
         if not self.limits[0] <= value <= self.limits[1]:
             raise PeerError(f"{self.key}: {value:g} is not within {self.limits[0]:g}..{self.limits[1]:g}")
+        if self.whole and value % 1:
+            raise PeerError(f"{self.key}: its dial has whole numbers alone, not {value:g}")
         return Setting(f"{self.unit}{value:g}", float(value))
 
     def available(self) -> str | None:

@@ -30,6 +30,7 @@ class Neural(Peer):
     description = "leechcodec, real .lq files"
     values = (1, 12, 25, 40, 55, 70, 85, 92)
     limits = (1, 100)
+    whole = False
 
     @property
     def source(self) -> str | None:

@@ -54,6 +54,7 @@ class Jpeg2000(PillowPeer):
     description = "JPEG 2000 by Pillow (OpenJPEG), 9/7 wavelet, 4:4:4, one quality layer at the wanted rate"
     file_format, feature = "JPEG2000", "jpg_2000"
     unit, values, limits = "b", (0.03, 0.06, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2), (0.001, 24)
+    whole = False
 
     def save_options(self, setting: Setting) -> dict:
         ratio = 24 / setting.value

@@ -65,4 +65,4 @@ def adapter(key: str, options: PeerOptions | None = None) -> Peer:
 def adapter_of(key: str, model: dict | None) -> Peer:
     """The codec that made a results file, from the file's ``codec`` and ``model``: it decodes the files kept there."""
     source = (model or {}).get("source")
-    return adapter(key, PeerOptions(model=source, bsq_model=source, compressai_weights=source))
+    return adapter(key, PeerOptions(model=source, bsq_model=source, compressai_weights=source, download=False))

@@ -94,6 +94,13 @@ def test_what_is_raised_is_an_outcome(error, message, transient):
     assert (outcome.error, outcome.transient, outcome.full) == (message, transient, False)
 
 
+def test_a_folders_name_is_no_lack_of_memory():
+    def broken(_):
+        raise KeyError(1)
+
+    assert not outcome_of(Task(0, "memory-card/a.png"), broken).transient
+
+
 # --- threads ---------------------------------------------------------------------------------------------------
 
 

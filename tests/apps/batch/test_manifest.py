@@ -51,6 +51,27 @@ def test_a_line_that_was_not_written_whole_is_left_out(tmp_path, cut):
     assert [row["name"] for row in rows(path)] == list("abc")
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, 1200))
+def test_a_shard_that_lacks_lines_is_done_again(tmp_path, cut):
+    path = tmp_path / "m.jsonl"
+    path.unlink(missing_ok=True)
+    manifest = Manifest(path)
+    shards = {f"{shard}.tar": [dict(name=f"{shard}.tar/{number}") for number in range(3)] for shard in "ab"}
+    ends = []
+    for lines in shards.values():
+        manifest.add(*lines)
+        ends.append(path.stat().st_size)
+    killed(manifest)
+    path.write_bytes(path.read_bytes()[:cut])
+    with closing(Manifest(path)) as manifest:
+        for (shard, lines), end in zip(shards.items(), ends, strict=True):
+            assert (shard in manifest) == (cut >= end)
+            if shard not in manifest:
+                manifest.add(*lines)
+    assert [row["name"] for row in rows(path)] == [line["name"] for lines in shards.values() for line in lines]
+
+
 def test_errors_are_left_out_when_the_next_run_begins(tmp_path):
     path = tmp_path / "m.jsonl"
     with closing(Manifest(path)) as manifest:

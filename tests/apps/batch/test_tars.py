@@ -148,6 +148,32 @@ def test_members_of_one_stem_and_links(here, tmp_path):
     assert summary.failed == 1 and "4.png" in summary.failures[0][1]
 
 
+def test_members_stay_where_they_are(tmp_path, here):
+    write_tar(tmp_path / "in.tar", {"./0.png": png(0), "./0.txt": b"a", "./a.b/1.png": png(1), "c//2.png": png(2)})
+    shards = Shards((str(tmp_path / "in.tar"),), str(tmp_path / "out.tar"))
+    assert run_files(shards, here, Existing()).done == 3
+    assert list(members((tmp_path / "out.tar").read_bytes())) == ["./0.lq", "./0.txt", "./a.b/1.lq", "c//2.lq"]
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_lack_of_memory_is_one_images_own(tmp_path, settings, monkeypatch, times):
+    write_tar(tmp_path / "in.tar", {f"{number}.png": png(number) for number in range(3)})
+    made, failures = Encoding.make, []
+
+    def make(self, content, source):
+        if source.endswith("1.png") and len(failures) < times:
+            failures.append(source)
+            raise MemoryError
+        return made(self, content, source)
+
+    monkeypatch.setattr(Encoding, "make", make)
+    shards = Shards((str(tmp_path / "in.tar"),), str(tmp_path / "out.tar"))
+    summary = run_files(shards, lambda tasks: map(settings.here(), tasks), Existing())
+    assert (summary.done, summary.failed) == ((3, 0) if times == 1 else (2, 1))
+    found = [f"{number}.lq" for number in range(3) if times == 1 or number != 1]
+    assert list(members((tmp_path / "out.tar").read_bytes())) == found
+
+
 def test_members_whose_full_names_clash_too(here, tmp_path):
     write_tar(tmp_path / "in.tar", {"a.jpg": png(0), "a.png": png(1), "a.jpg.png": png(2)})
     summary = run_files(Shards((str(tmp_path / "in.tar"),), str(tmp_path / "out.tar")), here, Existing())

@@ -173,5 +173,8 @@ def test_shards_become_shards(run, photos, tmp_path):
     assert told.startswith("leechcodec: 2 images, ")
     with tarfile.open(tmp_path / "out-000.tar") as archive:
         assert archive.getnames() == ["0.lq", "1.lq"]
+    for option in ("--recursive", "--keep-extension"):
+        arguments = ("encode", tmp_path / "photos.tar", "-o", tmp_path / "again-%d.tar", option)
+        assert "are not for shards" in run(*arguments, code=2).stderr
     for arguments in ((photos, "-o", tmp_path / "out.tar"), (tmp_path / "photos.tar",)):
         assert "shards become shards" in run("encode", *arguments, code=2).stderr
