@@ -16,7 +16,7 @@ def test_configs_of_the_repository_are_read(path):
     assert load_prior_config(path) or load_perceptual(path) or load_settings(path)
 
 
-@pytest.mark.parametrize(("packed", "config"), [("second", "leech-2-processor"), ("second", "leech-2-processor-late")])
+@pytest.mark.parametrize(("packed", "config"), [("second", "leech-2-processor-late")])
 def test_runs_of_the_repository_go_on_with_their_configs(packed, config):
     path = ROOT / "runs" / f"{packed}.packed"
     metadata, _ = averages(path)
