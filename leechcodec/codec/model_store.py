@@ -235,18 +235,29 @@ def model_for_file(
 
 def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
     """What changes when a model, or the base of a second decoder, is written into its folder once more."""
+    own = _written(folder)
+    base = _base_name(folder, own)
+    return own if base is None else own + _written(_beside(folder, base))
+
+
+def _written(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """What changes when files of a folder are written once more."""
     found = (folder / name for name in FILES)
-    own = tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (path.stat() for path in found if path.is_file()))
-    base = _base_when(folder, own)
-    return own if base is None or is_second_decoder(base) else own + _stamp(base)
+    return tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (path.stat() for path in found if path.is_file()))
 
 
 @lru_cache(maxsize=16)
-def _base_when(folder: Path, own: tuple[tuple[int, ...], ...]) -> Path | None:
-    """The base of a second decoder whose files have such a stamp; None of any other folder."""
-    if not own or not is_second_decoder(folder):
-        return None
-    return _base_of(folder, json.loads((folder / "config.json").read_text()))
+def _base_name(folder: Path, written: tuple[tuple[int, ...], ...]) -> str | None:
+    """The base that a second decoder names, whose files are such; None of any other folder."""
+    try:
+        return Path(str(json.loads((folder / "config.json").read_text())["base"])).name
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None  # what is wrong with it, loading says
+
+
+def _beside(folder: Path, name: str) -> Path:
+    """Where a model lies that another one names, or would."""
+    return folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name
 
 
 @lru_cache(maxsize=4)
@@ -317,24 +328,15 @@ def _code(config: ModelConfig, transforms: Transforms) -> TokenCode:
 
 def is_second_decoder(folder: Path) -> bool:
     """Whether a folder holds what :func:`save_decoder` writes."""
-    try:
-        return "base" in json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False  # what is wrong with it, loading says
-
-
-def _base_of(folder: Path, values: dict[str, Any]) -> Path:
-    """Where the base of a second decoder lies, or would."""
-    name = Path(str(values["base"])).name
-    return folder.parent / name if (folder.parent / name).is_dir() else models_dir() / name
+    return _base_name(folder, _written(folder)) is not None
 
 
 def _load_decoder(
     folder: Path, values: dict[str, Any], tensors: dict[str, np.ndarray], how: str | None, device: str
 ) -> LoadedModel:
     """A second decoder: the base model with some of its synthesis transform's parameters replaced."""
-    place = _base_of(folder, values)
-    name = place.name
+    name = Path(str(values["base"])).name
+    place = _beside(folder, name)
     if is_second_decoder(place):
         raise ModelError(f"{folder}: its base {name} is a second decoder itself")
     base = _load(place, _stamp(place), how, device)

@@ -36,9 +36,7 @@ _DESCRIPTIVE = (
     *range(0x9C9B, 0x9CA0),
 )
 """Tags of a TIFF's first directory that describe the photograph; the others describe the file."""
-_EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
-"""Tags whose value is the place of a directory; the last one stands in the first one's."""
-_RESOLUTION = (0x011A, 0x011B, 0x0128)
+_RESOLUTION = (exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT)
 _SCREENS = (72.0, 96.0)
 """Pixels per inch that programs write where they know none."""
 
@@ -134,9 +132,8 @@ def _from_tiff(found: dict[str, bytes | None], image: Image.Image, remarks: list
     try:
         tags, made = image.getexif(), Image.Exif()
         made.update(_writable({tag: tags[tag] for tag in _DESCRIPTIVE if tag in tags}, lost))
-        for directory in (_EXIF, _GPS):
-            values = exif_directory(tags) if directory == _EXIF else tags.get_ifd(directory)
-            if values := _writable(values, lost):
+        for directory, held in ((exif.EXIF, exif_directory(tags)), (exif.GPS, tags.get_ifd(exif.GPS))):
+            if values := _writable(held, lost):
                 made.get_ifd(directory).update(values)
                 made[directory] = values
         if made:
@@ -165,12 +162,12 @@ def _writable(values: Mapping[int, Any], lost: list[int]) -> dict[int, Any]:
 
 def exif_directory(tags: Image.Exif) -> dict[int, Any]:
     """The Exif directory of tags, with that of interoperability inside: of it Pillow has the place in the old file."""
-    values: dict[int, Any] = tags.get_ifd(_EXIF)
-    if _INTEROPERABILITY in values:
-        inside = dict(tags.get_ifd(_INTEROPERABILITY))
-        del values[_INTEROPERABILITY]
+    values: dict[int, Any] = tags.get_ifd(exif.EXIF)
+    if exif.INTEROPERABILITY in values:
+        inside = dict(tags.get_ifd(exif.INTEROPERABILITY))
+        del values[exif.INTEROPERABILITY]
         if inside:
-            values[_INTEROPERABILITY] = inside
+            values[exif.INTEROPERABILITY] = inside
     return values
 
 

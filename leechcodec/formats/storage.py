@@ -81,8 +81,14 @@ def storage_of(path: str) -> Storage:
 
 def _root(url: str) -> str:
     """A URL up to its host, or what stands there, the protocol in small letters: one connection each."""
-    protocol, _, rest = url.partition("://")
-    return f"{protocol.lower()}://{rest.partition('/')[0]}"
+    protocol, _, rest = _lowered(url).partition("://")
+    return f"{protocol}://{rest.partition('/')[0]}"
+
+
+def _lowered(url: str) -> str:
+    """A URL with its protocol in small letters."""
+    protocol, mark, rest = url.partition("://")
+    return protocol.lower() + mark + rest
 
 
 class _Local(Storage):
@@ -132,8 +138,7 @@ class _Remote(Storage):
             raise LqError(f"{protocol}://: {error}") from None
 
     def _path(self, url: str) -> str:
-        protocol, mark, rest = url.partition("://")
-        return self._files._strip_protocol(protocol.lower() + mark + rest)
+        return self._files._strip_protocol(_lowered(url))
 
     def is_folder(self, path: str) -> bool:
         with _told(path):

@@ -10,7 +10,6 @@ generator whose state is part of the checkpoint, so that a resumed run sees what
 
 import hashlib
 import io
-import os
 import tarfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -71,7 +70,7 @@ def check_scales(scales: object) -> None:
 
 def is_validation(name: str, share: float) -> bool:
     """Whether an image belongs to the validation split: by a hash of its name, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:4], "big") < share * 2**32
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:4], "big") < share * 2**32
 
 
 def load_images(

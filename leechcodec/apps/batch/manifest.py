@@ -110,17 +110,16 @@ class Manifest:
         """Digests of the names, sorted; whether there are lines to drop; and the digests that are there twice.
 
         Eight bytes a name, and nothing else is held of the lines."""
-        found, dirty, begun = array("Q"), False, ""
+        found, dirty, shards = array("Q"), False, set()
         for _, row in self._rows():
-            shard = shard_of(row["name"]) if row else ""
-            dirty |= bool(begun) and shard != begun  # its last line is missing
-            begun = "" if row is None or row.get(LAST) else shard
             if row is None or _is_dropped(row, errors):
                 dirty = True
             else:
                 found.append(_digest(row["name"]))
-                self._shards |= {shard} if row.get(LAST) else set()
-        dirty |= bool(begun)
+                shards.add(shard := shard_of(row["name"]))
+                if row.get(LAST):
+                    self._shards.add(shard)
+        dirty |= not shards <= {"", *self._shards}
         digests = np.sort(np.frombuffer(found, dtype=np.uint64)) if found else np.empty(0, dtype=np.uint64)
         return digests, dirty, np.unique(digests[1:][digests[1:] == digests[:-1]])
 

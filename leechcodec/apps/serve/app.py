@@ -106,20 +106,18 @@ class Service:
 
     async def shown(self, request: Request) -> Response:
         picture, quality = self._picture(request), _number(request, "quality")
-        with self._coder.place():
+        async with _place(self._coder, request) as gone:
             picture.moves += 1
-            async with _watched(request) as gone:
-                arguments = picture.image, quality, self._settings.model, picture.still(gone)
-                draft, answer = await self._code(work.show, *arguments)
+            arguments = picture.image, quality, self._settings.model, picture.still(gone)
+            draft, answer = await self._code(work.show, *arguments)
         picture.draft = replace(draft, picture=None, below=None)  # what a file needs: its tokens, its layer
         return _respond(answer)
 
     async def file(self, request: Request) -> Response:
         picture, quality = self._picture(request), _number(request, "quality")
-        with self._coder.place():
-            async with _watched(request) as gone:
-                arguments = picture.image, quality, picture.draft, self._settings.model, picture.still(gone)
-                return _respond(await self._code(work.file_of, *arguments))
+        async with _place(self._coder, request) as gone:
+            arguments = picture.image, quality, picture.draft, self._settings.model, picture.still(gone)
+            return _respond(await self._code(work.file_of, *arguments))
 
     async def peer(self, request: Request) -> Response:
         picture, size = self._picture(request), _number(request, "size")
@@ -128,11 +126,10 @@ class Service:
             raise HTTPException(404)
         if not 1 <= size <= 1e9:
             raise ConfigError(f"size must be between 1 and 1,000,000,000 bytes, got {size:g}")
-        with self._comparer.place():
+        async with _place(self._comparer, request) as gone:
             sizes = dict(picture.sizes.get(peer.key, {}))  # the worker's own
-            async with _watched(request) as gone:
-                arguments = picture.image, peer, round(size), sizes, picture.still(gone)
-                answer = await self._comparer.run(peers.at_size, *arguments)
+            arguments = picture.image, peer, round(size), sizes, picture.still(gone)
+            answer = await self._comparer.run(peers.at_size, *arguments)
         picture.sizes[peer.key] = sizes
         return _respond(answer)
 
@@ -205,8 +202,11 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
 
 @contextlib.asynccontextmanager
-async def _watched(request: Request) -> AsyncIterator[threading.Event]:
-    """An event that is set when the client of a request without a body hangs up."""
+async def _place(line: Line, request: Request) -> AsyncIterator[threading.Event]:
+    """A place in line, and an event that is set when the client of this request, which has no body, hangs up.
+
+    Raises BusyError where all places are taken.
+    """
     gone = threading.Event()
 
     async def watch() -> None:
@@ -214,11 +214,12 @@ async def _watched(request: Request) -> AsyncIterator[threading.Event]:
             pass
         gone.set()
 
-    watching = asyncio.create_task(watch())
-    try:
-        yield gone
-    finally:
-        watching.cancel()
+    with line.place():
+        watching = asyncio.create_task(watch())
+        try:
+            yield gone
+        finally:
+            watching.cancel()
 
 
 def _number(request: Request, name: str) -> float:

@@ -20,6 +20,18 @@ def killed(manifest):
     manifest._file.close()
 
 
+def cut_short(path, cut, groups):
+    """A manifest of these lines, added group by group, that ends after so many bytes; its sizes after each group."""
+    path.unlink(missing_ok=True)
+    manifest, sizes = Manifest(path), []
+    for lines in groups:
+        manifest.add(*lines)
+        sizes.append(path.stat().st_size)
+    killed(manifest)
+    path.write_bytes(path.read_bytes()[:cut])
+    return sizes
+
+
 def test_lines_are_there_at_once(tmp_path):
     path = tmp_path / "new" / "m.jsonl"
     with closing(Manifest(path)) as manifest:
@@ -37,13 +49,8 @@ def test_lines_are_there_at_once(tmp_path):
 @given(cut=st.integers(0, 400))
 def test_a_line_that_was_not_written_whole_is_left_out(tmp_path, cut):
     path = tmp_path / "m.jsonl"
-    path.unlink(missing_ok=True)
-    manifest = Manifest(path)
-    for name in "abc":
-        manifest.add(dict(name=name))
-    killed(manifest)
-    data = path.read_bytes()[:cut]
-    path.write_bytes(data)
+    cut_short(path, cut, [[dict(name=name)] for name in "abc"])
+    data = path.read_bytes()
     with closing(Manifest(path)) as manifest:
         assert [name in manifest for name in "abc"] == [n < data.count(b"\n") for n in range(3)]
         for name in "abc"[data.count(b"\n") :]:
@@ -55,15 +62,8 @@ def test_a_line_that_was_not_written_whole_is_left_out(tmp_path, cut):
 @given(cut=st.integers(0, 1200))
 def test_a_shard_that_lacks_lines_is_done_again(tmp_path, cut):
     path = tmp_path / "m.jsonl"
-    path.unlink(missing_ok=True)
-    manifest = Manifest(path)
     shards = {f"{shard}.tar": [dict(name=f"{shard}.tar/{number}") for number in range(3)] for shard in "ab"}
-    ends = []
-    for lines in shards.values():
-        manifest.add(*lines)
-        ends.append(path.stat().st_size)
-    killed(manifest)
-    path.write_bytes(path.read_bytes()[:cut])
+    ends = cut_short(path, cut, shards.values())
     with closing(Manifest(path)) as manifest:
         for (shard, lines), end in zip(shards.items(), ends, strict=True):
             assert (shard in manifest) == (cut >= end)
