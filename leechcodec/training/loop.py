@@ -87,7 +87,8 @@ def train(
         load_grown(init, config, model)
         run.start_from_trained()
     training, validation = _images(data, settings, threads or 1, run)
-    crops = Cropper([image.to(device) for image in training], generator, settings.scales, settings.graphics)
+    pictures = [image.to(device) for image in training]
+    crops = Cropper(pictures, generator, settings.scales, settings.graphics, settings.choices)
     if not resume and init is None:
         x = crops(settings.batch, settings.crop).float() / 127.5 - 1
         model.calibrate(x, stratified_quality(settings.batch, generator, *settings.dial).to(device))

@@ -66,6 +66,8 @@ class TrainingConfig:
     """Lowest and highest scale at which a photograph is shown (data.py)."""
     graphics: float = 0.0
     """Share of the crops that are drawn: text, interfaces, charts, flat colours (graphics.py)."""
+    choices: int = 1
+    """Windows drawn for each crop, of which the busiest is taken (data.py)."""
     seed: int = 1
     optimizer: str = "muon"
     """Of the matrices: "muon", or "dion" (dion.py)."""
@@ -144,8 +146,8 @@ class TrainingConfig:
         check_types(self)
         if self.steps < 1 or self.batch < 1 or self.crop < 64 or self.crop % 64:
             raise ConfigError("training needs steps >= 1, batch >= 1 and a crop that is a multiple of 64")
-        if self.rate_tokens < 1 or self.validation_every < 1:
-            raise ConfigError("training needs rate_tokens >= 1 and validation_every >= 1")
+        if self.rate_tokens < 1 or self.validation_every < 1 or self.choices < 1:
+            raise ConfigError("training needs rate_tokens >= 1, validation_every >= 1 and choices >= 1")
         if self.warmup < 0 or self.rate_warmup < 0 or self.seed < 0:
             raise ConfigError("warmup, rate_warmup and seed are whole numbers, 0 or more")
         if not 0 <= self.ema < 1:

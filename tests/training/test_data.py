@@ -97,6 +97,12 @@ def test_a_share_of_the_crops_is_drawn():
     assert 0.2 < drawn < 0.4
 
 
+def test_of_several_windows_the_busiest_is_taken():
+    noise = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8, generator=seeded())
+    plain, chosen = (Cropper([flat(1, 64, 64), noise], seeded(), choices=choices)(400, 64) for choices in (1, 2))
+    assert 150 < (plain == 1).flatten(1).all(1).sum() < 250 and 60 < (chosen == 1).flatten(1).all(1).sum() < 140
+
+
 def test_the_generator_is_the_place_in_the_data():
     images = [torch.randint(0, 256, (3, 200, 150), dtype=torch.uint8, generator=seeded())]
     first, second = (Cropper(images, seeded(), (0.4, 1.0), 0.1) for _ in range(2))

@@ -227,6 +227,7 @@ def test_settings_name_what_is_wrong(tmp_path):
         ("[data]", r"unknown table \[data\]"),
         ("[training]\ncrop = 100", "multiple of 64"),
         ("[training]\nrate_tokens = 0", "rate_tokens"),
+        ("[training]\nchoices = 0", "choices"),
         ("[training]\nvalidation_every = 0", "validation_every"),
         ("[training]\nema = 1", "ema"),
         ("[training]\nexclude = 'kodim01.png'", "list of file names"),
