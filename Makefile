@@ -51,6 +51,8 @@ figure: $(VENV)/.peers $(KODAK)
 	$(BIN)/leechcodec report $(RESULTS) $(if $(PUBLISHED),--published $(PUBLISHED)) -o build/report
 	$(BIN)/python -m leechcodec.lab.comparison.kodak_table $(RESULTS)
 
+# Each time: what is there is checked by its sums, and kept.
+.PHONY: data/kodak
 data/kodak: | $(VENV)/.peers
 	$(BIN)/leechcodec data kodak -o $@
 

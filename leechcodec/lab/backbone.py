@@ -15,19 +15,20 @@ DIGEST = "7be5be79"
 
 
 def backbone(target: Path, source: Path | None = None, url: str = URL, progress: Progress = no_progress) -> Path:
-    """Put ``alexnet_features.safetensors`` into a folder and return its path; one already there is kept.
+    """Put ``alexnet_features.safetensors`` into a folder and return its path.
 
-    source: torchvision's .pth file, a .safetensors file of its convolutions, or a folder with either; downloaded
-    where it is None. Raises DatasetError or ModelError where it cannot be had or is another network's.
+    source: torchvision's .pth file, a .safetensors file of its convolutions, or a folder with either; where it is None
+    one already there is kept, or else it is downloaded. Raises DatasetError or ModelError where it cannot be had or is
+    another network's.
     """
     path = target / FILE_NAME
-    if path.is_file():
-        read_backbone(path)
-        return path
-    target.mkdir(parents=True, exist_ok=True)
     if source is not None:
         tensors = read_backbone(_within(source))
+    elif path.is_file():
+        read_backbone(path)
+        return path
     else:
+        target.mkdir(parents=True, exist_ok=True)
         try:
             fetch(f"{url}/{WEIGHTS}", target / WEIGHTS, DIGEST, progress)
         except OSError as error:
@@ -37,6 +38,7 @@ def backbone(target: Path, source: Path | None = None, url: str = URL, progress:
             ) from None
         tensors = read_backbone(target / WEIGHTS)
         (target / WEIGHTS).unlink()
+    target.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     path.chmod(0o644)  # the writer makes it private to its user
     return path

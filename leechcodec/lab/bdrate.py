@@ -53,8 +53,13 @@ def find_anchor(curves: Sequence[Curve], anchor: str) -> Curve:
 
 
 def bd_table(curves: Sequence[Curve], anchor: Curve, metric: str) -> list[Delta]:
-    """Every other curve against the anchor, the smallest rate first, those without one last."""
+    """Every other curve against the anchor, the smallest rate first, those without one last.
+
+    Raises PeerError where there is no other.
+    """
     one_of(metric, MEASURES, "metric")
+    if len(curves) < 2:
+        raise PeerError(f"nothing to compare {anchor.name} with")
     deltas = [bd_rate(anchor, curve, metric) for curve in curves if curve is not anchor]
     return sorted(deltas, key=lambda delta: (delta.rate is None, delta.rate or 0.0))
 
@@ -129,19 +134,24 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
 def of_table(curves: Sequence[Curve], ours: Curve, form: str) -> str:
     """BD-rates of one curve against each other one as the anchor: a row an anchor, a column a metric.
 
-    As text or Markdown; CSV has the columns of as_csv, with the reasons where there is no rate.
+    As text or Markdown, with the reasons below where there is no rate, without metrics that none has; CSV has the
+    columns of as_csv. Raises PeerError where there is nothing to compare with.
     """
     others = [curve for curve in curves if curve is not ours]
+    if not others:
+        raise PeerError(f"nothing to compare {ours.name} with")
     if form == "csv":
         pairs = [(base, metric) for base in others for metric in MEASURES]
         tables = [as_csv([bd_rate(base, ours, metric)], base, metric).splitlines() for base, metric in pairs]
         return "\n".join(line for number, table in enumerate(tables) for line in table[number > 0 :])
-    rows = []
+    metrics = [metric for metric in MEASURES if ours.points(metric)[0]] or list(MEASURES)
+    rows, deltas = [], []
     for base in others:
-        rates = (_rate(bd_rate(base, ours, metric)) for metric in MEASURES)
-        rows.append((f"against {base.name}" + (", published" if base.published else ""), *rates))
-    header = (f"BD-rate of {ours.name}", *(facts.name for facts in MEASURES.values()))
-    return lined_up(header, rows, form)
+        found = [bd_rate(base, ours, metric) for metric in metrics]
+        rows.append((f"against {base.name}" + (", published" if base.published else ""), *map(_rate, found)))
+        deltas += found
+    header = (f"BD-rate of {ours.name}", *(MEASURES[metric].name for metric in metrics))
+    return lined_up(header, rows, form) + _reasons(deltas, form)
 
 
 def groups_table(groups: Sequence[tuple[str, list[Delta]]], anchor: Curve, metric: str, form: str) -> str:
@@ -151,7 +161,8 @@ def groups_table(groups: Sequence[tuple[str, list[Delta]]], anchor: Curve, metri
         rows = [f"{_field(name)},{line}" for name, (_, *lines) in tables for line in lines]
         return "\n".join([f"group,{tables[0][1][0]}", *rows])
     header = (f"BD-rate ({metric}) against {anchor.name}", *(delta.name for delta in groups[0][1]))
-    return lined_up(header, [(name, *map(_rate, deltas)) for name, deltas in groups], form)
+    table = lined_up(header, [(name, *map(_rate, deltas)) for name, deltas in groups], form)
+    return table + _reasons([delta for _, deltas in groups for delta in deltas], form)
 
 
 def as_text(deltas: Sequence[Delta], anchor: Curve, metric: str) -> str:
@@ -195,6 +206,13 @@ def _unit(quality: float, metric: str) -> float:
 
 def _name(delta: Delta) -> str:
     return f"{delta.name}, published" if delta.published else delta.name
+
+
+def _reasons(deltas: Sequence[Delta], form: str) -> str:
+    """What stands below a table: why there are dashes in it, each reason once."""
+    reasons = dict.fromkeys(delta.reason for delta in deltas if delta.rate is None)
+    lines = (f"\n{'' if form == 'text' else chr(10)}–: {reason}" for reason in reasons)
+    return "".join(lines)
 
 
 def _rate(delta: Delta) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leechcodec.lab.errors import ResultsError, one_of
-from leechcodec.lab.results import MEANS, ImageRow, Results, means, read_json
+from leechcodec.lab.results import MEANS, ImageRow, Results, means, read_json, restricted
 
 PSNR, MS_SSIM, SSIMULACRA2, LPIPS = "psnr", "ms-ssim", "ssimulacra2", "lpips"
 
@@ -69,10 +69,24 @@ class Curve:
 
 
 def common_images(results: Sequence[Results]) -> tuple[set[str], list[str]]:
-    """The images that all results have, and those that some lack, sorted. Where they share none, both are of all."""
+    """The images that all results have, and those that some lack, sorted. Where they share none, both are of all.
+
+    Images of one name are one only where their sizes are equal, and their files.
+    """
     each = [{row.image for row in found.images} for found in results]
     every, common = set().union(*each), set.intersection(*each)
+    common -= _others_of_the_name(results)
     return common or every, sorted(every - common)
+
+
+def _others_of_the_name(results: Sequence[Results]) -> set[str]:
+    """Names that are not the same image in all results."""
+    sizes: dict[str, set[tuple[int, int]]] = {}
+    files: dict[str, set[str]] = {}
+    for row in (row for found in results for row in found.images):
+        sizes.setdefault(row.image, set()).add((row.width, row.height))
+        files.setdefault(row.image, set()).add(row.sha256)
+    return {name for name in sizes if len(sizes[name]) > 1 or len(files[name] - {""}) > 1}
 
 
 def left_out(images: set[str], lacking: Sequence[str]) -> str:
@@ -85,10 +99,8 @@ def left_out(images: set[str], lacking: Sequence[str]) -> str:
 
 def measured(results: Results, images: Collection[str] | None = None) -> Curve:
     """The curve of a results file: its means, or those over some of its images only."""
+    results = results if images is None else restricted(results, images)
     rows, settings, columns = results.images, results.settings, results.results
-    if images is not None:
-        rows = tuple(row for row in rows if row.image in images)
-        settings, columns = means(rows)
     metrics = {metric: tuple(columns[facts.column]) for metric, facts in MEASURES.items()}
     metrics[MS_SSIM] = tuple(map(_decibels, metrics[MS_SSIM]))
     bpp = tuple(rate for rate in columns["bpp"] if rate is not None)  # all of them
@@ -128,10 +140,12 @@ def _published(name: str, entry, where: str) -> Curve:
     if not isinstance(entry, dict):
         raise ResultsError(f"{where}: an object with bpp, psnr and ms_ssim is expected")
     rates = _column(entry.get("bpp"), None, f"{where}: bpp")
+    _within(rates, 0, math.inf, f"{where}: bpp")
     columns = {
         metric: _column(entry.get(facts.published), len(rates), f"{where}: {facts.published}")
         for metric, facts in MEASURES.items()
     }
+    _within(columns[MS_SSIM], -math.inf, 1, f"{where}: {MEASURES[MS_SSIM].published}")
     columns[MS_SSIM] = [_decibels(value) for value in columns[MS_SSIM]]
     order = sorted(range(len(rates)), key=rates.__getitem__)
     metrics = {metric: tuple(column[index] for index in order) for metric, column in columns.items()}
@@ -145,10 +159,18 @@ def _column(values, length: int | None, where: str) -> list:
     if not isinstance(values, list) or (length is not None and len(values) != length) or not values:
         raise ResultsError(f"{where}: a list of {length or 'some'} numbers is expected")
     for value in values:
-        bad = isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
-        if bad and not (value is None and length is not None):
+        if value is None and length is not None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ResultsError(f"{where}: {value!r} is not a number")
     return values
+
+
+def _within(values: Sequence[float | None], low: float, high: float, where: str) -> None:
+    """Raises ResultsError where a value is not above low, or above high."""
+    for value in values:
+        if value is not None and not low < value <= high:
+            raise ResultsError(f"{where}: {value!r} is out of range")
 
 
 def _decibels(similarity: float | None) -> float | None:

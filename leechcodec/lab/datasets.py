@@ -63,13 +63,18 @@ class Photograph:
     height: int
 
 
+def check_folder(path: Path) -> None:
+    """Raises DatasetError for what is no folder."""
+    if not path.is_dir():
+        raise DatasetError(f"{path}: a file, not a folder" if path.exists() else f"{path}: no such folder")
+
+
 def photographs(folder: Path) -> tuple[list[Photograph], list[tuple[str, str]]]:
     """The images of a folder in the order of their names, and (name, reason) of each that cannot be read.
 
     Other files and subfolders are passed over. Raises DatasetError where there is no image to read.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder")
+    check_folder(folder)
     good, bad = [], []
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()):
         try:
@@ -90,8 +95,7 @@ def kinds(folder: Path) -> dict[str, Path]:
     A folder without images counts as a folder of folders, and each of those with images as one kind. Raises
     DatasetError where there is no folder, or a kind has a name that a folder of results needs itself.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder")
+    check_folder(folder)
     inside = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and _has_images(path)}
     if _has_images(folder) or not inside:
         return {"": folder}
@@ -143,10 +147,10 @@ def kodak(target: Path, source: Path | None = None, url: str = KODAK_URL, progre
 
 
 def _copy(source: Path, target: Path, missing: dict[str, str]) -> None:
-    """Take files out of a folder by what they hold, whatever their names."""
-    if not source.is_dir():
-        raise DatasetError(f"{source}: no such folder")
-    found = {sha256_of(path.read_bytes()): path for path in sorted(source.glob("*.png")) if path.is_file()}
+    """Take PNG files out of a folder by what they hold, whatever their names."""
+    check_folder(source)
+    images = sorted(path for path in source.iterdir() if path.suffix.lower() == ".png" and path.is_file())
+    found = {sha256_of(path.read_bytes()): path for path in images}
     absent = [name for name, digest in missing.items() if digest not in found]
     if absent:
         raise DatasetError(f"{source}: {len(absent)} of the Kodak images are not in it, {absent[0]} the first")

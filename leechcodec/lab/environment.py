@@ -47,20 +47,26 @@ def installed(package: str) -> bool:
 
 
 def metrics_identity(lpips: Path | None) -> str:
-    """A name for all that a metric's value depends on. lpips: the backbone's file.
+    """A name for all that the metrics' values depend on; after a plus sign what LPIPS alone does, where it is measured.
 
-    Raises MissingPackageError where a metric's package is not installed, ModelError for a file that is no backbone.
+    lpips: the backbone's file, None for no LPIPS. Raises MissingPackageError where a metric's package is not installed,
+    ModelError for a file that is no backbone.
     """
     for package in ("pytorch_msssim", "ssimulacra2"):
         require(package)
-    backbone = None
-    if lpips:
-        if not installed("lpips"):
-            require("lpips")
-        read_backbone(lpips)
-        backbone = sha256_of(lpips.read_bytes())
     versions = library_versions()
-    return fingerprint([*map(versions.get, ("pytorch-msssim", "ssimulacra2", "lpips")), backbone])
+    name = fingerprint([versions.get(package) for package in ("pytorch-msssim", "ssimulacra2")])
+    if lpips is None:
+        return name
+    if not installed("lpips"):
+        require("lpips")
+    read_backbone(lpips)
+    return f"{name}+{fingerprint([versions.get('lpips'), sha256_of(lpips.read_bytes())])}"
+
+
+def has_metrics(found: str, wanted: str) -> bool:
+    """Whether what was measured has all that is wanted, both by metrics_identity(): LPIPS too is more, not other."""
+    return wanted in (found, found.partition("+")[0])
 
 
 def _processor() -> str:

@@ -51,7 +51,8 @@ class EvalConfig:
 @dataclass(frozen=True)
 class Outcome:
     """written: results files by codec, over all kinds. kinds: of images, where there are several. skipped: codec ->
-    reason. unreadable: (image, reason). failed: (codec, image, reason). measured, cached: numbers of rows."""
+    reason. unreadable: (image, reason). failed: (codec, image, reason). measured, cached: numbers of rows. untimed:
+    codec -> why there are no times of a process."""
 
     written: dict[str, Path]
     kinds: tuple[str, ...]
@@ -60,6 +61,7 @@ class Outcome:
     failed: list[tuple[str, str, str]]
     measured: int
     cached: int
+    untimed: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
@@ -99,7 +101,7 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
     queue = [(name, key, task) for name, plan in plans.items() for key, task in plan.missing]
     cached = sum(len(plan.rows) for plan in plans.values())
     failed = _measure(plans, queue, metrics, config.jobs, progress)
-    written = {}
+    written, untimed = {}, {}
     for peer in peers:
         found = {kind: plans[peer.key, kind].results(config.jobs, bad) for kind, (_, bad) in sets.items()}
         found = {kind: results for kind, results in found.items() if results.settings}
@@ -108,8 +110,11 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
             skipped[peer.key] = f"no image passed through it ({reason})"
             continue
         if config.process:
-            process = plans[peer.key, next(iter(found))].process(config.fresh)
-            found = {kind: replace(results, process=process) for kind, results in found.items()}
+            try:
+                process = plans[peer.key, next(iter(found))].process(config.fresh)
+                found = {kind: replace(results, process=process) for kind, results in found.items()}
+            except WorkerError as error:
+                untimed[peer.key] = str(error)
         if "" not in sets:
             for kind, results in found.items():
                 save(results, config.output / kind / f"{peer.key}.json")
@@ -118,7 +123,7 @@ def evaluate(config: EvalConfig, progress: Progress | None = None) -> Outcome:
         save(found[""], written[peer.key])
     several = tuple(kind for kind in sets if kind)
     unreadable = [(_named(kind, name), reason) for kind, (_, bad) in sets.items() for name, reason in bad]
-    return Outcome(written, several, skipped, unreadable, failed, len(queue) - len(failed), cached)
+    return Outcome(written, several, skipped, unreadable, failed, len(queue) - len(failed), cached, untimed)
 
 
 def _measure(
@@ -174,5 +179,13 @@ def _run(tasks: Sequence[Task], jobs: int) -> Generator[tuple[int, Measured], No
 
 
 def _settings(peer: Peer, dials: Mapping[str, tuple[float, ...]]) -> list[Setting]:
+    """Raises PeerError for two that would have one name."""
     values = dials.get(peer.key)
-    return list(peer.settings()) if values is None else [peer.setting(value) for value in dict.fromkeys(values)]
+    if values is None:
+        return list(peer.settings())
+    settings: dict[str, Setting] = {}
+    for setting in map(peer.setting, dict.fromkeys(values)):
+        if setting.label in settings:
+            raise PeerError(f"{peer.key}: {settings[setting.label].value} and {setting.value} are both {setting.label}")
+        settings[setting.label] = setting
+    return list(settings.values())

@@ -1,6 +1,7 @@
 """One codec on one folder of images: the rows in the cache, the tasks for those that are not, and the results."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from leechcodec.formats.files import told_apart, write_atomic
 from leechcodec.lab.cache import Entry, RowCache, fingerprint
 from leechcodec.lab.datasets import Photograph, pixels_of
-from leechcodec.lab.environment import library_versions, machine
+from leechcodec.lab.environment import has_metrics, library_versions, machine
 from leechcodec.lab.errors import ResultsError
 from leechcodec.lab.measure import Task
 from leechcodec.lab.peers import process
@@ -19,8 +20,8 @@ from leechcodec.lab.results import ImageRow, Process, Results, Skipped, means, r
 class Plan:
     """The rows of one codec on one folder.
 
-    output: the folder of its results. dataset: the images' folder, as results name it. metrics: what the metrics
-    depend on. losses: image -> why it is left out, filled while measuring.
+    output: the folder of its results. dataset: the images' folder. metrics: what the metrics depend on
+    (environment.py). losses: image -> why it is left out, filled while measuring.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Plan:
                 file = f"files/{peer.key}/{setting.label}/{stem}{peer.extension}"
                 key = fingerprint([self.identity, setting.label, setting.value, image.sha256, image.path.name, file])
                 entry = self.cache.get(key)
-                if entry and entry.metrics == metrics:
+                if entry and has_metrics(entry.metrics, metrics):
                     self._have(entry)
                     continue
                 previous = entry.row if entry else None
@@ -70,14 +71,18 @@ class Plan:
 
     def results(self, jobs: int, unreadable: Sequence[tuple[str, str]]) -> Results:
         """Means over the images that passed at every setting: a mean must not change its images along the curve."""
-        names = [image.path.name for image in self.images if image.path.name not in self.losses]
-        rows = [self.rows[name, setting.label] for name in names for setting in self.settings]
+        rows = [
+            replace(self.rows[image.path.name, setting.label], sha256=image.sha256)
+            for image in self.images
+            if image.path.name not in self.losses
+            for setting in self.settings
+        ]
         labels, points = means(rows)
         return Results(
             name=self.peer.name,
             codec=self.peer.key,
             description=self.peer.description,
-            dataset=str(self.dataset),
+            dataset=os.path.abspath(self.dataset),
             machine=self._machine(jobs),
             versions={**library_versions(), **self.peer.versions()},
             model=self.peer.model(),
@@ -91,6 +96,8 @@ class Plan:
         """Where the times were taken; this machine, and a word of it, where that was not one place with one number of
         jobs."""
         found = list(self._machines.values())
+        if not found:
+            return machine(jobs)
         if all(each == found[0] for each in found):
             return found[0] or machine(jobs)
         return machine(jobs) | {"times": "of several runs, on other machines or with other jobs"}
@@ -123,7 +130,12 @@ def together(results: dict[str, Results], dataset: Path) -> Results:
     labels, points = means(rows)
     first = next(iter(results.values()))
     return replace(
-        first, dataset=str(dataset), settings=labels, results=points, images=tuple(rows), skipped=tuple(skipped)
+        first,
+        dataset=os.path.abspath(dataset),
+        settings=labels,
+        results=points,
+        images=tuple(rows),
+        skipped=tuple(skipped),
     )
 
 

@@ -6,13 +6,13 @@ and lpips beside them), so its plotting tool draws the file; ``images`` has a ro
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
 
-from leechcodec.formats.files import write_atomic
+from leechcodec.formats.files import told_apart, write_atomic
 from leechcodec.lab.errors import ResultsError, SchemaError
 
 SCHEMA = 2
@@ -50,6 +50,8 @@ class ImageRow:
     decode_s: float
     file: str
     """Path of the compressed file, from the results folder."""
+    sha256: str = ""
+    """Of the image's file, in hex; empty in results of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,13 @@ def kind_of(image: str) -> str:
     return image.rpartition("/")[0]
 
 
+def restricted(results: Results, images: Collection[str]) -> Results:
+    """The results over some of their images alone."""
+    rows = tuple(row for row in results.images if row.image in images)
+    settings, columns = means(rows)
+    return replace(results, images=rows, settings=settings, results=columns)
+
+
 def ours_first(results: Sequence[Results]) -> list[Results]:
     """Sorted by codec: the released model, this codec's other models and efforts, then the others."""
 
@@ -121,6 +130,29 @@ def ours_first(results: Sequence[Results]) -> list[Results]:
         return each.codec != "leech", not ours, ours and "bsq" in each.codec, each.codec
 
     return sorted(results, key=order)
+
+
+def load_all(paths: Iterable[Path]) -> list[Results]:
+    """Read results files, this codec's first. Raises what load() does.
+
+    Those of one codec, or of one name, are told apart by the folders that they lie in: old/leech, new/leech.
+    """
+    paths = list(dict.fromkeys(paths))
+    found = [load(path) for path in paths]
+    codecs, names = [], []
+    for path, each in zip(paths, found):
+        folder, whole = path.parent, path.with_suffix("")
+        codecs.append((each.codec, f"{folder}/{each.codec}", str(whole)))
+        names.append((each.name, f"{each.name} ({folder})", f"{each.name} ({whole})"))
+    codecs, names = _told_apart(codecs), _told_apart(names)
+    apart = {id(each): (codec, name) for each, codec, name in zip(found, codecs, names)}
+    return [replace(each, codec=apart[id(each)][0], name=apart[id(each)][1]) for each in ours_first(found)]
+
+
+def _told_apart(forms: Sequence[tuple[str, str, str]]) -> list[str]:
+    """The first form of each, or the second where others have the same, or the last."""
+    first, second, last = ([form[place] for form in forms] for place in range(3))
+    return told_apart(told_apart(first, second), last)
 
 
 def save(results: Results, path: Path) -> None:

@@ -2,6 +2,7 @@ import csv
 import io
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -129,6 +130,13 @@ def test_one_codec_against_every_other():
     rows = list(csv.DictReader(io.StringIO(bdrate.of_table([ours, webp, jpeg], ours, "csv"))))
     assert [(row["anchor"], row["metric"]) for row in rows[:2]] == [("WEBP", "psnr"), ("WEBP", "ms-ssim")]
     assert len(rows) == 8 and {row["codec"] for row in rows} == {"LEECH"}
+    short = measured(results("webp", points=2, lpips=False))
+    text = bdrate.of_table([short, jpeg], short, "text").splitlines()
+    assert text[0].split()[-1] == "SSIMULACRA2"  # no column for what it has no figure of
+    assert text[2] == "–: 2 points in psnr, 4 points are needed"
+    for table in (partial(bdrate.of_table, form="text"), partial(bdrate.bd_table, metric="psnr")):
+        with pytest.raises(PeerError, match="nothing to compare LEECH with"):
+            table([ours], ours)
 
 
 def test_anchors_by_key_or_name():
@@ -159,4 +167,10 @@ def test_means_are_over_the_images_that_all_have():
     assert {name for name, _ in groups} == {"a", "b", "all"}
     assert groups[-1][1][0].rate == pytest.approx(0, abs=1e-6)
     apart = [over("leech", {"a": 0}), over("webp", {"b": 0})]
+    other = replace(found[0], images=tuple(replace(row, sha256="f" * 64) for row in found[0].images))
+    same = replace(found[1], images=tuple(replace(row, sha256="0" * 64) for row in found[1].images))
+    assert common_images([found[0], same]) == ({"a", "b"}, ["hard"])  # files of which nothing is known
+    assert "share no image" in left_out(*common_images([other, same]))
+    larger = replace(found[1], images=tuple(replace(row, width=9 + (row.image == "b")) for row in found[1].images))
+    assert common_images([larger, larger])[1] == [] and common_images([found[0], larger])[1] == ["a", "b", "hard"]
     assert common_images(apart) == ({"a", "b"}, ["a", "b"]) and "share no image" in left_out(*common_images(apart))

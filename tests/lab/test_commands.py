@@ -54,6 +54,7 @@ def test_plot(folder):
     run("plot", folder / "results" / "leech.json", folder / "results", "--published", folder / "curves.json", "-o", out)
     assert "VVC, published" in out.read_text()
     (folder / "results" / "old.json").write_text('{"schema": 0}')
+    assert "not a number" in run("plot", folder / "results", "--max-bpp", "nan", "-o", out, code=2).stderr
     assert "schema 0" in run("plot", folder / "results", "-o", out, code=1).stderr
 
 
@@ -64,6 +65,12 @@ def test_bdrate(folder):
     assert run("bdrate", folder / "results", "--anchor", "webp", "--format", "csv").stdout.startswith("anchor,")
     assert "| LEECH |" in run("bdrate", folder / "results", "--anchor", "webp", "--format", "markdown").stdout
     assert "no curve" in run("bdrate", folder / "results", "--anchor", "bsq", code=1).stderr
+    (folder / "old").mkdir()
+    module.save(results("leech", 0.5), folder / "old" / "leech.json")
+    both = (folder / "results", folder / "old")
+    refused = run("bdrate", *both, "--of", "leech", code=1).stderr
+    assert f"there are {folder}/results/leech, {folder}/old/leech, webp" in refused
+    assert f"LEECH ({folder}/old)" in run("bdrate", *both, "--of", folder / "results" / "leech").stdout
 
 
 def test_bdrate_by_image_and_summary(folder):

@@ -81,6 +81,8 @@ def test_published_curves(tmp_path):
         '{"A": {"bpp": ["x"]}}',
         '{"A": {"bpp": [1, 2], "psnr": [30]}}',
         '{"A": {"bpp": [1], "psnr": [true]}}',
+        '{"A": {"bpp": [0], "psnr": [30]}}',
+        '{"A": {"bpp": [1], "ms_ssim": [1.2]}}',
     ],
 )
 def test_damaged_curves_are_refused(tmp_path, content):

@@ -91,11 +91,15 @@ def test_from_a_folder_whatever_the_names(kodak_like, tmp_path):
         (kodak_like / f"kodim{number:02}.png").rename(source / f"{number:02}.png")
     assert datasets.kodak(tmp_path / "kodak", source) == 3
     assert datasets.kodak(tmp_path / "kodak", source) == 0
+    (source / "01.png").rename(source / "first.PNG")
+    assert datasets.kodak(tmp_path / "again", source) == 3
     (source / "02.png").unlink()
     with pytest.raises(DatasetError, match=r"kodim02\.png"):
         datasets.kodak(tmp_path / "other", source)
     with pytest.raises(DatasetError, match="no such folder"):
         datasets.kodak(tmp_path / "other", tmp_path / "missing")
+    with pytest.raises(DatasetError, match="a file, not a folder"):
+        datasets.kodak(tmp_path / "other", source / "03.png")
 
 
 def test_the_real_set(kodak, tmp_path):
@@ -120,3 +124,6 @@ def test_the_backbone_from_a_file_and_from_the_web(tmp_path, monkeypatch):
     assert [file.name for file in path.parent.iterdir()] == ["alexnet_features.safetensors"]
     with pytest.raises(DatasetError, match="no such file"):
         backbone.backbone(tmp_path / "three", tmp_path / "missing.pth")
+    assert not (tmp_path / "three").exists()
+    with pytest.raises(DatasetError, match="no such file"):  # the one that is named, though there is another
+        backbone.backbone(tmp_path / "one", tmp_path / "missing.pth")

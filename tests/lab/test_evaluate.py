@@ -7,6 +7,7 @@ from PIL import Image
 from leechcodec.errors import WorkerError
 from leechcodec.lab import evaluate as module
 from leechcodec.lab import measure, plan, results
+from leechcodec.lab.datasets import sha256_of
 from leechcodec.lab.environment import installed
 from leechcodec.lab.errors import DatasetError, PeerError
 from leechcodec.lab.evaluate import EvalConfig, evaluate
@@ -107,6 +108,8 @@ def test_lpips_given_later_is_added_without_encoding_again(config, tmp_path, mon
     second = results.load(outcome.written["jpeg"])
     assert outcome.measured == 6 and all(row.lpips > 0 for row in second.images)
     assert [row.encode_s for row in second.images] == [row.encode_s for row in first.images]
+    third = evaluate(config)  # what was measured stays, though it is not asked for
+    assert third.measured == 0 and results.load(third.written["jpeg"]).images == second.images
 
 
 def test_a_cache_from_before_ssimulacra2_is_decoded_again_and_not_encoded(config, folder, monkeypatch):
@@ -141,6 +144,26 @@ def test_a_codec_that_fails_on_one_image_keeps_the_others(config, monkeypatch):
     assert len(results.load(outcome.written["webp"]).images) == 3
     monkeypatch.setattr(Jpeg, "encode", encode)
     assert evaluate(config).measured == 1
+
+
+def test_a_codec_that_fails_on_every_image_leaves_the_others_theirs(config, folder, tmp_path, monkeypatch):
+    encode = Jpeg.encode
+
+    def failing(self, image, setting):
+        if image.width == 50:
+            raise RuntimeError("too hard")
+        return encode(self, image, setting)
+
+    monkeypatch.setattr(Jpeg, "encode", failing)
+    (tmp_path / "kinds" / "hard").mkdir(parents=True)
+    (tmp_path / "kinds" / "photographs").mkdir()
+    picture(50, 50, 2).save(tmp_path / "kinds" / "hard" / "a.png")
+    picture(64, 48, 0).save(tmp_path / "kinds" / "photographs" / "a.png")
+    outcome = evaluate(replace(config, dataset=tmp_path / "kinds" / "hard", output=tmp_path / "one"))
+    assert list(outcome.written) == ["webp"] and "no image passed" in outcome.skipped["jpeg"]
+    outcome = evaluate(replace(config, dataset=tmp_path / "kinds", output=tmp_path / "several"))
+    assert [row.image for row in results.load(outcome.written["jpeg"]).images] == ["photographs/a.png"] * 2
+    assert {row.image for row in results.load(outcome.written["webp"]).images} == {"hard/a.png", "photographs/a.png"}
 
 
 def test_a_peer_that_is_not_there_is_named(config, monkeypatch):
@@ -220,6 +243,26 @@ def test_a_process_that_fails_says_why(tiny_folder):
     peer = adapter("leech", PeerOptions(model="nowhere"))
     with pytest.raises(WorkerError, match="no model 'nowhere'"):
         plan.process.seconds(peer, peer.setting(30), picture())
+
+
+def test_results_are_written_where_a_process_fails(config, monkeypatch):
+    def fails(*_):
+        raise WorkerError("Killed")
+
+    monkeypatch.setattr(plan.process, "seconds", fails)
+    outcome = evaluate(replace(config, process=True))
+    assert outcome.untimed == {"jpeg": "Killed", "webp": "Killed"}
+    assert all(results.load(path).process is None for path in outcome.written.values())
+
+
+def test_rows_say_which_image_they_are_of(config, folder):
+    rows = results.load(evaluate(config).written["jpeg"]).images
+    assert {row.sha256 for row in rows if row.image == "a.png"} == {sha256_of((folder / "a.png").read_bytes())}
+
+
+def test_positions_that_would_share_a_file_are_refused(config):
+    with pytest.raises(PeerError, match=r"0\.1234567 and 0\.1234568 are both"):
+        evaluate(replace(config, codecs=("jpeg2000",), dials={"jpeg2000": (0.1234567, 0.1234568)}))
 
 
 def test_results_are_drawn_by_other_tools(config):

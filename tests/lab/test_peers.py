@@ -115,7 +115,7 @@ def test_this_codec_and_a_second_model(tiny_folder):
         assert adapter_of(key, facts).decode(data) == peer.decode(data)
     effort = adapter("leech-effort9", options)
     assert effort.key == "leech-effort9" and effort.name == "leechcodec tiny, effort 9"
-    assert effort.versions().keys() == adapter("leech", options).versions().keys() | {"refinement"}
+    assert effort.versions() == adapter("leech", options).versions() and len(effort.versions()["code"]) == 8
     data = effort.encode(image, effort.setting(30))
     assert adapter("leech", options).decode(data).size == image.size
     with pytest.raises(PeerError, match="effort"):

@@ -45,6 +45,21 @@ def test_ours_go_first():
     assert order == ["leech", "leech-twin", "bsq-twin", "compressai-x", "jpeg", "webp"]
 
 
+def test_results_of_one_codec_are_told_apart_by_their_folders(tmp_path):
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+        module.save(results("leech"), tmp_path / folder / "leech.json")
+    module.save(results("webp"), tmp_path / "new" / "webp.json")
+    paths = [tmp_path / "old" / "leech.json", tmp_path / "new" / "webp.json", tmp_path / "new" / "leech.json"]
+    found = module.load_all([*paths, paths[0]])
+    codecs = [f"{tmp_path}/old/leech", f"{tmp_path}/new/leech", "webp"]
+    assert [each.codec for each in found] == codecs and found[1].name == f"LEECH ({tmp_path}/new)"
+    module.save(results("leech"), tmp_path / "new" / "copy.json")
+    found = module.load_all([*paths, tmp_path / "new" / "copy.json"])
+    codecs = [f"{tmp_path}/old/leech", f"{tmp_path}/new/leech", f"{tmp_path}/new/copy", "webp"]
+    assert [each.codec for each in found] == codecs
+
+
 def test_means_are_sorted_by_rate_and_leave_gaps_out():
     rows = [
         row(setting="big", bpp=2.0, psnr=40.0, ms_ssim=0.9),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import sys
 import warnings
@@ -62,8 +63,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
     for option in ("model", "bsq_model", "compressai_weights"):
         if getattr(options, option) and option not in heeded:
             raise click.UsageError(f"--{option.replace('_', '-')}: no codec that is measured has it")
-    if lpips_weights is None and DEFAULT_LPIPS.is_dir():
-        lpips_weights = DEFAULT_LPIPS
+    lpips_weights = lpips_weights or _default_lpips()
     if lpips_weights is None:
         _note(NO_LPIPS)
     config = lab.EvalConfig(
@@ -91,6 +91,8 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
         _note(f"skipped {name}: {reason}")
     for codec, name, reason in outcome.failed:
         _note(f"{codec} left out {name}: {reason}")
+    for codec, reason in outcome.untimed.items():
+        _note(f"{codec} is not timed in a process of its own: {reason}")
     for path in outcome.written.values():
         click.echo(str(path))
     if outcome.kinds:
@@ -104,7 +106,7 @@ def evaluate(dataset, codecs, output, model, bsq_model, compressai_weights, dial
 @click.option("--published", type=PATH, help="JSON of published curves, drawn dashed.")
 @click.option("--only", multiple=True, help="Draw this published curve only; repeat it.")
 @click.option("-o", "--output", type=PATH, multiple=True, required=True, help=".svg, .png or .pdf; repeat it.")
-@click.option("--max-bpp", type=click.FloatRange(0, min_open=True), help="Right end of the rate axis.")
+@click.option("--max-bpp", type=click.FloatRange(0, 1000, min_open=True), help="Right end of the rate axis.")
 @click.option("--labels", is_flag=True, help="Name each curve at its end, in place of a legend.")
 @click.option("--title", help="Above the panels.")
 def plot(results, published, only, output, max_bpp, labels, title) -> None:
@@ -116,9 +118,12 @@ def plot(results, published, only, output, max_bpp, labels, title) -> None:
     from leechcodec.lab.figures import check_figure
     from leechcodec.lab.plot import draw
 
+    _check_only(published, only)
+    if max_bpp is not None and math.isnan(max_bpp):
+        raise click.BadParameter("not a number", param_hint="--max-bpp")
     for path in output:
         check_figure(path)
-    curves = _curves(results, published, only)
+    curves = _curves(_results(results), published, only)
     for path in output:
         draw(curves, path, max_bpp=max_bpp, title=title, labels=labels)
         click.echo(str(path))
@@ -142,6 +147,7 @@ def bdrate(results, anchor, of, metric, published, only, by, form) -> None:
     """
     from leechcodec.lab import bdrate as lab
 
+    _check_only(published, only)
     if (anchor is None) == (of is None):
         raise click.UsageError("--anchor or --of, one of them")
     if metric and of:
@@ -151,13 +157,14 @@ def bdrate(results, anchor, of, metric, published, only, by, form) -> None:
         raise click.UsageError("--by needs --anchor")
     if by and published:
         raise click.UsageError("published curves are means only: --by or --published, not both")
-    curves = _curves(results, published, only)
+    found = _results(results)
+    curves = _curves(found, published, only)
     chosen = lab.find_anchor(curves, anchor or of)
     if of:
         click.echo(lab.of_table(curves, chosen, form))
         return
     if by:
-        groups = lab.bd_groups(_results(results), anchor, metric, by)
+        groups = lab.bd_groups(found, anchor, metric, by)
         click.echo(lab.groups_table(groups, chosen, metric, form))
         return
     click.echo(lab.FORMATS[form](lab.bd_table(curves, chosen, metric), chosen, metric))
@@ -347,7 +354,7 @@ def compare(original, others, lpips_weights, as_json) -> None:
     from leechcodec.lab.metrics import scores
     from leechcodec.training.lpips_net import Lpips, find_weights
 
-    weights = lpips_weights or (DEFAULT_LPIPS if DEFAULT_LPIPS.is_dir() else None)
+    weights = lpips_weights or _default_lpips()
     lpips = Lpips(find_weights(weights)) if weights else None
     with _notes():
         source, rows = load_image(original, lq=True), []
@@ -366,12 +373,12 @@ def compare(original, others, lpips_weights, as_json) -> None:
         click.echo(json.dumps(rows))
         return
     width = max(5, *(len(row["image"]) for row in rows))
-    click.echo(f"{'image':<{width}}     bpp   PSNR dB  MS-SSIM    SSIM  SSIMULACRA2   LPIPS")
+    click.echo(f"{'image':<{width}}      bpp   PSNR dB  MS-SSIM    SSIM  SSIMULACRA2   LPIPS")
     digits = {"ms_ssim": ">7.4f", "ssim": ">8.4f", "ssimulacra2": ">13.2f", "lpips": ">8.4f"}
     for row in rows:
         values = [format(row[name], form) if row[name] is not None else f"{'–':>{form[1:-3]}}"
                   for name, form in digits.items()]  # fmt: skip
-        click.echo(f"{row['image']:<{width}}  {row['bpp']:>6.4f}  {row['psnr']:>8.2f}  {''.join(values)}")
+        click.echo(f"{row['image']:<{width}}  {row['bpp']:>7.4f}  {row['psnr']:>8.2f}  {''.join(values)}")
     if lpips is None:
         _note(NO_LPIPS)
 
@@ -383,8 +390,8 @@ COMMANDS = {
 
 
 def _results(paths) -> list:
-    """The results of files and folders, this codec's first."""
-    from leechcodec.lab import results
+    """The results of files and folders over the images that all have, this codec's first."""
+    from leechcodec.lab import curves, results
     from leechcodec.lab.errors import ResultsError
 
     files = []
@@ -393,22 +400,24 @@ def _results(paths) -> list:
         if not inside:
             raise ResultsError(f"{path}: no results in it; leechcodec eval writes them")
         files += inside
-    return results.ours_first([results.load(path) for path in dict.fromkeys(files)])
+    found = results.load_all(files)
+    images, lacking = curves.common_images(found)
+    if not lacking:
+        return found
+    _note(curves.left_out(images, lacking))
+    return [results.restricted(each, images) for each in found]
 
 
-def _curves(paths, published, only) -> list:
-    """Measured curves of results files and folders, this codec's first, then the published ones."""
-    from leechcodec.lab import curves
-
+def _check_only(published, only) -> None:
     if only and not published:
         raise click.UsageError("--only is one of --published")
 
-    found = _results(paths)
-    images, lacking = curves.common_images(found)
-    if lacking:
-        _note(curves.left_out(images, lacking))
-    measured = [curves.measured(each, images if lacking else None) for each in found]
-    return measured + (curves.published(published, only) if published else [])
+
+def _curves(results, published, only) -> list:
+    """Curves of results, then the published ones."""
+    from leechcodec.lab import curves
+
+    return [curves.measured(each) for each in results] + (curves.published(published, only) if published else [])
 
 
 def _dial(text: str) -> tuple[str, tuple[float, ...]]:
@@ -417,6 +426,13 @@ def _dial(text: str) -> tuple[str, tuple[float, ...]]:
         return codec, tuple(float(value) for value in values.split(","))
     except ValueError:
         raise click.BadParameter(f"{text!r}: write it as jpeg=10,50,90", param_hint="--dial") from None
+
+
+def _default_lpips() -> Path | None:
+    """Where the backbone is by default, if it is there."""
+    from leechcodec.training.lpips_net import FILE_NAME
+
+    return DEFAULT_LPIPS if (DEFAULT_LPIPS / FILE_NAME).is_file() else None
 
 
 def _absolute(model: str | Path | None) -> str | None:

@@ -17,6 +17,7 @@ from leechcodec.apps.cli.streams import (
     set_threads,
     split_format,
     target_of,
+    tell_layer,
     warnings_told,
     write,
 )
@@ -151,7 +152,9 @@ def _start(source: str, model: str | None) -> "Tokens":
 
     data = read(source)
     with naming(source):
-        return api.read_tokens(data, model=model)
+        tokens = api.read_tokens(data, model=model)
+    tell_layer(source, data)
+    return tokens
 
 
 def _hole(mask: str) -> "np.ndarray":

@@ -1,6 +1,8 @@
 """tokenize and detokenize: images to files of integers and back; a folder to shards."""
 
+import errno
 import io
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -84,6 +86,8 @@ def tokenize(
             shard_size=shard_size, jobs=jobs, by_ray=by_ray, ray_address=ray_address,
         )  # fmt: skip
         return
+    if source != "-" and not os.path.lexists(source):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
     if given := next((name for name, value in sharding.items() if value), None):
         raise click.UsageError(f"{given} is for a folder, and {source} is none")
     output, prefix = split_format(output)
@@ -189,10 +193,10 @@ def detokenize(source, output, size, quality, model, threads, force) -> None:
     FILE is what tokenize writes, or a language model in its place: .safetensors, .npz or .npy, - for standard input.
 
     \b
-    leechcodec detokenize photo.safetensors -o back.png          a picture
-    leechcodec detokenize photo.safetensors -o photo.jpg          another format
-    leechcodec detokenize photo.npy --size 768x512 -q 50          what a .npy does not hold
-    leechcodec detokenize photo.safetensors -o photo.lq           the tokens as an .lq file
+    leechcodec detokenize photo.safetensors -o back.png                  a picture
+    leechcodec detokenize photo.safetensors -o back.jpg                  another format
+    leechcodec detokenize photo.npy --size 768x512 -q 50 -o back.png     what a .npy does not hold
+    leechcodec detokenize photo.safetensors -o back.lq                   the tokens as an .lq file
     """
     if (size is None) != (quality is None):
         raise click.UsageError("--size and -q go together")

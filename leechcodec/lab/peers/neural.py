@@ -2,25 +2,37 @@
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+import leechcodec
 from leechcodec import __version__
-from leechcodec.codec import api, efforts, refinement, refinement_distortion, refinement_window
+from leechcodec.codec import api
 from leechcodec.codec.model_store import DEFAULT_MODEL, LoadedModel, load_model
 from leechcodec.codec.paths import models_dir
 from leechcodec.errors import LqError
 from leechcodec.formats.packages import require
 from leechcodec.lab.peers.base import BSQ, EFFORT, PAIR, Peer, Setting
-from leechcodec.networks import gaussian, ms_ssim, ssimulacra2
 from leechcodec.networks.devices import place
 from leechcodec.networks.torch_transforms import TorchTransforms
 
-_REFINEMENT = (efforts, refinement, refinement_window, refinement_distortion, gaussian, ms_ssim, ssimulacra2)
-"""Modules on which refined tokens depend."""
+_PACKAGE = Path(str(leechcodec.__file__)).parent
+_CODE = ("codec", "detail", "entropy", "lattice", "networks", "quantizers")
+"""Packages on which files and pixels depend."""
+
+
+@cache
+def _code() -> str:
+    """A digest of their sources."""
+    digest = hashlib.sha256()
+    for package in _CODE:
+        for path in sorted((_PACKAGE / package).glob("*.py")):
+            digest.update(f"{package}/{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 class Neural(Peer):
@@ -61,8 +73,11 @@ class Neural(Peer):
         return api.decompress(data, model=self.source).convert("RGB")
 
     def versions(self) -> dict[str, str]:
-        """With what computes the transforms: pixels differ by a level here and there from one runtime to another."""
-        shared = {"leechcodec": __version__, "torch": torch.__version__, "numpy": np.__version__}
+        """With what computes the transforms: pixels differ by a level here and there from one runtime to another.
+
+        And with a digest of the code that makes files: neither the weights nor a release's number tell of a change.
+        """
+        shared = {"leechcodec": __version__, "code": _code(), "torch": torch.__version__, "numpy": np.__version__}
         if (where := place()[1]) != "cpu":
             shared["device"] = where
         if isinstance(self._loaded().transforms, TorchTransforms):
@@ -113,13 +128,6 @@ class LeechEffort(Leech):
 
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
         return api.compress(image, quality=setting.value, model=self.source, effort=int(self.effort))
-
-    def versions(self) -> dict[str, str]:
-        """The refinement's too, a digest of its code: neither the weights nor a release's number tell of a change."""
-        code = hashlib.sha256()
-        for module in _REFINEMENT:
-            code.update(Path(str(module.__file__)).read_bytes())
-        return super().versions() | {"refinement": code.hexdigest()[:8]}
 
 
 TOKENS_ALONE = Neural.values[:-1]

@@ -17,7 +17,7 @@ from leechcodec.formats.files import write_atomic
 from leechcodec.formats.packages import require
 from leechcodec.lab.bdrate import Delta, bd_groups, bd_table, find_anchor
 from leechcodec.lab.curves import LPIPS, MEASURES, Curve, common_images, left_out, measured
-from leechcodec.lab.results import Results, kind_of
+from leechcodec.lab.results import Results, kind_of, restricted
 from leechcodec.lab.summary import HEADER, cells, summary
 
 ASSETS = Path(__file__).parent / "assets"
@@ -37,17 +37,18 @@ def write_page(
     """Write index.html and assets/ into the folder out; returns the path of index.html."""
     images, lacking = common_images(results)
     messages = [*messages, *([left_out(images, lacking)] if lacking else [])]
-    curves = [*(measured(each, images if lacking else None) for each in results), *published]
+    compared = [restricted(each, images) for each in results] if lacking else results
+    curves = [*map(measured, compared), *published]
     dataset = Path(results[0].dataset).name
     headline, table = _bd(curves, anchor)
     page = _template("page.html").substitute(
         generator=f"leechcodec {__version__}",
         title=_text(f"leechcodec on {dataset}" if dataset else "leechcodec"),
-        headline=f"<p>{_what(results)} {headline}</p>",
+        headline=f"<p>{_what(compared)} {headline}</p>",
         warnings=_warnings(messages),
         curves_note=_curves_note(published),
         bd=table + _kinds(results, curves, anchor),
-        speed=_speed(results),
+        speed=_speed(compared),
         pictures=_pictures(results, pictures),
         runs=_runs(results),
         data=_json(_data(results, curves, pictures, anchor)),

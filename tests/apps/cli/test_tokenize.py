@@ -90,6 +90,7 @@ def test_what_is_wrong_is_one_line(run, photo, tmp_path):
     refused("type '.gguf'", "detokenize", tmp_path / "a.npy", "-o", tmp_path / "a.gguf")
     refused("a.npy: not an image", "tokenize", tmp_path / "a.npy", "-o", tmp_path / "b.npy")
     refused("No such file", "tokenize", tmp_path / "none.png")
+    refused("No such file", "tokenize", tmp_path / "none", "-o", tmp_path / "tokens-%06d.tar")
     refused("--jobs is for a folder", "tokenize", photo, "--jobs", 2, code=2)
     refused("name them with -o", "tokenize", tmp_path, code=2)
     refused("never overwritten", "tokenize", tmp_path, "-o", tmp_path / "%d.tar", "-f", code=2)
