@@ -11,6 +11,9 @@ from leechcodec.field_types import check_types
 
 MAX_PASSES = 9
 """Of a stage: the first pass of nine has every sixteenth row and column."""
+MAX_BLOCKS = 64
+"""Residual blocks in a row."""
+MAX_KNOTS = 1024
 STRIDES = (64, 32, 16, 8, 4)
 """The scales, coarse to fine; every per-scale tuple of a config follows this order."""
 ALIGNMENT = STRIDES[0]
@@ -83,8 +86,9 @@ class ModelConfig:
         blocks = self.synthesis_blocks
         if [len(counts) for counts in blocks] != [max(n, 1) for n in self.stages]:
             raise ConfigError(f"synthesis_blocks needs one number per token stage, scale by scale, got {blocks}")
-        if min(map(min, blocks)) < 0:
-            raise ConfigError(f"synthesis_blocks needs non-negative integers, got {blocks}")
+        for name, counts in (("synthesis_blocks", sum(blocks, ())), ("analysis_blocks", self.analysis_blocks)):
+            if not 0 <= min(counts) <= max(counts) <= MAX_BLOCKS:
+                raise ConfigError(f"{name} needs integers from 0 to {MAX_BLOCKS}, got {getattr(self, name)}")
         if len(self.min_quality) != sum(self.stages):
             raise ConfigError(
                 f"min_quality needs one entry per stage ({sum(self.stages)}), got {len(self.min_quality)}"
@@ -101,8 +105,8 @@ class ModelConfig:
             raise ConfigError(f"ramp must be a number of qualities, 0 to 99, got {self.ramp!r}")
         if not 0 < self.lmbda_min < self.lmbda_max:
             raise ConfigError(f"need 0 < lmbda_min < lmbda_max, got {self.lmbda_min} and {self.lmbda_max}")
-        if self.quality_knots < 2:
-            raise ConfigError(f"quality_knots must be at least 2, got {self.quality_knots}")
+        if not 2 <= self.quality_knots <= MAX_KNOTS:
+            raise ConfigError(f"quality_knots must be from 2 to {MAX_KNOTS}, got {self.quality_knots}")
 
     @property
     def stage_scales(self) -> tuple[int, ...]:

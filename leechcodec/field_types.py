@@ -1,5 +1,6 @@
 """Whether the values of a frozen config are of its fields' types: config files come from people."""
 
+import sys
 from dataclasses import fields
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -16,7 +17,7 @@ _LISTS = {int: "whole numbers", float: "numbers", str: "file names"}
 def check_types(config: "DataclassInstance") -> None:
     """Raises ConfigError, with the key, where a value of a config is not of its field's type.
 
-    A whole number is a number, too. How many a list holds is for the config to say.
+    A whole number is a number, too; what is not finite is none. How many a list holds is for the config to say.
     """
     for field in fields(config):
         value = getattr(config, field.name)
@@ -31,7 +32,9 @@ def _fits(value: object, kind: Any) -> bool:
         return isinstance(value, tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
     if kind in (int, float) and isinstance(value, bool):  # a bool is an int to Python
         return False
-    return isinstance(value, int | float if kind is float else kind)
+    if kind is float:
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max  # not nan
+    return isinstance(value, kind)
 
 
 def _kind_name(kind: Any) -> str:

@@ -9,6 +9,8 @@ from types import ModuleType
 
 from leechcodec.concurrency import Lock
 
+MAX_THREADS = 4096
+"""More than any machine has: the libraries take no larger number."""
 _own: list[int] = []
 """What :func:`set_threads` was told; empty before."""
 _loading = Lock()
@@ -21,7 +23,7 @@ def threads() -> int:
     if _own:
         return _own[0]
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else _cores()
+    return min(int(wanted), MAX_THREADS) if wanted.isdecimal() and int(wanted) else _cores()
 
 
 def set_threads(count: int) -> None:

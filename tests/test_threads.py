@@ -32,6 +32,8 @@ def test_without_torch(monkeypatch):
     module._own.clear()
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert threads() == 5
+    monkeypatch.setenv("OMP_NUM_THREADS", "9" * 20)
+    assert threads() == 4096
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert threads() >= 1
 

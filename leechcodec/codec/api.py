@@ -352,6 +352,7 @@ def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: P
 @sheltered
 def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:
     """The prior's cross-entropy of tokens in bits, one figure per chunk: what a perfect coder would write."""
+    check_arguments(tokens=tokens, model=model)
     loaded = model_for_file(tokens.token_model, model)
     coders = [BitCounter() for _ in CHUNK_SCALES]
     code_stages(loaded, check_codes(tokens, loaded), coders, tokens.codes, stages=len(tokens.codes))
@@ -361,6 +362,7 @@ def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float
 @sheltered
 def token_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[np.ndarray]:
     """What each token costs in bits by the coder's own integer probabilities: float64 (h, w) per stage."""
+    check_arguments(tokens=tokens, model=model)
     loaded = model_for_file(tokens.token_model, model)
     layout = check_codes(tokens, loaded)
     bits = [np.zeros(codes.shape[:2]) for codes in tokens.codes]

@@ -51,6 +51,8 @@ _OPTIONAL: dict[str, tuple[Callable[[object], bool], str]] = {
     "psnr": (_real, "a number"),
     "workers": (is_whole, "a whole number"),
     "image_size": (_pair, "width and height"),
+    "keep_stages": (is_whole, "a whole number"),
+    "mask": (lambda value: isinstance(value, np.ndarray), "an array of numpy"),
 }
 """Name -> what it may be beside None, and that in words."""
 _REQUIRED: dict[str, tuple[Callable[[object], bool], str]] = {
@@ -58,6 +60,9 @@ _REQUIRED: dict[str, tuple[Callable[[object], bool], str]] = {
     "shrink": (is_whole, "a whole number"),
     "width": (is_whole, "a whole number"),
     "height": (is_whole, "a whole number"),
+    "seed": (is_whole, "a whole number"),
+    "temperature": (_real, "a number"),
+    "top_p": (_real, "a number"),
     "tokens": (_tokens, "Tokens"),
     "indices": (_indices, "arrays of numpy"),
     "images": (lambda value: isinstance(value, Iterable), "an iterable of images"),
@@ -69,7 +74,8 @@ _NAMES = {"image_size": "size"}
 
 
 def check_arguments(**arguments: object) -> None:
-    """Raise TypeError, naming it, for the first argument of a wrong type; ConfigError for a number that is none."""
+    """Raise TypeError, naming it, for the first argument of a wrong type; ConfigError for a number that is none, or a
+    whole one beyond 64 bits."""
     for name, value in arguments.items():
         if name in _OPTIONAL and value is None:
             continue
@@ -79,3 +85,5 @@ def check_arguments(**arguments: object) -> None:
             raise TypeError(f"{called} must be {words}, not {type(value).__name__}")
         if _real(value) and value != value:
             raise ConfigError(f"{called} must be a number, got nan")
+        if is_whole(value) and abs(cast(int, value)) >= 2**63:
+            raise ConfigError(f"{called} is beyond 64 bits")

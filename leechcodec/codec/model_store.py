@@ -160,8 +160,13 @@ def save_model(folder: Path, model: "CodecModel") -> None:
 
 
 def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -> None:
-    """Write a second decoder of a model: names and values of the synthesis parameters that differ from the base's."""
+    """Write a second decoder of a model: names and values of the synthesis parameters that differ from the base's.
+
+    Raises ModelError for a base that is a second decoder itself.
+    """
     loaded = load_model(base)
+    if loaded.is_second_decoder:
+        raise ModelError(f"{base}: a second decoder itself")
     folder.mkdir(parents=True, exist_ok=True)
     halves = {f"synthesis.{name}": _half(f"synthesis.{name}", value) for name, value in tensors.items()}
     config = {"base": loaded.name, "token_model": loaded.token_model.hex()}
@@ -195,12 +200,22 @@ def load_model(model: str | Path | None = None, how: str | None = None, device: 
     check_arguments(model=model, device=device)
     folder = model_folder(model)
     with _LOADING.held(), shelter():  # the same tensors, whoever asks first
-        return _load(folder.resolve(), _stamp(folder), *place(device, how))
+        return _load(folder, _stamp(folder), *place(device, how))
 
 
 def model_folder(model: str | Path | None = None) -> Path:
-    """Where a model lies, or would: a folder itself, or that of an installed model's name."""
-    return Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
+    """Where a model lies, or would, without links: a folder itself, or that of an installed model's name.
+
+    Raises ModelError for what cannot be the name of a file.
+    """
+    try:
+        found = (
+            Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
+        )
+        found.is_dir()
+        return found.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero in it, links in a circle
+        raise ModelError(f"no model {str(model)!r}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def model_for_file(
@@ -272,14 +287,16 @@ def _load(folder: Path, stamp: tuple[tuple[int, ...], ...], how: str | None, dev
         raise ModelError(f"{folder}: not a model (no {missing})") from None
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{folder}: {error}") from error
+    except (AttributeError, LookupError, TypeError) as error:  # types of numbers that numpy has not
+        raise ModelError(f"{folder}: weights.safetensors: {error}") from error
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how, device)
+    integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
     try:
         config = ModelConfig.from_dict(cast(object, values))
-    except ConfigError as error:
+        check_exact(integers)
+    except (ConfigError, ModelError, RecursionError) as error:
         raise ModelError(f"{folder}: {error}") from error
-    integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
-    check_exact(integers)
     transforms = _transforms(folder, config, tensors, how, device)
     codebook = {name: t for name, t in tensors.items() if name.startswith("quantizer.")}
     synthesis = {n: t for n, t in tensors.items() if n.startswith("synthesis.")}
@@ -302,6 +319,8 @@ def _transforms(
     """Transforms of a model's tensors, which must fit the config."""
     try:
         code = code_of(config.quantizer)
+        if code is not None:
+            check_weights(config, code, tensors)
         if how == "torch" or (how is None and code is None and has_torch()):
             load_torch()
             from leechcodec.networks.torch_transforms import TorchTransforms, torch_model
@@ -311,9 +330,8 @@ def _transforms(
 
         if code is None:
             raise MissingPackageError(f"the quantizer {config.quantizer} needs the runtime torch: {TORCH_COMMAND}")
-        check_weights(config, code, tensors)
         return OnnxTransforms(config, code, tensors, device)
-    except ModelError as error:
+    except (ConfigError, ModelError) as error:
         raise ModelError(f"{folder}: {error}") from error
 
 

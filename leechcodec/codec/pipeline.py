@@ -30,7 +30,7 @@ from leechcodec.codec.token_coding import (
 )
 from leechcodec.config import header_quality
 from leechcodec.errors import CorruptError
-from leechcodec.formats.container import Chunk, Header, read_file, write_file
+from leechcodec.formats.container import Chunk, Header, check_size, read_file, write_file
 from leechcodec.formats.modes import split
 from leechcodec.formats.side_data import SideData, separate
 from leechcodec.formats.strips import strips
@@ -79,6 +79,7 @@ def prepare(image: Image.Image, *, metadata: bool = True) -> Prepared:
     metadata: keep ICC profile, EXIF and XMP.
     Raises ImageError for an empty image or a mode without colours, TooLargeError.
     """
+    check_size(image.width, image.height)
     colours, side_data = separate(image, metadata=metadata)
     return Prepared(padded_pixels(colours), (image.height, image.width), side_data, image)
 
@@ -217,9 +218,10 @@ def synthesise(loaded: LoadedModel, tokens: Tokens) -> Image.Image:
 
 
 def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> Image.Image:
-    """What a file shows: its tokens, all of them, and its detail layer, which a second decoder does without.
+    """What a file shows: its tokens, all of them, and its detail layer, if that was made for these pixels: by the
+    synthesis transform that the file names.
 
     Raises CorruptError for a bad layer.
     """
     decoded = synthesise(loaded, tokens)
-    return decoded if loaded.is_second_decoder else with_detail(decoded, chunks)
+    return with_detail(decoded, chunks) if tokens.synthesis == loaded.synthesis else decoded

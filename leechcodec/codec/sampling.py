@@ -20,9 +20,9 @@ import numpy as np
 from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
-from leechcodec.codec.token_coding import Progress, Tokens, run_prior
+from leechcodec.codec.token_coding import Progress, Tokens, check_codes, run_prior
 from leechcodec.config import ALIGNMENT, check_quality, header_quality
-from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, exponentials, integer_pmf
+from leechcodec.entropy.pmf import SCORE_LIMIT, SCORE_UNIT, TOTAL, digits, exponentials, integer_pmf
 from leechcodec.entropy.token_coder import TokenCoder
 from leechcodec.errors import ConfigError
 from leechcodec.formats.container import check_size
@@ -87,8 +87,7 @@ def _least_integers() -> np.ndarray:
     Comparing with these takes logarithms without a libm, whose last digits differ from machine to machine.
     """
     last = math.ceil(SCORE_UNIT * math.log(TOTAL))
-    with localcontext() as context:
-        context.prec = 30
+    with localcontext(digits(30)):
         exact = [(Decimal(2 * k - 1) / (2 * SCORE_UNIT)).exp() for k in range(1, last + 1)]
         table = np.array([int(value.to_integral_value(ROUND_CEILING)) for value in exact], dtype=np.int64)
     table.setflags(write=False)
@@ -144,12 +143,14 @@ def sample(
     ones that come after it cannot tell it anything.
 
     Raises ConfigError for a setting out of range or a mask of another size, UnknownModelError for a start of another
-    model, TooLargeError, and ModelError for a model that cannot be loaded.
+    model, TokensError or QuantizerError for one that no tokenizer gives, TooLargeError, and ModelError for a model that
+    cannot be loaded.
     """
     given = {"width": width, "height": height, "tokens": start}
     check_arguments(
-        model=model, progress=progress, **{name: value for name, value in given.items() if value is not None}
-    )
+        model=model, progress=progress, keep_stages=keep_stages, mask=mask, seed=seed, temperature=temperature,
+        top_p=top_p, **{name: value for name, value in given.items() if value is not None},
+    )  # fmt: skip
     _check_odds(temperature, top_p, seed)
     if start is None:
         if keep_stages is not None or mask is not None:
@@ -164,7 +165,9 @@ def sample(
         loaded = model_for_file(start.token_model, model)
         if width is not None or height is not None or quality is not None:
             raise ConfigError("tokens to start from have their own size and quality")
-        layout = _layout(loaded, start.quality, start.height, start.width)
+        layout = check_codes(start, loaded)
+        for codes in start.codes:
+            loaded.code.numbers_of(codes)
         known = _known(layout, start, keep_stages, mask)
     sampler = TokenSampler(seed, temperature=temperature, top_p=top_p)
     drawer = _Drawer(loaded.code, sampler, () if start is None else start.codes, known)

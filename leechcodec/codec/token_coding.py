@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leechcodec.codec.arguments import is_whole
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.config import QUALITY_UNIT, ModelConfig, check_quality
 from leechcodec.entropy import range_coder
@@ -207,6 +208,8 @@ def check_codes(tokens: Tokens, loaded: LoadedModel) -> TokenLayout:
     The last stages may be missing. Returns the layout.
     """
     check_quality(tokens.quality)
+    if not is_whole(tokens.width) or not is_whole(tokens.height) or min(tokens.width, tokens.height) < 1:
+        raise TokensError(f"an image needs whole numbers of pixels, got {tokens.width!r} x {tokens.height!r}")
     check_size(tokens.width, tokens.height)
     layout = tokens.layout(loaded.config)
     wanted = [(*layout.grid(stage), loaded.code.dim) for stage in range(layout.stages)]

@@ -197,13 +197,15 @@ def serialize_tokens(tokens: Tokens, form: str = "safetensors", *, model: str | 
     form: "safetensors" or "npz", which describe themselves: an array (h, w) per stage, stage_00, stage_01, … and what
         :func:`describe` says; or "npy": one array (n,), all stages one after another, and nothing else.
     model: as for :func:`tokens_to_indices`, whose errors it raises.
-    Raises ConfigError for another form.
+    Raises TokensError where stages are missing, and ConfigError for another form.
     """
     check_arguments(tokens=tokens, form=form, model=model)
     if form not in FORMATS:
         raise ConfigError(f"no token format {form!r}; there are {', '.join(FORMATS)}")
     loaded = model_for_file(tokens.token_model, model)
     indices = _indices(tokens, loaded)
+    if len(indices) != (wanted := tokens.layout(loaded.config).stages):
+        raise TokensError(f"{len(indices)} stages of tokens, not the {wanted} of their quality")
     if form == "npy":
         return _write_npy(np.concatenate([stage.reshape(-1) for stage in indices]))
     arrays = {_stage_name(number): stage for number, stage in enumerate(indices)}

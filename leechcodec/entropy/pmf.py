@@ -5,7 +5,7 @@ multiplication or division of doubles in a fixed order (no fastmath, no fused mu
 that every machine computes the same integers. docs/ENTROPY.md is the specification; this file follows its §2 and §3.
 """
 
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import cache
 
 import numpy as np
@@ -25,6 +25,11 @@ FIRST_SYMBOL_CAP = TOTAL - (TOTAL >> 8)
 """No token's first symbol is likelier than 1 - 2^-8: the bound on how many tokens a file's bytes can hold."""
 
 
+def digits(count: int) -> Context:
+    """decimal's context for so many digits, with nothing of the caller's, nor of what a program makes the default."""
+    return Context(count, ROUND_HALF_EVEN, Emin=-999999, Emax=999999, capitals=1, clamp=0, flags=[], traps=[])
+
+
 @cache
 def exponentials() -> np.ndarray:
     """The doubles nearest to exp(k / 64), k = -1600..1600, at row k + 1600: float64 (3201,), read-only.
@@ -33,8 +38,7 @@ def exponentials() -> np.ndarray:
     four. float() rounds correctly to a double, and no value of the table lies within 1e-30 of the middle between two
     doubles, so every machine gets these.
     """
-    with localcontext() as context:
-        context.prec = 70
+    with localcontext(digits(70)):
         value, ratio = (Decimal(-SCORE_LIMIT) / SCORE_UNIT).exp(), (Decimal(1) / SCORE_UNIT).exp()
         values = []
         for _ in range(2 * SCORE_LIMIT + 1):

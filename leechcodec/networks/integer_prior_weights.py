@@ -114,6 +114,8 @@ def check_exact(tensors: Mapping[str, np.ndarray]) -> int:
         if kind != "weight":
             continue
         layer = name.removesuffix(".weight")
+        if value.ndim != 4 or not value.size:
+            raise ModelError(f"prior tensor {name} is {value.shape}, no weights of a convolution")
         shift = tensors.get(f"{layer}.shift")
         if shift is None or shift.shape != value.shape[:1] or shift.min() < 0 or shift.max() > MAX_SHIFT:
             raise ModelError(f"prior layer {layer} needs a shift of 0 to {MAX_SHIFT} for each channel")

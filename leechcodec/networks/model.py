@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
-from leechcodec.errors import ConfigError
+from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.batch_rates import BatchRates, Rates
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.prior import FloatView, Prior
-from leechcodec.networks.prior_loop import AGREEMENT
+from leechcodec.networks.shapes import check_code
 from leechcodec.networks.tiling import tiled
 from leechcodec.networks.transforms import AnalysisTransform, ChooseCodes, SynthesisTransform, TokenStage, knot_weights
 from leechcodec.quantizers import make_quantizer
@@ -54,10 +54,10 @@ class CodecModel(nn.Module):
         self.analysis = AnalysisTransform(config)
         self.synthesis = SynthesisTransform(config, self.quantizer.dim)
         self.prior = Prior(config, self.quantizer)
-        if config.gates and self.quantizer.norm_squared != AGREEMENT:
-            raise ConfigError(f"gates repeat codewords of the Leech shell: {config.quantizer} has others")
-        if config.ramp and not self.quantizer.origin:
-            raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
+        try:
+            check_code(config, self.quantizer)
+        except ModelError as error:
+            raise ConfigError(str(error)) from None
         self.code_scale = self.quantizer.code_scale
 
     # --- batches, for training --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import onnxruntime
 
+from leechcodec.concurrency import Lock
 from leechcodec.errors import ConfigError
 from leechcodec.networks.devices import execution_provider
 from leechcodec.threads import threads
@@ -19,19 +20,25 @@ _DEFAULT_MEMORY = onnxruntime.OrtMemType.DEFAULT
 class Sessions:
     """ONNX Runtime's sessions by name, made when they are first asked for; any thread may ask.
 
-    One belongs to a process and a number of threads: a forked child has none of its parent's threads.
+    One belongs to a process and a number of threads: a forked child has none of its parent's threads. Those of the last
+    two numbers are kept.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
         self._made: dict[tuple[str, int, int], onnxruntime.InferenceSession] = {}
+        self._lock = Lock()
 
     def get(self, name: str, graph: Callable[[], bytes]) -> Callable[..., np.ndarray]:
         """A function of the graph's inputs, by name, that gives its output."""
         key = name, threads(), os.getpid()
         session = self._made.get(key)
         if session is None:
-            session = self._made.setdefault(key, _session(graph(), key[1], self._device))
+            made = _session(graph(), key[1], self._device)
+            with self._lock.held():
+                session = self._made.setdefault(key, made)
+                kept = list(dict.fromkeys(made[1:] for made in reversed(self._made)))[:2]
+                self._made = {made: each for made, each in self._made.items() if made[1:] in kept}
 
         def run(**inputs: np.ndarray) -> np.ndarray:
             found = session.run(None, {name: np.ascontiguousarray(x) for name, x in inputs.items()})

@@ -11,7 +11,7 @@ import numpy as np
 
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
-from leechcodec.networks.prior_loop import AGREEMENTS, NEIGHBOURS, has_gate
+from leechcodec.networks.prior_loop import AGREEMENT, AGREEMENTS, NEIGHBOURS, has_gate
 from leechcodec.quantizers.code import TokenCode
 
 Shapes = dict[str, tuple[int, ...]]
@@ -25,15 +25,25 @@ RESIDUAL_REACH = 2
 
 
 def weight_shapes(config: ModelConfig, code: TokenCode) -> Shapes:
-    """Of a model's file, the quantizer's own tensors left out."""
+    """Of a model's file with one of the codes that have no tensors of their own."""
     parts = {"analysis": _analysis(config), "synthesis": _synthesis(config, code.dim), "prior": _prior(config, code)}
     return {f"{part}.{name}": shape for part, shapes in parts.items() for name, shape in shapes.items()}
 
 
+def check_code(config: ModelConfig, code: TokenCode) -> None:
+    """Raises ModelError for a config that asks for more than the code has."""
+    if config.gates and code.norm_squared != AGREEMENT:
+        raise ModelError(f"gates repeat codewords of the Leech shell: {config.quantizer} has others")
+    if config.ramp and not code.origin:
+        raise ModelError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
+
+
 def check_weights(config: ModelConfig, code: TokenCode, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raises ModelError for a tensor that is missing, of another shape, or too many."""
+    """Raises ModelError for a tensor that is missing, of another shape, or too many, and for a config that the code
+    does not go with."""
+    check_code(config, code)
     shapes = weight_shapes(config, code)
-    found = {name: value.shape for name, value in tensors.items() if not name.startswith("quantizer.")}
+    found = {name: value.shape for name, value in tensors.items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
             raise ModelError(f"weights do not fit the config ({name}: {found.get(name)}, not {shapes.get(name)})")

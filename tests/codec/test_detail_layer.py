@@ -1,8 +1,11 @@
 """A file's detail layer: the dial goes on with it to any PSNR, and a reader that stops at the base ignores it."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from leechcodec.codec import api, drafts
 from leechcodec.codec.detail_layer import detail_chunk, with_detail
@@ -131,3 +134,15 @@ def test_limits():
         with_detail(Image.new("RGB", (4096, 4097)), [Chunk(ChunkKind.DETAIL, b"")])
     with pytest.raises(ConfigError, match="no detail layer"):
         detail_chunk(np.zeros((8, 8, 3), dtype=np.uint8), Image.new("RGB", (8, 8)), 80.0)
+
+
+def test_a_layer_is_for_the_pixels_that_it_was_made_for(tiny_folder, noise, tmp_path):
+    data = api.compress(Image.fromarray(noise), quality=95, model=tiny_folder)
+    shutil.copytree(tiny_folder, tmp_path / "other")
+    path = tmp_path / "other" / "weights.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {"synthesis.head.bias": tensors["synthesis.head.bias"] + np.float16(0.1)}, path)
+    other = tmp_path / "other"
+    tokens_alone = np.asarray(api.detokenize(api.read_tokens(data, model=other), model=other))
+    assert np.array_equal(np.asarray(api.decompress(data, model=other)), tokens_alone)
+    assert psnr(np.asarray(api.decompress(data, model=tiny_folder)), noise) > psnr(tokens_alone, noise) + 10

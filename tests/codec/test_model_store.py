@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +85,82 @@ def test_a_second_decoder_whose_base_is_written_anew_is_read_anew(models):
     save_model(models / "whole", tiny_model(seed=9))
     with pytest.raises(ModelError, match="made for token model"):
         load_model("second")
+
+
+def damaged(models, change=None, **tensors) -> Path:
+    """The tiny model with some keys of its config, and some tensors, changed."""
+    shutil.copytree(models / "whole", models / "odd")
+    config = json.loads((models / "odd" / "config.json").read_text())
+    (models / "odd" / "config.json").write_text(json.dumps(config | (change or {})))
+    path = models / "odd" / "weights.safetensors"
+    save_file(load_file(path) | {name.replace("__", "."): value for name, value in tensors.items()}, path)
+    return models / "odd"
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
+def test_numbers_that_numpy_has_not(models, kind):
+    folder = damaged(models)
+    size = 2 if kind == "BF16" else 1
+    head = json.dumps({"a": {"dtype": kind, "shape": [4], "data_offsets": [0, 4 * size]}}).encode()
+    (folder / "weights.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(4 * size))
+    with pytest.raises(ModelError, match="odd: weights"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"quantizer": "leech", "ramp": 2}, "a ramp needs"),
+        ({"analysis_blocks": [3_000_000, 1, 1, 1, 1]}, "from 0 to 64"),
+        ({"min_quality": [1, 1, 1, float("nan")]}, "a list of numbers"),
+        ({"lmbda_max": float("inf")}, "lmbda_max must be a number"),
+        ({"channels": [200_000] * 5}, "do not fit the config"),
+    ],
+)
+def test_a_config_that_no_model_has(models, change, message, runtime):
+    """One such folder, and all others are still there."""
+    pytest.importorskip("onnxruntime" if runtime == "onnx" else "torch")
+    folder = damaged(models, change)
+    with pytest.raises(ModelError, match=f"odd: .*{message}"):
+        load_model(folder, runtime)
+
+
+def test_a_folder_of_a_later_version_is_passed_over(models, monkeypatch):
+    folder = damaged(models, {"quantizer": "of the future"})
+    with pytest.raises(ModelError, match="odd: .*of the future"):
+        load_model(folder)
+    monkeypatch.setattr(model_store, "installed_models", lambda: ["odd", "whole"])
+    whole = load_model("whole")
+    assert model_for_file(whole.token_model) is whole
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 1, 1), (), (8, 8)])
+def test_a_prior_s_weights_of_no_convolution(models, shape):
+    folder = damaged(models, prior__up__0__weight=np.zeros(shape, np.int16))
+    with pytest.raises(ModelError, match=r"odd: .*up\.0\.weight"):
+        load_model(folder)
+
+
+def test_tensors_of_a_codebook_that_the_name_fixes(models):
+    with pytest.raises(ModelError, match=r"quantizer\.codebook"):
+        load_model(damaged(models, quantizer__codebook=np.zeros(3, np.int8)))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300])
+def test_names_that_no_folder_can_have(models, name):
+    with pytest.raises(ModelError, match="no model 'a"):
+        load_model(name)
+
+
+def test_a_second_decoder_by_a_link_is_read_anew_with_its_base(models, tmp_path_factory):
+    token_model = load_model(models / "whole").token_model.hex()
+    (models / "second").mkdir()
+    (models / "second" / "config.json").write_text(json.dumps({"base": "whole", "token_model": token_model}))
+    save_file({}, models / "second" / "weights.safetensors")
+    link = tmp_path_factory.mktemp("elsewhere") / "link"
+    link.symlink_to(models / "second")
+    assert load_model(link) is load_model("second")
+    save_model(models / "whole", tiny_model(seed=9))
+    with pytest.raises(ModelError, match="made for token model"):
+        load_model(link)

@@ -8,7 +8,7 @@ from leechcodec.codec import api, model_store, pipeline
 from leechcodec.codec.distortion import PSNR_CAP, psnr
 from leechcodec.codec.efforts import STEPS
 from leechcodec.codec.model_store import load_model
-from leechcodec.errors import ConfigError, ImageError
+from leechcodec.errors import ConfigError, ImageError, TooLargeError
 from leechcodec.formats import side_data
 from leechcodec.formats.container import read_file
 from tests.pictures import gradient
@@ -34,6 +34,12 @@ def test_the_steps_make_what_compress_makes(tiny_folder):
         assert read.digest() == tokens.digest()
         decoded = api.decompress(data, model=tiny_folder).convert("RGB")
         assert np.array_equal(np.asarray(pipeline.synthesise(loaded, read)), np.asarray(decoded))
+
+
+def test_too_large_an_image_costs_no_work(monkeypatch):
+    monkeypatch.setattr(pipeline, "separate", None)
+    with pytest.raises(TooLargeError):
+        pipeline.prepare(Image.new("1", (20_000, 20_000)))
 
 
 def test_a_search_prepares_once(tiny_folder, monkeypatch):

@@ -238,8 +238,19 @@ def test_a_start_of_another_model_and_too_many_pixels(tiny_folder, tmp_path, pho
     with pytest.raises(TooLargeError):
         sample(20_000, 20_000, model=tiny_folder)
     cut = dataclasses.replace(photo, codes=(photo.codes[0][:1], *photo.codes[1:]))
-    with pytest.raises(LqError, match="grid"):
+    with pytest.raises(LqError, match="stages of tokens that are not"):
         sample(start=cut, keep_stages=1, model=tiny_folder)
+    none = dataclasses.replace(photo, codes=tuple(np.full_like(codes, 99) for codes in photo.codes))
+    with pytest.raises(LqError, match="within ±4"):
+        sample(start=none, keep_stages=2, model=tiny_folder)
+
+
+@pytest.mark.parametrize(
+    "options", [{"seed": 1.5}, {"temperature": "1"}, {"top_p": None}, {"keep_stages": "2"}, {"mask": [[True]]}]
+)
+def test_settings_of_other_types(tiny_folder, options):
+    with pytest.raises(TypeError, match=f"{next(iter(options))} must be"):
+        sample(model=tiny_folder, **options)
 
 
 def test_progress_counts_stages(tiny_folder):

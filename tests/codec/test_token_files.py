@@ -318,6 +318,20 @@ def test_bytes_of_any_kind(tiny_folder, tokens, form, kind):
     assert deserialize_tokens(kind(data), model=tiny_folder) == tokens
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_file_holds_all_stages(tiny_folder, tokens, form):
+    cut = replace(tokens, codes=tokens.codes[:-1])
+    assert api.detokenize(cut, model=tiny_folder).size == SIZE
+    with pytest.raises(TokensError, match=f"{len(tokens.codes) - 1} stages of tokens, not the {len(tokens.codes)}"):
+        serialize_tokens(cut, form, model=tiny_folder)
+
+
+def test_tokens_of_no_pixels(tiny_folder, tokens):
+    for changes in ({"width": 0}, {"height": 100.0}):
+        with pytest.raises(TokensError, match="whole numbers of pixels"):
+            api.detokenize(replace(tokens, **changes), model=tiny_folder)
+
+
 def test_equal_tokens_are_equal(tokens):
     assert tokens == replace(tokens, codes=tuple(codes.copy() for codes in tokens.codes), synthesis=bytes(8))
     assert tokens != replace(tokens, codes=(-tokens.codes[0], *tokens.codes[1:]))

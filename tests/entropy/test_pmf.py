@@ -1,7 +1,7 @@
 """Exact token probabilities: the table, the integer rule, and fast kernels equal to the plain reference to the bit."""
 
 import hashlib
-from decimal import Decimal, localcontext
+from decimal import Decimal, Inexact, Overflow, localcontext
 
 import numpy as np
 import pytest
@@ -32,6 +32,15 @@ def reference(params: np.ndarray) -> Reference:
 def test_the_table_of_exponentials_is_the_one_specified():
     digest = hashlib.sha256(pmf.exponentials().astype("<f8").tobytes()).hexdigest()
     assert digest == "f2f5653b82a645c60b5ef0db93f0afb9959c2535a3784238e592aee60f3ad404"
+
+
+def test_the_table_has_nothing_of_the_callers_context():
+    pmf.exponentials.cache_clear()
+    with localcontext() as context:
+        context.Emax, context.rounding = 6, "ROUND_DOWN"
+        context.traps[Inexact], context.traps[Overflow] = True, False
+        test_the_table_of_exponentials_is_the_one_specified()
+    pmf.exponentials.cache_clear()
 
 
 def test_the_table_is_rounded_correctly_with_room_to_spare():

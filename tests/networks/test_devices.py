@@ -25,7 +25,8 @@ from tests.lab.lab_files import picture
 
 @pytest.fixture
 def unset(monkeypatch):
-    monkeypatch.delenv(devices.VARIABLE, raising=False)
+    monkeypatch.setenv(devices.VARIABLE, "")  # or else what a test sets would stay
+    monkeypatch.delenv(devices.VARIABLE)
 
 
 def test_the_processor_by_name_is_the_processor(unset, tiny_folder):

@@ -8,7 +8,7 @@ import torch
 
 from leechcodec.codec.model_store import load_model, save_model
 from leechcodec.config import ModelConfig
-from leechcodec.networks import onnx_walk, runtime
+from leechcodec.networks import onnx_sessions, onnx_walk, runtime
 from leechcodec.networks.model import CodecModel
 from leechcodec.networks.onnx_graph import Graph
 from leechcodec.networks.onnx_walk import unshuffled
@@ -162,3 +162,13 @@ def test_codes_may_be_read_only_or_a_view(both):
             warnings.simplefilter("error")
             for given in (codes, mirrored):
                 assert np.array_equal(shown(loaded.transforms, given, 64, 128, 50.0), wanted)
+
+
+def test_sessions_of_two_numbers_of_threads_are_kept(both, monkeypatch):
+    transforms = both(tiny_model())[1].transforms
+    made = []
+    for count in (1, 2, 1, 3, 2):
+        monkeypatch.setattr(onnx_sessions, "threads", lambda count=count: count)
+        encoded(transforms, pixels(64, 64), 10)
+        made.append({number for _, number, _ in transforms._sessions._made})
+    assert made == [{1}, {1, 2}, {1, 2}, {2, 3}, {2, 3}]
