@@ -147,10 +147,9 @@ def sample(
     cannot be loaded.
     """
     given = {"width": width, "height": height, "tokens": start}
-    check_arguments(
-        model=model, progress=progress, keep_stages=keep_stages, mask=mask, seed=seed, temperature=temperature,
-        top_p=top_p, **{name: value for name, value in given.items() if value is not None},
-    )  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    check_arguments(model=model, progress=progress, keep_stages=keep_stages, mask=mask, **given)
+    check_arguments(seed=seed, temperature=temperature, top_p=top_p)
     _check_odds(temperature, top_p, seed)
     if start is None:
         if keep_stages is not None or mask is not None:
@@ -166,9 +165,7 @@ def sample(
         if width is not None or height is not None or quality is not None:
             raise ConfigError("tokens to start from have their own size and quality")
         layout = check_codes(start, loaded)
-        for codes in start.codes:
-            loaded.code.numbers_of(codes)
-        known = _known(layout, start, keep_stages, mask)
+        known = _known(layout, start, loaded.code, keep_stages, mask)
     sampler = TokenSampler(seed, temperature=temperature, top_p=top_p)
     drawer = _Drawer(loaded.code, sampler, () if start is None else start.codes, known)
     codes = run_prior(loaded, layout, drawer.code_rows, layout.stages, progress)
@@ -215,9 +212,9 @@ def _check_odds(temperature: float, top_p: float, seed: int) -> None:
 
 
 def _known(
-    layout: TokenLayout, start: Tokens, keep_stages: int | None, mask: np.ndarray | None
+    layout: TokenLayout, start: Tokens, code: TokenCode, keep_stages: int | None, mask: np.ndarray | None
 ) -> Sequence[np.ndarray]:
-    """Which tokens of the start are kept: bool (h, w) per stage."""
+    """Which tokens of the start, codes all of them, are kept: bool (h, w) per stage."""
     stages = len(start.codes)
     if keep_stages is not None and not 0 <= keep_stages <= stages:
         raise ConfigError(f"cannot keep {keep_stages} stages of tokens that have {stages}")
@@ -226,9 +223,8 @@ def _known(
         raise ConfigError(f"the mask is of {size} pixels, the image of {start.width} x {start.height}")
     known: list[np.ndarray] = []
     for stage, codes in enumerate(start.codes):
+        code.numbers_of(codes)  # or an error
         kept = np.zeros(layout.grid(stage), dtype=bool)
-        if codes.shape[:2] != kept.shape:
-            raise ConfigError(f"stage {stage + 1} of the tokens has a grid of {codes.shape[:2]}, not {kept.shape}")
         if keep_stages is not None and stage < keep_stages:
             kept[:] = True
         elif mask is not None:

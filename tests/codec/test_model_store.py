@@ -128,7 +128,7 @@ def test_a_config_that_no_model_has(models, change, message, runtime):
 
 def test_a_folder_of_a_later_version_is_passed_over(models, monkeypatch):
     folder = damaged(models, {"quantizer": "of the future"})
-    with pytest.raises(ModelError, match="odd: .*of the future"):
+    with pytest.raises(ModelError, match=r"odd: .*of the future"):
         load_model(folder)
     monkeypatch.setattr(model_store, "installed_models", lambda: ["odd", "whole"])
     whole = load_model("whole")
