@@ -34,17 +34,25 @@ class Sessions:
         key = name, threads(), os.getpid()
         session = self._made.get(key)
         if session is None:
-            made = _session(graph(), key[1], self._device)
-            with self._lock.held():
-                session = self._made.setdefault(key, made)
-                kept = list(dict.fromkeys(made[1:] for made in reversed(self._made)))[:2]
-                self._made = {made: each for made, each in self._made.items() if made[1:] in kept}
+            session = self._keep(key, _session(graph(), key[1], self._device))
 
         def run(**inputs: np.ndarray) -> np.ndarray:
             found = session.run(None, {name: np.ascontiguousarray(x) for name, x in inputs.items()})
             return cast(np.ndarray, found[0])
 
         return run
+
+    def _keep(self, key: tuple[str, int, int], made: onnxruntime.InferenceSession) -> onnxruntime.InferenceSession:
+        """The session of a key, and no others of this process but those of the last two numbers of threads.
+
+        A parent's stay: their end waits for threads that a child has not.
+        """
+        with self._lock.held():
+            session = self._made.setdefault(key, made)
+            numbers = [number for _, number, process in reversed(self._made) if process == key[2]]
+            kept = list(dict.fromkeys(numbers))[:2]
+            self._made = {each: other for each, other in self._made.items() if each[2] != key[2] or each[1] in kept}
+        return session
 
 
 def _session(graph: bytes, threads: int, device: str) -> onnxruntime.InferenceSession:
