@@ -212,7 +212,6 @@ def model_folder(model: str | Path | None = None) -> Path:
         found = (
             Path(model) if model is not None and Path(model).is_dir() else models_dir() / str(model or DEFAULT_MODEL)
         )
-        found.is_dir()
         return found.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a zero in it, links in a circle
         raise ModelError(f"no model {str(model)!r}: {getattr(error, 'strerror', None) or error}") from None

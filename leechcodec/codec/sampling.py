@@ -214,7 +214,7 @@ def _check_odds(temperature: float, top_p: float, seed: int) -> None:
 def _known(
     layout: TokenLayout, start: Tokens, code: TokenCode, keep_stages: int | None, mask: np.ndarray | None
 ) -> Sequence[np.ndarray]:
-    """Which tokens of the start, codes all of them, are kept: bool (h, w) per stage."""
+    """Which tokens of the start, codes all of them where they can be numbered, are kept: bool (h, w) per stage."""
     stages = len(start.codes)
     if keep_stages is not None and not 0 <= keep_stages <= stages:
         raise ConfigError(f"cannot keep {keep_stages} stages of tokens that have {stages}")
@@ -223,7 +223,8 @@ def _known(
         raise ConfigError(f"the mask is of {size} pixels, the image of {start.width} x {start.height}")
     known: list[np.ndarray] = []
     for stage, codes in enumerate(start.codes):
-        code.numbers_of(codes)  # or an error
+        if code.size < 2**63:
+            code.numbers_of(codes)  # or an error
         kept = np.zeros(layout.grid(stage), dtype=bool)
         if keep_stages is not None and stage < keep_stages:
             kept[:] = True

@@ -52,15 +52,20 @@ def find_anchor(curves: Sequence[Curve], anchor: str) -> Curve:
     raise PeerError(f"no curve {anchor!r}")
 
 
+def _others(curves: Sequence[Curve], one: Curve) -> list[Curve]:
+    """All curves but one. Raises PeerError where there is no other."""
+    if others := [curve for curve in curves if curve is not one]:
+        return others
+    raise PeerError(f"nothing to compare {one.name} with")
+
+
 def bd_table(curves: Sequence[Curve], anchor: Curve, metric: str) -> list[Delta]:
     """Every other curve against the anchor, the smallest rate first, those without one last.
 
     Raises PeerError where there is no other.
     """
     one_of(metric, MEASURES, "metric")
-    if len(curves) < 2:
-        raise PeerError(f"nothing to compare {anchor.name} with")
-    deltas = [bd_rate(anchor, curve, metric) for curve in curves if curve is not anchor]
+    deltas = [bd_rate(anchor, curve, metric) for curve in _others(curves, anchor)]
     return sorted(deltas, key=lambda delta: (delta.rate is None, delta.rate or 0.0))
 
 
@@ -137,9 +142,7 @@ def of_table(curves: Sequence[Curve], ours: Curve, form: str) -> str:
     As text or Markdown, with the reasons below where there is no rate, without metrics that none has; CSV has the
     columns of as_csv. Raises PeerError where there is nothing to compare with.
     """
-    others = [curve for curve in curves if curve is not ours]
-    if not others:
-        raise PeerError(f"nothing to compare {ours.name} with")
+    others = _others(curves, ours)
     if form == "csv":
         pairs = [(base, metric) for base in others for metric in MEASURES]
         tables = [as_csv([bd_rate(base, ours, metric)], base, metric).splitlines() for base, metric in pairs]
@@ -211,8 +214,8 @@ def _name(delta: Delta) -> str:
 def _reasons(deltas: Sequence[Delta], form: str) -> str:
     """What stands below a table: why there are dashes in it, each reason once."""
     reasons = dict.fromkeys(delta.reason for delta in deltas if delta.rate is None)
-    lines = (f"\n{'' if form == 'text' else chr(10)}–: {reason}" for reason in reasons)
-    return "".join(lines)
+    break_ = "\n" if form == "text" else "\n\n"
+    return "".join(f"{break_}–: {reason}" for reason in reasons)
 
 
 def _rate(delta: Delta) -> str:

@@ -97,6 +97,14 @@ def left_out(images: set[str], lacking: Sequence[str]) -> str:
     return f"compared over the {len(images)} images that all results have, without {names}"
 
 
+def over_common_images(results: Sequence[Results]) -> tuple[Sequence[Results], str]:
+    """The results over the images that all have, and what to say of the others; nothing where there are none."""
+    images, lacking = common_images(results)
+    if not lacking:
+        return results, ""
+    return [restricted(each, images) for each in results], left_out(images, lacking)
+
+
 def measured(results: Results, images: Collection[str] | None = None) -> Curve:
     """The curve of a results file: its means, or those over some of its images only."""
     results = results if images is None else restricted(results, images)

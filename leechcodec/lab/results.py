@@ -124,12 +124,12 @@ def restricted(results: Results, images: Collection[str]) -> Results:
 
 def ours_first(results: Sequence[Results]) -> list[Results]:
     """Sorted by codec: the released model, this codec's other models and efforts, then the others."""
+    return sorted(results, key=_order)
 
-    def order(each: Results) -> tuple[bool, bool, bool, str]:
-        ours = "token_model" in (each.model or {})
-        return each.codec != "leech", not ours, ours and "bsq" in each.codec, each.codec
 
-    return sorted(results, key=order)
+def _order(results: Results) -> tuple[bool, bool, bool, str]:
+    ours = "token_model" in (results.model or {})
+    return results.codec != "leech", not ours, ours and "bsq" in results.codec, results.codec
 
 
 def load_all(paths: Iterable[Path]) -> list[Results]:
@@ -137,16 +137,14 @@ def load_all(paths: Iterable[Path]) -> list[Results]:
 
     Those of one codec, or of one name, are told apart by the folders that they lie in: old/leech, new/leech.
     """
-    paths = list(dict.fromkeys(paths))
-    found = [load(path) for path in paths]
+    found = sorted(((load(path), path) for path in dict.fromkeys(paths)), key=lambda pair: _order(pair[0]))
     codecs, names = [], []
-    for path, each in zip(paths, found):
+    for each, path in found:
         folder, whole = path.parent, path.with_suffix("")
         codecs.append((each.codec, f"{folder}/{each.codec}", str(whole)))
         names.append((each.name, f"{each.name} ({folder})", f"{each.name} ({whole})"))
-    codecs, names = _told_apart(codecs), _told_apart(names)
-    apart = {id(each): (codec, name) for each, codec, name in zip(found, codecs, names)}
-    return [replace(each, codec=apart[id(each)][0], name=apart[id(each)][1]) for each in ours_first(found)]
+    apart = zip(found, _told_apart(codecs), _told_apart(names))
+    return [replace(each, codec=codec, name=name) for (each, _), codec, name in apart]
 
 
 def _told_apart(forms: Sequence[tuple[str, str, str]]) -> list[str]:

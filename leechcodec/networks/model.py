@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
-from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.batch_rates import BatchRates, Rates
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.prior import FloatView, Prior
@@ -54,10 +53,7 @@ class CodecModel(nn.Module):
         self.analysis = AnalysisTransform(config)
         self.synthesis = SynthesisTransform(config, self.quantizer.dim)
         self.prior = Prior(config, self.quantizer)
-        try:
-            check_code(config, self.quantizer)
-        except ModelError as error:
-            raise ConfigError(str(error)) from None
+        check_code(config, self.quantizer)
         self.code_scale = self.quantizer.code_scale
 
     # --- batches, for training --------------------------------------------------------------------------------

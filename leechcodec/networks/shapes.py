@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from leechcodec.config import STRIDES, ModelConfig
-from leechcodec.errors import ModelError
+from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.prior_loop import AGREEMENT, AGREEMENTS, NEIGHBOURS, has_gate
 from leechcodec.quantizers.code import TokenCode
 
@@ -31,16 +31,15 @@ def weight_shapes(config: ModelConfig, code: TokenCode) -> Shapes:
 
 
 def check_code(config: ModelConfig, code: TokenCode) -> None:
-    """Raises ModelError for a config that asks for more than the code has."""
+    """Raises ConfigError for a config that asks for more than the code has."""
     if config.gates and code.norm_squared != AGREEMENT:
-        raise ModelError(f"gates repeat codewords of the Leech shell: {config.quantizer} has others")
+        raise ConfigError(f"gates repeat codewords of the Leech shell: {config.quantizer} has others")
     if config.ramp and not code.origin:
-        raise ModelError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
+        raise ConfigError(f"a ramp needs a code that says nothing: leech-ball has one, {config.quantizer} none")
 
 
 def check_weights(config: ModelConfig, code: TokenCode, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raises ModelError for a tensor that is missing, of another shape, or too many, and for a config that the code
-    does not go with."""
+    """Raises ModelError for a tensor that is missing, of another shape, or too many, and what check_code() does."""
     check_code(config, code)
     shapes = weight_shapes(config, code)
     found = {name: value.shape for name, value in tensors.items()}

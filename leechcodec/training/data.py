@@ -94,10 +94,14 @@ def load_images(
     return training, validation
 
 
-def _busyness(crop: Tensor) -> float:
-    """Mean absolute difference of neighbours, uint8 (3, H, W)."""
-    values = crop.float()
-    return (values.diff(dim=1).abs().mean() + values.diff(dim=2).abs().mean()).item()
+def _busiest(crops: Sequence[Tensor]) -> Tensor:
+    """The crop of the largest mean absolute difference of neighbours. crops: uint8 (3, H, W)."""
+
+    def busyness(crop: Tensor) -> float:
+        values = crop.float()
+        return (values.diff(dim=1).abs().mean() + values.diff(dim=2).abs().mean()).item()
+
+    return crops[0] if len(crops) == 1 else max(crops, key=busyness)
 
 
 class Cropper:
@@ -132,7 +136,7 @@ class Cropper:
         last rows and columns.
         """
         draws = torch.rand(count, self.choices, 8, generator=self.generator, dtype=torch.float64).tolist()
-        return torch.stack([max((self._crop(size, draw) for draw in choices), key=_busyness) for choices in draws])
+        return torch.stack([_busiest([self._crop(size, draw) for draw in choices]) for choices in draws])
 
     def _crop(self, size: int, draw: list[float]) -> Tensor:
         images = self._images(size)

@@ -130,6 +130,13 @@ def test_drawn_tokens_are_valid_files(tmp_path, quantizer):
     assert api.detokenize(tokens, model=tmp_path / quantizer).size == (150, 70)
 
 
+def test_a_start_whose_codes_cannot_be_numbered(tmp_path):
+    save_model(tmp_path / "signs", tiny_model("bsq-64"))
+    start = sample(70, 64, quality=50, model=tmp_path / "signs")
+    drawn = sample(start=start, keep_stages=2, seed=1, model=tmp_path / "signs")
+    assert all(np.array_equal(drawn.codes[stage], start.codes[stage]) for stage in range(2)) and drawn != start
+
+
 def test_a_seed_gives_the_same_tokens(tiny_folder):
     options = {"quality": 70, "temperature": 0.8, "top_p": 0.95, "model": tiny_folder}
     assert sample(100, 90, seed=1, **options) == sample(100, 90, seed=1, **options)

@@ -400,12 +400,10 @@ def _results(paths) -> list:
         if not inside:
             raise ResultsError(f"{path}: no results in it; leechcodec eval writes them")
         files += inside
-    found = results.load_all(files)
-    images, lacking = curves.common_images(found)
-    if not lacking:
-        return found
-    _note(curves.left_out(images, lacking))
-    return [results.restricted(each, images) for each in found]
+    found, note = curves.over_common_images(results.load_all(files))
+    if note:
+        _note(note)
+    return list(found)
 
 
 def _check_only(published, only) -> None:

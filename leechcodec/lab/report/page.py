@@ -16,8 +16,8 @@ from leechcodec.errors import LqError
 from leechcodec.formats.files import write_atomic
 from leechcodec.formats.packages import require
 from leechcodec.lab.bdrate import Delta, bd_groups, bd_table, find_anchor
-from leechcodec.lab.curves import LPIPS, MEASURES, Curve, common_images, left_out, measured
-from leechcodec.lab.results import Results, kind_of, restricted
+from leechcodec.lab.curves import LPIPS, MEASURES, Curve, measured, over_common_images
+from leechcodec.lab.results import Results, kind_of
 from leechcodec.lab.summary import HEADER, cells, summary
 
 ASSETS = Path(__file__).parent / "assets"
@@ -35,9 +35,8 @@ def write_page(
     messages: Sequence[str],
 ) -> Path:
     """Write index.html and assets/ into the folder out; returns the path of index.html."""
-    images, lacking = common_images(results)
-    messages = [*messages, *([left_out(images, lacking)] if lacking else [])]
-    compared = [restricted(each, images) for each in results] if lacking else results
+    compared, note = over_common_images(results)
+    messages = [*messages, *([note] if note else [])]
     curves = [*map(measured, compared), *published]
     dataset = Path(results[0].dataset).name
     headline, table = _bd(curves, anchor)
