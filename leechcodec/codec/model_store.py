@@ -4,7 +4,7 @@ A folder may also hold a second decoder alone: its config.json names the base mo
 base's synthesis transform. It has the base's tokens, so either decodes the other's files.
 
 The transforms are stored as float16, the prior as its canonical integers (weights int16, shifts int8, others int32), a
-codebook that the quantizer's name does not fix as int8.
+codebook that the quantizer's name does not fix as int8; the large ones as weight_storage.py has it.
 Two ids of eight bytes name a model in a file: the token model (all that fixes the tokens: the prior's integers, the
 codebook and the stage layout) and the synthesis transform.
 """
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.paths import installed_models, models_dir
 from leechcodec.codec.surroundings import shelter
+from leechcodec.codec.weight_storage import read_about, read_weights, restored, stored, write_weights
 from leechcodec.concurrency import Lock
 from leechcodec.config import ModelConfig
 from leechcodec.errors import (
@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "leech-vbr"
 FILES = ("config.json", "weights.safetensors")
 """Of a model's folder, beside card.md."""
+TOKEN_MODEL = "token_model"
+"""Where a second decoder's config.json, and the metadata of other models' weights, say which it is: who looks for one
+need not load the others."""
+ROOM = 1 / 16
+"""Of the range of the prior's sums, for weights that levels make larger."""
 _LOADING = Lock()
 """Threads that want the same model wait for one of them to read it."""
 LAYOUT_KEYS = ("quantizer", "stages", "passes", "gates", "min_quality", "prior_channels", "quality_knots")
@@ -143,20 +148,25 @@ def _digest(layout: str, tensors: dict[str, np.ndarray], dtype: str) -> bytes:
     return digest.digest()[:8]
 
 
-def save_model(folder: Path, model: "CodecModel") -> None:
-    """Write config.json and weights.safetensors of a model into a folder."""
+def save_model(folder: Path, model: "CodecModel", units: Mapping[str, float] | None = None) -> None:
+    """Write config.json and weights.safetensors of a model into a folder.
+
+    units: to keep matrices in levels (weight_storage.py), by the part of the model; None: nothing is lost.
+    Raises ModelError where a weight does not fit, or the prior is not exact.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, np.ndarray] = {}
     for name, value in model.state_dict().items():
         if not name.startswith(("prior.", "quantizer.")):
             tensors[name] = _half(name, value)
-    integers = integer_weights(model.prior)
-    check_exact(integers)
+    integers = integer_weights(model.prior, room=0.0 if units is None else ROOM)
     tensors |= {f"prior.{name}": value for name, value in integers.items()}
     tensors |= {f"quantizer.{name}": value for name, value in model.quantizer.frozen().items()}
+    whole = restored(*stored(tensors, units))
+    check_exact(_integers(whole))
+    about = {TOKEN_MODEL: token_model_id(model.config, _fixing_tokens(whole)).hex()}
     (folder / "config.json").write_text(model.config.to_json() + "\n")
-    save_file(tensors, folder / "weights.safetensors")
-    (folder / "weights.safetensors").chmod(0o644)  # the writer makes it private to its user
+    write_weights(folder / "weights.safetensors", tensors, units, about)
 
 
 def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -> None:
@@ -169,10 +179,9 @@ def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -
         raise ModelError(f"{base}: a second decoder itself")
     folder.mkdir(parents=True, exist_ok=True)
     halves = {f"synthesis.{name}": _half(f"synthesis.{name}", value) for name, value in tensors.items()}
-    config = {"base": loaded.name, "token_model": loaded.token_model.hex()}
+    config = {"base": loaded.name, TOKEN_MODEL: loaded.token_model.hex()}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    save_file(halves, folder / "weights.safetensors")
-    (folder / "weights.safetensors").chmod(0o644)
+    write_weights(folder / "weights.safetensors", halves)
 
 
 def _half(name: str, value: "Tensor") -> np.ndarray:
@@ -228,11 +237,15 @@ def model_for_file(
     candidates = [model] if model is not None else sorted(installed_models(), key=lambda name: name != DEFAULT_MODEL)
     fitting: list[LoadedModel] = []
     failures: list[LqError] = []
+    failures_of_it: list[LqError] = []  # of what says it is the one
     for candidate in candidates:
+        claimed = _claimed(model_folder(candidate)) if model is None else None
+        if claimed not in (None, token_model.hex()):
+            continue
         try:
             loaded = load_model(candidate, device=device)
         except (ModelError, MissingPackageError) as error:
-            failures.append(error)
+            (failures if claimed is None else failures_of_it).append(error)
             continue
         if loaded.token_model == token_model:
             if loaded.synthesis == synthesis or (synthesis is None and not loaded.is_second_decoder):
@@ -240,11 +253,21 @@ def model_for_file(
             fitting.append(loaded)
     if fitting:
         return min(fitting, key=lambda loaded: loaded.is_second_decoder)
-    if len(failures) == len(candidates) and failures:
-        raise failures[0]
+    if failures_of_it or (len(failures) == len(candidates) and failures):
+        raise [*failures_of_it, *failures][0]
     where = f"the model {model}" if model is not None else "any installed model"
     others = "".join(f"; {failure}" for failure in failures)
     raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}{others}")
+
+
+def _claimed(folder: Path) -> str | None:
+    """The token model that a folder says it has, in hexadecimal; None where it says none, or is damaged."""
+    try:
+        if is_second_decoder(folder):
+            return str(json.loads((folder / "config.json").read_text()).get(TOKEN_MODEL))
+        return read_about(folder / "weights.safetensors").get(TOKEN_MODEL)
+    except (OSError, ValueError, SafetensorError):
+        return None  # what is wrong with it, loading says
 
 
 def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
@@ -280,7 +303,7 @@ def _load(folder: Path, stamp: tuple[tuple[int, ...], ...], how: str | None, dev
         raise ModelError(f"no model {folder.name!r}; installed: {', '.join(installed_models()) or 'none'}")
     try:
         values = json.loads((folder / "config.json").read_text())
-        tensors = load_file(folder / "weights.safetensors")
+        tensors = read_weights(folder / "weights.safetensors")
     except FileNotFoundError:
         missing = "config.json" if not (folder / "config.json").is_file() else "weights.safetensors"
         raise ModelError(f"{folder}: not a model (no {missing})") from None
@@ -290,14 +313,16 @@ def _load(folder: Path, stamp: tuple[tuple[int, ...], ...], how: str | None, dev
         raise ModelError(f"{folder}: weights.safetensors: {error}") from error
     if isinstance(values, dict) and "base" in values:
         return _load_decoder(folder, cast("dict[str, Any]", values), tensors, how, device)
-    integers = {n.removeprefix("prior."): t for n, t in tensors.items() if n.startswith("prior.")}
+    integers = _integers(tensors)
     try:
         config = ModelConfig.from_dict(cast(object, values))
         check_exact(integers)
     except (ConfigError, ModelError, RecursionError) as error:
         raise ModelError(f"{folder}: {error}") from error
     transforms = _transforms(folder, config, tensors, how, device)
-    codebook = {name: t for name, t in tensors.items() if name.startswith("quantizer.")}
+    token_model = token_model_id(config, _fixing_tokens(tensors))
+    if _claimed(folder) not in (None, token_model.hex()):
+        raise ModelError(f"{folder}: weights.safetensors says that it is another token model than it is")
     synthesis = {n: t for n, t in tensors.items() if n.startswith("synthesis.")}
     return LoadedModel(
         name=folder.name,
@@ -307,9 +332,19 @@ def _load(folder: Path, stamp: tuple[tuple[int, ...], ...], how: str | None, dev
         transforms=transforms,
         decoder=transforms,
         tensors=tensors,
-        token_model=token_model_id(config, integers | codebook),
+        token_model=token_model,
         synthesis=synthesis_id(config, synthesis),
     )
+
+
+def _integers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The prior's, by its own names."""
+    return {name.removeprefix("prior."): value for name, value in tensors.items() if name.startswith("prior.")}
+
+
+def _fixing_tokens(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a token model's id is made of: the prior's integers, and the quantizer's where it has any."""
+    return _integers(tensors) | {name: value for name, value in tensors.items() if name.startswith("quantizer.")}
 
 
 def _transforms(
@@ -357,7 +392,7 @@ def _load_decoder(
     if is_second_decoder(place):
         raise ModelError(f"{folder}: its base {name} is a second decoder itself")
     base = _load(place, _stamp(place), how, device)
-    if values.get("token_model") != base.token_model.hex():
+    if values.get(TOKEN_MODEL) != base.token_model.hex():
         raise ModelError(f"{folder}: made for token model {values.get('token_model')}, not that of {name}")
     for key, value in tensors.items():
         if not key.startswith("synthesis.") or key not in base.tensors or base.tensors[key].shape != value.shape:

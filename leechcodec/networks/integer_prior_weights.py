@@ -56,13 +56,19 @@ class IntegerWeights:
         return self.tensors[name].clip(-LIMIT, LIMIT).astype(np.int16)
 
 
-def integer_weights(prior: "Prior") -> dict[str, np.ndarray]:
-    """The canonical tensors of a prior. Raises ModelError where a weight is not finite or too large."""
-    return canonical({name: value.detach().double().cpu().numpy() for name, value in prior.named_parameters()})
+def integer_weights(prior: "Prior", room: float = 0.0) -> dict[str, np.ndarray]:
+    """The canonical tensors of a prior. Raises ModelError where a weight is not finite or too large.
+
+    room: as for :func:`canonical`.
+    """
+    return canonical({name: value.detach().double().cpu().numpy() for name, value in prior.named_parameters()}, room)
 
 
-def canonical(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Float64 values as canonical tensors: weights int16, shifts int8, all others int32."""
+def canonical(values: Mapping[str, np.ndarray], room: float = 0.0) -> dict[str, np.ndarray]:
+    """Float64 values as canonical tensors: weights int16, shifts int8, all others int32.
+
+    room: share of the sums' range that is left, 0..1, for a rounding of the weights to come.
+    """
     tensors: dict[str, np.ndarray] = {}
     for name, value in values.items():
         if not np.isfinite(value).all():
@@ -72,7 +78,7 @@ def canonical(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             bias = values.get(f"{layer}.bias")
             if bias is not None and not np.isfinite(bias).all():
                 raise ModelError(f"prior weight {layer}.bias is not finite")
-            tensors |= _canonical_layer(layer, value, bias)
+            tensors |= _canonical_layer(layer, value, bias, (1 - room) * _SUM_LIMIT)
         elif not name.endswith(".bias"):
             integers = np.floor(value * 2.0**ACTIVATION_BITS + 0.5)
             if np.abs(integers).max(initial=0) >= _SUM_LIMIT:
@@ -138,8 +144,11 @@ def _bounds(weight: np.ndarray, bias: np.ndarray, shift: np.ndarray) -> np.ndarr
     )
 
 
-def _canonical_layer(name: str, weight: np.ndarray, bias: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Each channel in the finest unit that fits, then in lowest terms: rounding again changes nothing."""
+def _canonical_layer(name: str, weight: np.ndarray, bias: np.ndarray | None, limit: float) -> dict[str, np.ndarray]:
+    """Each channel in the finest unit that fits, then in lowest terms: rounding again changes nothing.
+
+    limit: what no partial sum may reach.
+    """
     integers = np.zeros(weight.shape, dtype=np.int64)
     biases, shifts = np.zeros((2, len(weight)), dtype=np.int64)
     rest = np.zeros(len(weight)) if bias is None else bias
@@ -147,7 +156,7 @@ def _canonical_layer(name: str, weight: np.ndarray, bias: np.ndarray | None) -> 
     for shift in range(MAX_SHIFT, -1, -1):
         scaled = np.floor(weight * 2.0**shift + 0.5).clip(-(2**20), 2**20).astype(np.int64)
         moved = np.floor(rest * 2.0 ** (shift + ACTIVATION_BITS) + 0.5).clip(-(2**32), 2**32).astype(np.int64)
-        fits = _bounds(scaled, moved, np.full(len(weight), shift)) < _SUM_LIMIT
+        fits = _bounds(scaled, moved, np.full(len(weight), shift)) < limit
         fits &= np.abs(scaled).reshape(len(weight), -1).max(1) < 2**15
         now = left & fits
         integers[now], biases[now], shifts[now] = scaled[now], moved[now], shift

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.model_store import FILES, LoadedModel, is_second_decoder, load_model, save_model
 from leechcodec.codec.pipeline import analyse, synthesise
+from leechcodec.codec.weight_storage import TENSORS
 from leechcodec.config import MAX_QUALITY
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
@@ -38,13 +40,14 @@ class Release:
     apart: int | None
 
 
-def release(run: Path, folder: Path) -> Release:
+def release(run: Path, folder: Path, units: Mapping[str, float] | None = None) -> Release:
     """Write the model of a run, its averaged weights, and load it as a user would.
 
     run: the folder that `leechcodec train --out` names, or a checkpoint in it. Of a prior's or a second decoder's run,
         the folder: the model that it left is copied.
     folder: of the model; made where it does not exist. What else lies in it stays, and what was released there until
         the new model has proved itself.
+    units: to keep matrices in levels (codec/weight_storage.py), by the part of the model; None: nothing is lost.
     Raises ModelError where there is no checkpoint, the model is not exact, or ONNX Runtime decodes another picture.
     """
     step = seconds = None
@@ -52,10 +55,12 @@ def release(run: Path, folder: Path) -> Release:
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         tried = Path(temporary)
         if _left_its_model(run):
+            if units is not None:
+                raise ModelError(f"{run}: the model that it left is copied as it is; levels are of a checkpoint")
             for name in FILES:
                 shutil.copyfile(run / MODEL / name, tried / name)
         else:
-            metadata = release_checkpoint(run / CHECKPOINT if run.is_dir() else run, tried)
+            metadata = release_checkpoint(run / CHECKPOINT if run.is_dir() else run, tried, units)
             step, seconds = int(metadata["step"]), float(metadata["seconds"])
         apart = levels_apart(tried)
         if apart is not None and apart > 1:
@@ -83,15 +88,15 @@ def levels_apart(folder: Path) -> int | None:
     return int(np.abs(a - b).max())
 
 
-def release_checkpoint(checkpoint: Path, folder: Path) -> dict[str, str]:
-    """Write the model of a checkpoint. Returns the checkpoint's metadata."""
+def release_checkpoint(checkpoint: Path, folder: Path, units: Mapping[str, float] | None = None) -> dict[str, str]:
+    """Write the model of a checkpoint. units: as for :func:`release`. Returns the checkpoint's metadata."""
     try:
         with safe_open(checkpoint, "pt") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{checkpoint}: not a training checkpoint ({error})") from error
     config = config_of(checkpoint, metadata)
-    if "shapes" in metadata:
+    if TENSORS in metadata:
         raise ModelError(f"{checkpoint}: packed weights, with which a run goes on (--init): they are no release's")
     model = CodecModel(config)
     try:
@@ -99,7 +104,7 @@ def release_checkpoint(checkpoint: Path, folder: Path) -> dict[str, str]:
     except KeyError as error:
         where = "name the run's folder, where the run leaves its model at its end"
         raise ModelError(f"{checkpoint}: not a whole model's ({error} is missing); {where}") from error
-    save_model(folder, model)
+    save_model(folder, model, units)
     return metadata
 
 

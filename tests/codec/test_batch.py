@@ -19,8 +19,8 @@ from tests.pictures import gradient
 @pytest.fixture
 def loads(monkeypatch):
     """The weight files read from here on, nothing loaded before."""
-    read, load_file = [], model_store.load_file
-    monkeypatch.setattr(model_store, "load_file", lambda path: read.append(path) or load_file(path))
+    read, read_weights = [], model_store.read_weights
+    monkeypatch.setattr(model_store, "read_weights", lambda path: read.append(path) or read_weights(path))
     model_store._load.cache_clear()
     return read
 

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import load_file, save_file
 
 from leechcodec.codec import api, drafts
 from leechcodec.codec.detail_layer import detail_chunk, with_detail
@@ -14,6 +13,7 @@ from leechcodec.codec.distortion import psnr
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.pipeline import prepare
 from leechcodec.codec.token_coding import encode_tokens
+from leechcodec.codec.weight_storage import read_weights, write_weights
 from leechcodec.detail import strips
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
@@ -140,8 +140,8 @@ def test_a_layer_is_for_the_pixels_that_it_was_made_for(tiny_folder, noise, tmp_
     data = api.compress(Image.fromarray(noise), quality=95, model=tiny_folder)
     shutil.copytree(tiny_folder, tmp_path / "other")
     path = tmp_path / "other" / "weights.safetensors"
-    tensors = load_file(path)
-    save_file(tensors | {"synthesis.head.bias": tensors["synthesis.head.bias"] + np.float16(0.1)}, path)
+    tensors = read_weights(path)
+    write_weights(path, tensors | {"synthesis.head.bias": tensors["synthesis.head.bias"] + np.float16(0.1)})
     other = tmp_path / "other"
     tokens_alone = np.asarray(api.detokenize(api.read_tokens(data, model=other), model=other))
     assert np.array_equal(np.asarray(api.decompress(data, model=other)), tokens_alone)

@@ -8,6 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from leechcodec.codec import model_store
 from leechcodec.codec.model_store import load_model, model_for_file, save_model
+from leechcodec.codec.weight_storage import read_weights, write_weights
 from leechcodec.errors import MissingPackageError, ModelError, UnknownModelError
 from leechcodec.testing.tiny import tiny_model
 
@@ -32,12 +33,32 @@ def test_a_folder_that_is_no_model_is_passed_over(models):
 
 
 def test_where_no_model_can_be_loaded_it_says_why(models, monkeypatch):
+    token_model = load_model("whole").token_model
+
     def lacking(*_: object, **__: object):
         raise MissingPackageError("the runtime onnx needs onnxruntime")
 
     monkeypatch.setattr(model_store, "load_model", lacking)
     with pytest.raises(MissingPackageError, match="onnxruntime"):
+        model_for_file(token_model)
+    with pytest.raises(UnknownModelError, match=r"any installed model.*onnxruntime"):
         model_for_file(bytes(8))
+
+
+def test_models_that_say_they_are_others_are_not_loaded(models, monkeypatch):
+    save_model(models / "other", tiny_model("leech-ball"))
+    whole = load_model("whole")
+    monkeypatch.setattr(model_store, "installed_models", lambda: ["other", "whole"])
+    asked, load = [], model_store.load_model
+    monkeypatch.setattr(model_store, "load_model", lambda name, **more: asked.append(name) or load(name, **more))
+    assert model_for_file(whole.token_model) is whole and asked == ["whole"]
+
+
+def test_a_model_that_says_it_is_another(models):
+    path = damaged(models, {}) / "weights.safetensors"
+    write_weights(path, read_weights(path), about={model_store.TOKEN_MODEL: bytes(8).hex()})
+    with pytest.raises(ModelError, match="says that it is another"):
+        load_model(models / "odd")
 
 
 @pytest.mark.parametrize("config", ["[]", "3", "[" * 200_000, '{"channels": 8}', '{"strange": 1}'])

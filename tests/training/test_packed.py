@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from leechcodec.codec import weight_storage
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.testing.tiny import tiny_model
@@ -14,7 +15,7 @@ from tests.training.test_grow import checkpoint_of
 
 
 def test_packed_weights_are_near_and_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(packed, "SMALL", 100)
+    monkeypatch.setattr(weight_storage, "SMALL", 100)
     model = tiny_model()
     checkpoint = checkpoint_of(model, tmp_path)
     pack(checkpoint, tmp_path / "run.packed")
@@ -24,32 +25,32 @@ def test_packed_weights_are_near_and_small(tmp_path, monkeypatch):
     large = 0
     for name, value in wanted.items():
         error = (found[name] - value).square().mean() / value.square().mean().clamp(min=1e-12)
-        if value.dim() < 2 or value.numel() < packed.SMALL:
+        if value.dim() < 2 or value.numel() < weight_storage.SMALL:
             assert error < 1e-6
         else:
             assert 0 < error < (0.35 / packed.UNITS[name.partition(".")[0]]) ** 2
             large += value.numel()
-    levels = load_file(tmp_path / "run.packed")["levels"]
-    assert large and 8 * len(levels) < 5.5 * large
+    kept = load_file(tmp_path / "run.packed")
+    assert large and 8 * (len(kept["high.0"]) + len(kept["low.0"])) < 7 * large
 
 
 def test_finer_units(tmp_path, monkeypatch):
     """A prior in units four times as fine has a quarter of the error, all else is as before."""
-    monkeypatch.setattr(packed, "SMALL", 100)
+    monkeypatch.setattr(weight_storage, "SMALL", 100)
     checkpoint = checkpoint_of(tiny_model(), tmp_path)
     usual, finer = tmp_path / "usual.packed", tmp_path / "finer.packed"
     pack(checkpoint, usual)
     pack(checkpoint, finer, {**packed.UNITS, "prior": 4 * packed.UNITS["prior"]})
     wanted, found, fine = (averages(path)[1] for path in (checkpoint, usual, finer))
     name = max((name for name in wanted if name.startswith("prior.")), key=lambda name: wanted[name].numel())
-    assert wanted[name].numel() >= packed.SMALL
+    assert wanted[name].numel() >= weight_storage.SMALL
     errors = [(part[name] - wanted[name]).square().mean().sqrt() for part in (found, fine)]
     assert errors[1] < 0.35 * errors[0]
     assert all(torch.equal(found[name], fine[name]) for name in wanted if not name.startswith("prior."))
 
 
 def test_a_weight_far_from_the_others_is_not_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(packed, "SMALL", 100)
+    monkeypatch.setattr(weight_storage, "SMALL", 100)
     model = tiny_model()
     with torch.no_grad():
         model.synthesis.blocks[0][0].conv1.weight[0, 0, 0, 0] = 50.0

@@ -4,12 +4,22 @@ from pathlib import Path
 
 import click
 
+PARTS = ("analysis", "synthesis", "prior")
+"""Of a model, in the order of --units."""
+
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the model.")
 @click.option("-f", "--force", is_flag=True, help="Write over a model that is there.")
-def release(run, output, force) -> None:
+@click.option(
+    "--units",
+    type=click.FloatRange(1, 1000),
+    nargs=3,
+    metavar="ANALYSIS SYNTHESIS PRIOR",
+    help="Store matrices in 8 bits at most, in such shares of a row's root mean square: 20 32 14, say. (16 bits each)",
+)
+def release(run, output, force, units) -> None:
     """Write the model that RUN trained: config.json and weights.safetensors.
 
     RUN is the folder of leechcodec train --out, or a checkpoint in it. The averaged weights are taken. The model's
@@ -20,7 +30,7 @@ def release(run, output, force) -> None:
 
     if not force and (output / "weights.safetensors").exists():
         raise ModelError(f"{output}: there is a model already; --force writes over it")
-    made = write(run, output)
+    made = write(run, output, None if units is None else dict(zip(PARTS, units, strict=True)))
     trained = "" if made.step is None or made.seconds is None else f"step {made.step}, {made.seconds / 3600:.2f} h, "
     apart = "" if made.apart is None else f", torch and ONNX Runtime {made.apart} levels apart at most"
     click.echo(
