@@ -1,6 +1,6 @@
 """Keep a run's averaged weights in a small file, from which `leechcodec train --init` goes on.
 
-python -m tools.pack_run runs/mine/checkpoint.safetensors runs/second.packed
+python -m tools.pack_run runs/mine/checkpoint.safetensors mine.packed
 """
 
 import argparse

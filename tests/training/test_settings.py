@@ -1,11 +1,12 @@
+import json
+
 import pytest
 
+from leechcodec.config import ModelConfig
 from leechcodec.errors import ConfigError
-from leechcodec.training.packed import averages
 from leechcodec.training.perceptual import load_perceptual
 from leechcodec.training.prior_only import load_prior_config
 from leechcodec.training.settings import load_settings
-from leechcodec.training.state import config_of
 from tests.places import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -16,11 +17,9 @@ def test_configs_of_the_repository_are_read(path):
     assert load_prior_config(path) or load_perceptual(path) or load_settings(path)
 
 
-@pytest.mark.parametrize(("packed", "config"), [("second", "leech-2-processor-late")])
-def test_runs_of_the_repository_go_on_with_their_configs(packed, config):
-    path = ROOT / "runs" / f"{packed}.packed"
-    metadata, _ = averages(path)
-    assert config_of(path, metadata) == load_settings(ROOT / "configs" / f"{config}.toml")[0]
+def test_the_second_generation_goes_on_with_its_config():
+    released = ModelConfig.from_dict(json.loads((ROOT / "models" / "leech-open" / "config.json").read_text()))
+    assert released == load_settings(ROOT / "configs" / "leech-2-processor-late.toml")[0]
 
 
 def test_both_parts_of_the_second_generation_are_about_one_model():
