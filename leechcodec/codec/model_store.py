@@ -266,7 +266,7 @@ def _claimed(folder: Path) -> str | None:
         if is_second_decoder(folder):
             return str(json.loads((folder / "config.json").read_text()).get(TOKEN_MODEL))
         return read_about(folder / "weights.safetensors").get(TOKEN_MODEL)
-    except (OSError, ValueError, SafetensorError):
+    except (OSError, ValueError, RecursionError, SafetensorError):
         return None  # what is wrong with it, loading says
 
 

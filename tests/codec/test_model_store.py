@@ -54,6 +54,17 @@ def test_models_that_say_they_are_others_are_not_loaded(models, monkeypatch):
     assert model_for_file(whole.token_model) is whole and asked == ["whole"]
 
 
+@pytest.mark.parametrize("about", ["[" * 200_000, "[]", "{"])
+def test_a_model_that_says_what_nobody_understands(models, monkeypatch, about):
+    path = damaged(models, {}) / "weights.safetensors"
+    save_file(load_file(path), path, {"about": about})
+    with pytest.raises(ModelError, match="odd"):
+        load_model(models / "odd")
+    whole = load_model("whole")
+    monkeypatch.setattr(model_store, "installed_models", lambda: ["odd", "whole"])
+    assert model_for_file(whole.token_model) is whole
+
+
 def test_a_model_that_says_it_is_another(models):
     path = damaged(models, {}) / "weights.safetensors"
     write_weights(path, read_weights(path), about={model_store.TOKEN_MODEL: bytes(8).hex()})
