@@ -162,11 +162,12 @@ def save_model(folder: Path, model: "CodecModel", units: Mapping[str, float] | N
     integers = integer_weights(model.prior, room=0.0 if units is None else ROOM)
     tensors |= {f"prior.{name}": value for name, value in integers.items()}
     tensors |= {f"quantizer.{name}": value for name, value in model.quantizer.frozen().items()}
-    whole = restored(*stored(tensors, units))
+    kept, metadata = stored(tensors, units)
+    whole = restored(kept, metadata)
     check_exact(_integers(whole))
-    about = {TOKEN_MODEL: token_model_id(model.config, _fixing_tokens(whole)).hex()}
+    token_model = token_model_id(model.config, _fixing_tokens(whole)).hex()
     (folder / "config.json").write_text(model.config.to_json() + "\n")
-    write_weights(folder / "weights.safetensors", tensors, units, about)
+    write_weights(folder / "weights.safetensors", kept, {**metadata, TOKEN_MODEL: token_model})
 
 
 def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -> None:
@@ -181,7 +182,7 @@ def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -
     halves = {f"synthesis.{name}": _half(f"synthesis.{name}", value) for name, value in tensors.items()}
     config = {"base": loaded.name, TOKEN_MODEL: loaded.token_model.hex()}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    write_weights(folder / "weights.safetensors", halves)
+    write_weights(folder / "weights.safetensors", *stored(halves))
 
 
 def _half(name: str, value: "Tensor") -> np.ndarray:
@@ -263,9 +264,9 @@ def model_for_file(
 def _claimed(folder: Path) -> str | None:
     """The token model that a folder says it has, in hexadecimal; None where it says none, or is damaged."""
     try:
-        if is_second_decoder(folder):
-            return str(json.loads((folder / "config.json").read_text()).get(TOKEN_MODEL))
-        return read_about(folder / "weights.safetensors").get(TOKEN_MODEL)
+        config, weights = (folder / name for name in FILES)
+        about = json.loads(config.read_text()) if is_second_decoder(folder) else read_about(weights)
+        return str(about[TOKEN_MODEL]) if TOKEN_MODEL in about else None
     except (OSError, ValueError, RecursionError, SafetensorError):
         return None  # what is wrong with it, loading says
 

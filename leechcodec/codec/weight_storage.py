@@ -92,21 +92,18 @@ def restored(kept: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> dic
     return found | rest
 
 
-def write_weights(
-    path: Path,
-    tensors: Mapping[str, np.ndarray],
-    units: Mapping[str, float] | None = None,
-    about: Mapping[str, str] | None = None,
-) -> None:
-    """A safetensors file of what :func:`stored` gives, the same bytes every time. about: more of its metadata."""
-    kept, metadata = stored(tensors, units)
-    save_file(kept, path, {ABOUT: json.dumps({**metadata, **(about or {})}, sort_keys=True)})
+def write_weights(path: Path, kept: dict[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """A safetensors file of what :func:`stored` gives, the same bytes every time. metadata: its own, and more."""
+    save_file(kept, path, {ABOUT: json.dumps(dict(metadata), sort_keys=True)})
     path.chmod(0o644)  # the writer makes it private to its user
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """The inverse. Raises OSError, ValueError and SafetensorError for a file that is missing or damaged, and what
-    safetensors raises for types of numbers that numpy has not."""
+    """The tensors of such a file.
+
+    Raises OSError, ValueError and SafetensorError for one that is missing or damaged, and what safetensors raises for
+    types of numbers that numpy has not.
+    """
     return restored(load_file(path), read_about(path))
 
 

@@ -141,7 +141,7 @@ def test_a_layer_is_for_the_pixels_that_it_was_made_for(tiny_folder, noise, tmp_
     shutil.copytree(tiny_folder, tmp_path / "other")
     path = tmp_path / "other" / "weights.safetensors"
     tensors = read_weights(path)
-    write_weights(path, tensors | {"synthesis.head.bias": tensors["synthesis.head.bias"] + np.float16(0.1)})
+    write_weights(path, tensors | {"synthesis.head.bias": tensors["synthesis.head.bias"] + np.float16(0.1)}, {})
     other = tmp_path / "other"
     tokens_alone = np.asarray(api.detokenize(api.read_tokens(data, model=other), model=other))
     assert np.array_equal(np.asarray(api.decompress(data, model=other)), tokens_alone)

@@ -55,7 +55,7 @@ def test_a_released_codebook_is_exact_and_part_of_the_models_id(tmp_path, name):
 
     tensors = read_weights(tmp_path / "one" / "weights.safetensors")
     del tensors["quantizer.codebook"]
-    write_weights(tmp_path / "three" / "weights.safetensors", tensors)
+    write_weights(tmp_path / "three" / "weights.safetensors", tensors, {})
     (tmp_path / "three").rename(tmp_path / "four")  # models are cached by folder
     with pytest.raises(ModelError, match="codebook"):
         load_model(tmp_path / "four")

@@ -67,7 +67,7 @@ def test_a_model_that_says_what_nobody_understands(models, monkeypatch, about):
 
 def test_a_model_that_says_it_is_another(models):
     path = damaged(models, {}) / "weights.safetensors"
-    write_weights(path, read_weights(path), about={model_store.TOKEN_MODEL: bytes(8).hex()})
+    write_weights(path, read_weights(path), {model_store.TOKEN_MODEL: bytes(8).hex()})
     with pytest.raises(ModelError, match="says that it is another"):
         load_model(models / "odd")
 

@@ -52,7 +52,7 @@ def test_usual_weights_are_smaller():
 def test_small_tensors_alone_are_a_plain_file(tmp_path):
     tensors = {"a": np.ones((3, 4), dtype=np.float16)}
     assert stored(tensors) == (tensors, {TENSORS: "{}"})
-    write_weights(tmp_path / "x", tensors)
+    write_weights(tmp_path / "x", *stored(tensors))
     assert read_weights(tmp_path / "x")["a"].tolist() == tensors["a"].tolist()
 
 
@@ -170,7 +170,8 @@ def test_a_damaged_model_is_a_model_error(tmp_path, monkeypatch):
 def test_a_file_is_the_same_bytes_every_time(tmp_path):
     tensors = {"a": matrix(8), "b": np.arange(3)}
     for number in range(8):
-        write_weights(tmp_path / str(number), tensors, about={"one": "1", "two": "2", "three": "3"})
+        kept, metadata = stored(tensors)
+        write_weights(tmp_path / str(number), kept, {**metadata, "one": "1", "two": "2", "three": "3"})
     assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
     assert read_about(tmp_path / "0")["two"] == "2"
 

@@ -4,9 +4,6 @@ from pathlib import Path
 
 import click
 
-PARTS = ("analysis", "synthesis", "prior")
-"""Of a model, in the order of --units."""
-
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
@@ -17,7 +14,7 @@ PARTS = ("analysis", "synthesis", "prior")
     type=click.FloatRange(1, 1000),
     nargs=3,
     metavar="ANALYSIS SYNTHESIS PRIOR",
-    help="Store matrices in 8 bits at most, in such shares of a row's root mean square: 20 32 14, say. (16 bits each)",
+    help="Round matrices to 6 to 10 bits: units in a row's root mean square, by part; 24 80 20, say.  [default: exact]",
 )
 def release(run, output, force, units) -> None:
     """Write the model that RUN trained: config.json and weights.safetensors.
@@ -26,11 +23,12 @@ def release(run, output, force, units) -> None:
     card.md is written by hand.
     """
     from leechcodec.errors import ModelError
+    from leechcodec.training.packed import UNITS
     from leechcodec.training.release import release as write
 
     if not force and (output / "weights.safetensors").exists():
         raise ModelError(f"{output}: there is a model already; --force writes over it")
-    made = write(run, output, None if units is None else dict(zip(PARTS, units, strict=True)))
+    made = write(run, output, None if units is None else dict(zip(UNITS, units, strict=True)))
     trained = "" if made.step is None or made.seconds is None else f"step {made.step}, {made.seconds / 3600:.2f} h, "
     apart = "" if made.apart is None else f", torch and ONNX Runtime {made.apart} levels apart at most"
     click.echo(
