@@ -12,7 +12,8 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
 
 from leechcodec.formats.packages import require
 from leechcodec.lab.curves import LPIPS, MEASURES, Curve, common_images, measured
@@ -41,6 +42,8 @@ class Delta:
     low: float | None = None
     high: float | None = None
     reason: str = ""
+    error: float | None = None
+    """Standard error of a mean of several rates, in percent."""
 
 
 def find_anchor(curves: Sequence[Curve], anchor: str) -> Curve:
@@ -117,8 +120,9 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
     """(group, every other codec against the anchor on its images alone), and last ("all", on all of them).
 
     by: "kind" or "image". The groups are in the order of the first codec's rates, from its worst; "all" compares the
-    curves of the means, which is not the mean of the groups' rates. Images of no kind are in "all" alone, those that
-    some results lack in none.
+    curves of the means, which is not the mean of the groups' rates: a codec that gives the smooth images more of its
+    bits does better in it. By image that mean comes before it. Images of no kind are in "all" alone, those that some
+    results lack in none.
     """
     one_of(metric, MEASURES, "metric")
     group_of = kind_of if by == "kind" else str
@@ -133,7 +137,18 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
     groups = [(name, deltas({image for image in images if group_of(image) == name})) for name in names]
     rates = {name: group[0].rate for name, group in groups if group}
     groups.sort(key=lambda group: math.inf if (rate := rates.get(group[0])) is None else -rate)
-    return [*groups, ("all", deltas(images))]
+    means = [("mean", [_mean(one) for one in zip(*(group for _, group in groups))])] if by == "image" else []
+    return [*groups, *means, ("all", deltas(images))]
+
+
+def _mean(deltas: Sequence[Delta]) -> Delta:
+    """Of one codec's rates on every image; none where it has none on one of them."""
+    rates = [delta.rate for delta in deltas if delta.rate is not None]
+    mean = replace(deltas[0], rate=None, low=None, high=None, reason="")
+    if lacking := len(deltas) - len(rates):
+        return replace(mean, reason=f"no rate on {lacking} of {len(deltas)} images, so no mean")
+    error = stdev(rates) / len(rates) ** 0.5 if len(rates) > 1 else None
+    return replace(mean, rate=fmean(rates), error=error)
 
 
 def of_table(curves: Sequence[Curve], ours: Curve, form: str) -> str:
@@ -219,7 +234,9 @@ def _reasons(deltas: Sequence[Delta], form: str) -> str:
 
 
 def _rate(delta: Delta) -> str:
-    return "–" if delta.rate is None else f"{delta.rate:+.1f} %"
+    if delta.rate is None:
+        return "–"
+    return f"{delta.rate:+.1f} %" if delta.error is None else f"{delta.rate:+.1f} ± {delta.error:.1f} %"
 
 
 def _over(delta: Delta, metric: str) -> str:

@@ -35,6 +35,8 @@ USUAL_LOSS = 0.5
 """Of a crop of a photograph at any quality, about: squared error and rate with the weight of its quality."""
 LEAST_LOSS = 0.01
 """Below it a picture weighs no more: of a flat one every bit would count thousandfold."""
+MOST_MASKING = 4.0
+"""How much more, and less, an error may weigh for what is around it: a flat picture has next to none."""
 DISCRIMINATOR_LR = 3e-4
 """Peak rate of AdamW, with betas of 0.5 and 0.99, for the discriminator: as for the second decoder (perceptual.py)."""
 
@@ -151,6 +153,8 @@ class Objective:
         rate_weight = settings.rate_weight(step)
         squared, rate = 255**2 * mse, rate_weight * bpp
         distortion = self._distortion(x, x_hat, squared, terms)
+        if settings.masking:
+            distortion = distortion * _masking(squared.detach(), weight * lmbda, settings.masking)
         if settings.adversarial and step >= settings.adversarial_start:
             distortion = distortion - settings.adversarial * PER_LPIPS * self._verdict(x_hat)
         losses = lmbda * distortion + rate + commitment
@@ -224,6 +228,14 @@ class Objective:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             x = x.contiguous(memory_format=torch.channels_last)
             return runner_up_loss(model, x, quality, out, weight, drawn, rate_weight)
+
+
+def _masking(squared: Tensor, weight: Tensor, exponent: float) -> Tensor:
+    """(B,): how much an error weighs in each picture, more than 1 where it has less of it than is usual.
+
+    squared: (B,), 255² · MSE. weight: (B,), of the squared error in the loss, of which it usually is the half.
+    """
+    return (USUAL_LOSS / 2 / (weight * squared)).pow(exponent).clamp(1 / MOST_MASKING, MOST_MASKING)
 
 
 def _given(weights: Path | None, setting: str, option: str) -> Path:

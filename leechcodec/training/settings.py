@@ -20,7 +20,8 @@ _WEIGHTS = (
 )  # fmt: skip
 """Numbers that are never negative."""
 _UP_TO_ONE = (
-    "large_share", "large_from", "decay", "decay_to", "graphics", "picture_exponent", "rate_start", "validation_share",
+    "large_share", "large_from", "decay", "decay_to", "graphics", "picture_exponent", "masking", "rate_start",
+    "validation_share",
 )  # fmt: skip
 """Shares of a whole."""
 _SHARES = "similarity, ssimulacra2, mae and lpips"
@@ -99,6 +100,9 @@ class TrainingConfig:
     picture_exponent: float = 0.0
     """β: how much a picture's own loss is weighed down. Smooth pictures have a tenth of a usual loss, text has ten
     times as much; with 1 all count alike, as they do in a mean of decibels."""
+    masking: float = 0.0
+    """γ: all distortion of a picture weighs (usual / own squared error)^γ as much, contests apart. Busy pictures hide
+    errors that smooth ones show; one trade-off for all gives the smooth ones fewer bits than other codecs' dials do."""
     entropy_weight: float = 0.0
     """Of the quantizer's own entropy penalty in nats: BSQ and LFQ (0.1 in their recipes), LGQ (0.005); others have
     none."""

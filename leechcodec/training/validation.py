@@ -1,7 +1,8 @@
 """Rate and distortion on the held-out split: what a checkpoint is chosen by.
 
-Two scores, each the mean over qualities of log2 of the Lagrangian (0.01 is about 0.7 %): of the central 256 x 256 of
-many pictures, comparable with every run before, and of a few whole pictures, which is what people encode.
+Scores are means over qualities of log2 of the Lagrangian (0.01 is about 0.7 %): of the central 256 x 256 of many
+pictures, comparable with every run before, and of a few whole pictures, which is what people encode. Busy pictures have
+most of a mean Lagrangian, so an even score counts every picture's own logarithm alike.
 """
 
 import math
@@ -35,7 +36,8 @@ def validate(
     """Mean bpp (the prior's cross-entropy), PSNR, MS-SSIM and Lagrangian lmbda·255²·MSE + bpp at four qualities.
 
     images: uint8 (3, H, W), one at least large enough. "score" and "points" are of the central 256 x 256 of the first
-    24 that are; "whole_score" and "whole_points" of whole pictures, the six largest of these.
+    24 that are, and "even_score" the mean over these of each one's own; "whole_score", "whole_even_score" and
+    "whole_points" of whole pictures, the six largest of these.
     processes: all of which call this, with the same weights, and measure a share each; None: this one alone.
     """
     processes = processes or Processes()
@@ -43,20 +45,20 @@ def validate(
     starts = range(0, len(large), BATCH)
     centres = [torch.stack([centre(image) for image in large[start : start + BATCH]]) for start in starts]
     largest = sorted(large, key=lambda image: -image.shape[1] * image.shape[2])[:WHOLE_IMAGES]
-    score, points = _measure(model, centres, settings, processes)
-    whole_score, whole_points = _measure(model, [whole(image)[None] for image in largest], settings, processes)
-    return {"score": score, "points": points, "whole_score": whole_score, "whole_points": whole_points}
+    crops = _measure(model, centres, settings, processes)
+    wholes = _measure(model, [whole(image)[None] for image in largest], settings, processes)
+    return crops | {f"whole_{name}": value for name, value in wholes.items()}
 
 
 @torch.no_grad()
 def _measure(
     model: CodecModel, batches: Sequence[Tensor], settings: TrainingConfig, processes: Processes
-) -> tuple[float, list[dict]]:
-    """The score and a row a quality. batches: uint8 (B, 3, H, W)."""
-    rows, score, count = [], 0.0, sum(map(len, batches))
+) -> dict:
+    """The two scores and a row a quality. batches: uint8 (B, 3, H, W)."""
+    rows, score, even, count = [], 0.0, 0.0, sum(map(len, batches))
     device = next(model.parameters()).device
     for quality in QUALITIES:
-        totals = torch.zeros(4)
+        totals = torch.zeros(5)
         lmbda = model.config.lmbda(quality)
         for batch in batches[processes.rank :: processes.world]:
             x = batch.to(device).float() / 127.5 - 1
@@ -66,12 +68,14 @@ def _measure(
             bpp = out.rates.bits.sum(1) / (x.shape[2] * x.shape[3])
             lagrangian = lmbda * 255**2 * mse + bpp
             alike = ms_ssim(x / 2 + 0.5, out.x_hat.float().clamp(-1, 1) / 2 + 0.5)
-            totals += torch.stack([bpp.sum(), (-10 * torch.log10(mse)).sum(), lagrangian.sum(), alike.sum()]).cpu()
-        bpp, psnr, lagrangian, alike = (processes.total(totals.to(device)).cpu() / count).tolist()
+            sums = bpp.sum(), (-10 * torch.log10(mse)).sum(), lagrangian.sum(), alike.sum(), lagrangian.log2().sum()
+            totals += torch.stack(sums).cpu()
+        bpp, psnr, lagrangian, alike, own = (processes.total(totals.to(device)).cpu() / count).tolist()
         row = {"q": quality, "bpp": round(bpp, 4), "psnr": round(psnr, 3), "lagrangian": round(lagrangian, 4)}
         rows.append(row | {"ms_ssim_db": round(-10 * math.log10(1 - alike), 3)})
         score += math.log2(lagrangian) / len(QUALITIES)
-    return round(score, 4), rows
+        even += own / len(QUALITIES)
+    return {"score": round(score, 4), "even_score": round(even, 4), "points": rows}
 
 
 def centre(image: Tensor) -> Tensor:

@@ -119,7 +119,21 @@ def test_a_row_for_every_kind_and_the_mean():
     rows = list(csv.DictReader(io.StringIO(bdrate.groups_table(groups, anchor, "psnr", "csv"))))
     assert [row["group"] for row in rows] == ["text", "photographs", "all"] and rows[0]["anchor"] == "WEBP"
     images = bdrate.bd_groups(found, "webp", "psnr", "image")
-    assert [name for name, _ in images] == ["text/a.png", "photographs/a.png", "all"]
+    assert [name for name, _ in images] == ["text/a.png", "photographs/a.png", "mean", "all"]
+    rates = [group[0].rate for _, group in images]
+    assert rates[2] == pytest.approx((rates[0] + rates[1]) / 2)
+    assert images[2][1][0].error == pytest.approx(abs(rates[0] - rates[1]) / 2)
+    assert bdrate.groups_table(images, anchor, "psnr", "text").splitlines()[3].split()[1:4] == ["+0.7", "±", "11.6"]
+
+
+def test_no_mean_where_an_image_has_no_rate():
+    found = [results("leech", 1.0), results("webp")]
+    apart = [replace(each, image="b.png", psnr=each.psnr + 100) for each in found[0].images]
+    same = [replace(each, image="b.png") for each in found[1].images]
+    found = [replace(one, images=(*one.images, *more)) for one, more in zip(found, (apart, same))]
+    groups = dict(bdrate.bd_groups(found, "webp", "psnr", "image"))
+    assert groups["a.png"][0].rate is not None and groups["b.png"][0].rate is None
+    assert groups["mean"][0].rate is None and groups["mean"][0].reason == "no rate on 1 of 2 images, so no mean"
 
 
 def test_one_codec_against_every_other():
@@ -164,7 +178,7 @@ def test_means_are_over_the_images_that_all_have():
     assert (images, lacking) == ({"a", "b"}, ["hard"])
     assert left_out(images, lacking) == "compared over the 2 images that all results have, without hard"
     groups = bdrate.bd_groups(found, "webp", "psnr", "image")
-    assert {name for name, _ in groups} == {"a", "b", "all"}
+    assert {name for name, _ in groups} == {"a", "b", "mean", "all"}
     assert groups[-1][1][0].rate == pytest.approx(0, abs=1e-6)
     apart = [over("leech", {"a": 0}), over("webp", {"b": 0})]
     other = replace(found[0], images=tuple(replace(row, sha256="f" * 64) for row in found[0].images))

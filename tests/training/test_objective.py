@@ -9,7 +9,7 @@ from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.networks.ssimulacra2 import PER_SSIMULACRA2, ssimulacra2_distance
 from leechcodec.testing.tiny import tiny_model
-from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
+from leechcodec.training.objective import _masking, PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
 from leechcodec.training.runner_up_loss import draw, runner_up_loss
 from leechcodec.training.settings import TrainingConfig
 from tests.lab.lab_files import lpips_weights
@@ -96,6 +96,29 @@ def test_pictures_count_alike(model, batch):
     assert found.loss.item() == pytest.approx(plain(model, batch, settings, 5)[0].item(), rel=1e-5)
     assert found.loss.item() == pytest.approx(0.5)  # of each, with squared error and rate alone
     assert found.codec_loss == outcome_of(model, batch).codec_loss  # what is logged stays
+
+
+def test_errors_weigh_more_where_there_are_few_of_them(model, batch):
+    """As usual a squared error of which the loss has half of 0.5; the weights have no gradient of their own."""
+    settings = TrainingConfig(precision="float32", rate_tokens=16, masking=0.1)
+    base, out, lmbda, weight = plain(model, batch, settings, 5)
+    x = batch[0].float() / 127.5 - 1
+    squared = 255**2 * (out.x_hat - x).square().mean((1, 2, 3)) / 4
+    usual = 0.25 / (weight * lmbda)
+    masking = (usual / squared.detach()) ** 0.1
+    assert ((masking > 0.25) & (masking < 4)).all() and masking.std() > 0
+    expected = base + (weight * lmbda * squared * (masking - 1)).mean()
+    found = outcome_of(model, batch, masking=0.1)
+    assert found.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert found.codec_loss == outcome_of(model, batch).codec_loss  # what is logged stays
+    wanted, got = gradients(expected, model), gradients(found.loss, model)
+    for name in wanted:
+        assert torch.allclose(got[name], wanted[name], rtol=1e-3, atol=1e-4 * wanted[name].abs().max().item()), name
+
+
+def test_a_picture_without_errors_is_not_weighed_without_end():
+    weights = _masking(torch.tensor([0.0, 5.0, 1e9]), torch.tensor([0.05, 0.05, 0.05]), 0.3)
+    assert weights.tolist() == pytest.approx([4.0, 1.0, 0.25])
 
 
 def test_a_share_for_ssimulacra2_beside_one_for_ms_ssim(model, batch):

@@ -21,6 +21,11 @@ def test_processes_measure_a_share_each():
             return values
 
     parts = [validate(model, images, settings, One(rank=rank, world=2)) for rank in (0, 1)]
+    for prefix in ("", "whole_"):  # no picture of these is unlike the others
+        assert together[f"{prefix}even_score"] == pytest.approx(together[f"{prefix}score"], abs=0.02)
+        assert together[f"{prefix}even_score"] <= together[f"{prefix}score"]  # the logarithm is concave
+        shares = [part[f"{prefix}even_score"] for part in parts]
+        assert sum(shares) == pytest.approx(together[f"{prefix}even_score"], abs=2e-4)
     assert len(asked) == 2 * 2 * 4  # processes, scores, qualities
     for points in ("points", "whole_points"):
         for whole, first, second in zip(together[points], *(part[points] for part in parts), strict=True):
