@@ -111,7 +111,7 @@ class Cropper:
     generator: of all draws; its state is the place in the data.
     scales: lowest and highest scale of a photograph, above 0 and up to 1; a quarter of the crops are not scaled.
     graphics: share of the crops that are drawn instead (graphics.py), 0..1.
-    choices: windows drawn for each crop, of which the busiest is taken.
+    choices: windows drawn for each crop of a photograph, of which the busiest is taken.
     """
 
     def __init__(
@@ -136,14 +136,18 @@ class Cropper:
         last rows and columns.
         """
         draws = torch.rand(count, self.choices, 8, generator=self.generator, dtype=torch.float64).tolist()
-        return torch.stack([_busiest([self._crop(size, draw) for draw in choices]) for choices in draws])
+        return torch.stack([self._chosen(size, choices) for choices in draws])
 
-    def _crop(self, size: int, draw: list[float]) -> Tensor:
+    def _chosen(self, size: int, draws: list[list[float]]) -> Tensor:
+        """A drawn graphic, whatever it shows, or the busiest window."""
+        if draws[0][6] < self.graphics:
+            graphic = draw_graphic(size, int(draws[0][7] * 2**48)).to(self.images[0].device)
+            return self._turned(graphic, draws[0])
         images = self._images(size)
-        if draw[6] < self.graphics:
-            crop = draw_graphic(size, int(draw[7] * 2**48)).to(images[0].device)
-        else:
-            crop = self._window(images[int(draw[0] * len(images))], size, draw)
+        windows = [self._window(images[int(draw[0] * len(images))], size, draw) for draw in draws]
+        return _busiest([self._turned(window, draw) for window, draw in zip(windows, draws)])
+
+    def _turned(self, crop: Tensor, draw: list[float]) -> Tensor:
         if draw[3] < 0.5:
             crop = crop.flip(2)
         if draw[4] < 0.25:

@@ -91,8 +91,10 @@ def test_a_scaled_crop_shows_more_of_the_picture_and_keeps_its_mean():
     assert (whole.mean((1, 2, 3)) - 127.5).abs().max() < 1
 
 
-def test_a_share_of_the_crops_is_drawn():
-    crops = Cropper([flat(77, 64, 64)], seeded(), graphics=0.3)(200, 64)
+@pytest.mark.parametrize("choices", [1, 4])
+def test_a_share_of_the_crops_is_drawn(choices):
+    """However many windows of photographs there are: flat ones would never be the busiest."""
+    crops = Cropper([flat(77, 64, 64)], seeded(), graphics=0.3, choices=choices)(200, 64)
     drawn = (crops != 77).flatten(1).any(1).float().mean()
     assert 0.2 < drawn < 0.4
 
