@@ -101,7 +101,7 @@ class TrainingConfig:
     """β: how much a picture's own loss is weighed down. Smooth pictures have a tenth of a usual loss, text has ten
     times as much; with 1 all count alike, as they do in a mean of decibels."""
     masking: float = 0.0
-    """γ: all distortion of a picture weighs (usual / own squared error)^γ as much, contests apart. Busy pictures hide
+    """δ: all distortion of a picture weighs (usual / own squared error)^δ as much, contests apart. Busy pictures hide
     errors that smooth ones show; one trade-off for all gives the smooth ones fewer bits than other codecs' dials do."""
     entropy_weight: float = 0.0
     """Of the quantizer's own entropy penalty in nats: BSQ and LFQ (0.1 in their recipes), LGQ (0.005); others have

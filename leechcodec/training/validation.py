@@ -51,9 +51,7 @@ def validate(
 
 
 @torch.no_grad()
-def _measure(
-    model: CodecModel, batches: Sequence[Tensor], settings: TrainingConfig, processes: Processes
-) -> dict:
+def _measure(model: CodecModel, batches: Sequence[Tensor], settings: TrainingConfig, processes: Processes) -> dict:
     """The two scores and a row a quality. batches: uint8 (B, 3, H, W)."""
     rows, score, even, count = [], 0.0, 0.0, sum(map(len, batches))
     device = next(model.parameters()).device

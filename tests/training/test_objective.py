@@ -9,7 +9,7 @@ from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.ms_ssim import PER_SQUARED_ERROR, ms_ssim
 from leechcodec.networks.ssimulacra2 import PER_SSIMULACRA2, ssimulacra2_distance
 from leechcodec.testing.tiny import tiny_model
-from leechcodec.training.objective import _masking, PER_ABSOLUTE_ERROR, PER_LPIPS, Objective
+from leechcodec.training.objective import PER_ABSOLUTE_ERROR, PER_LPIPS, Objective, _masking
 from leechcodec.training.runner_up_loss import draw, runner_up_loss
 from leechcodec.training.settings import TrainingConfig
 from tests.lab.lab_files import lpips_weights
