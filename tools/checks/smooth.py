@@ -32,10 +32,9 @@ def drawn() -> dict[str, Image.Image]:
 
 
 def row(name: str, picture: Image.Image, quality: float, model: str | None) -> str:
-    tokens = api.tokenize(picture, quality=quality, model=model)
     data = api.compress(picture, quality=quality, model=model)
-    off = np.abs(np.asarray(api.decompress(data), int) - np.asarray(picture, int)).max()
-    means = [bits.mean() for bits in api.token_bits(tokens, model=model)[:STAGES]]
+    off = np.abs(np.asarray(api.decompress(data, model=model), int) - np.asarray(picture, int)).max()
+    means = [bits.mean() for bits in api.token_bits(api.read_tokens(data, model=model), model=model)[:STAGES]]
     bpp = 8 * len(data) / (picture.width * picture.height)
     cells = [name, f"{quality:g}", f"{len(data):,}", f"{bpp:.4f}", f"{off}", *(f"{mean:.1f}" for mean in means)]
     return "| " + " | ".join(cells) + " |"
