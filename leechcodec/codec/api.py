@@ -4,7 +4,7 @@ Here a model is named; drafts.py and pipeline.py do the work, with the model loa
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from leechcodec.codec.arguments import check_arguments
 from leechcodec.codec.canvas import padded_pixels
 from leechcodec.codec.drafts import Drawing
 from leechcodec.codec.efforts import check_effort
-from leechcodec.codec.model_store import load_model, model_for_file
+from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.codec.token_coding import (
@@ -32,7 +32,7 @@ from leechcodec.codec.token_coding import (
 from leechcodec.config import check_quality
 from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
-from leechcodec.formats.container import MAX_PIXELS, read_file, salvage
+from leechcodec.formats.container import MAX_PIXELS, Header, read_file, salvage
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
 from leechcodec.networks.layout import CHUNK_SCALES
@@ -265,23 +265,40 @@ def decompress_partial(
     if not payloads:
         raise problems[0] if problems else CorruptError("the file holds no tokens")
     loaded = model_for_file(header.token_model, model, header.synthesis, device)
-    layout = header_layout(loaded.config, header)
-    stages = sum(layout.chunk(stage) < len(payloads) for stage in range(layout.stages))
-    tokens = decode_tokens(loaded, header, payloads, stages)
-    missing = [str(problem) for problem in problems]
-    whole = stages == layout.stages
+    tokens, bad = _readable_tokens(loaded, header, payloads)
+    missing = [str(problem) for problem in (*problems, *bad)]
+    stages, sent = len(tokens.codes), header_layout(loaded.config, header).stages
+    whole = stages == sent
     try:
         image = pipeline.picture_of(loaded, tokens, chunks if whole else ())
     except (CorruptError, TooLargeError) as error:  # a bad layer, whose checksum holds
         image = pipeline.synthesise(loaded, tokens)
         missing.append(str(error))
     if not whole:
-        missing.append(f"{layout.stages - stages} of {layout.stages} token stages, the finest")
+        missing.append(f"{sent - stages} of {sent} token stages, the finest")
     side_data = SideData.of_chunks(chunks)
     try:
         return side_data.add_to(image), missing
     except CorruptError as error:
         return replace(side_data, alpha=None).add_to(image), [*missing, str(error)]
+
+
+def _readable_tokens(
+    loaded: LoadedModel, header: Header, payloads: Sequence[bytes]
+) -> tuple[Tokens, list[CorruptError]]:
+    """The tokens of as many chunks as hold any, and what is wrong with the next one, whose checksum holds.
+
+    payloads: of the token chunks, coarse to fine, at least one. Raises CorruptError where the first holds none.
+    """
+    layout = header_layout(loaded.config, header)
+    bad: list[CorruptError] = []
+    for count in range(len(payloads), 0, -1):
+        stages = sum(layout.chunk(stage) < count for stage in range(layout.stages))
+        try:
+            return decode_tokens(loaded, header, payloads[:count], stages), bad[-1:]
+        except CorruptError as error:
+            bad.append(error)
+    raise bad[-1]
 
 
 @sheltered

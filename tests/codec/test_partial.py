@@ -99,3 +99,16 @@ def test_a_bad_layer_whose_checksum_holds_is_left_out(tiny_folder):
     image, missing = api.decompress_partial(forged, model=tiny_folder)
     assert len(missing) == 1 and "detail" in missing[0]
     assert np.array_equal(image, api.decompress(write_file(header, chunks[:-1]), model=tiny_folder))
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+def test_a_chunk_that_holds_no_tokens_though_its_checksum_holds(tiny_folder, file, bad):
+    header, chunks = read_file(file)
+    garbage = bytes(255 - byte for byte in chunks[bad].payload)
+    forged = write_file(header, [*chunks[:bad], Chunk(chunks[bad].kind, garbage), *chunks[bad + 1 :]])
+    with pytest.raises(CorruptError):
+        api.decompress(forged, model=tiny_folder)
+    image, missing = api.decompress_partial(forged, model=tiny_folder)
+    coarse, _ = api.decompress_partial(file[: ends(file)[chunks[bad - 1].kind]], model=tiny_folder)
+    assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(coarse))
+    assert "token" in missing[0] and missing[1].endswith("token stages, the finest")
