@@ -1,9 +1,11 @@
 """ONNX Runtime's sessions of a model's graphs."""
 
 import contextlib
+import ctypes
 import os
+import weakref
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import cast
 
 import numpy as np
@@ -21,13 +23,15 @@ class Sessions:
     """ONNX Runtime's sessions by name, made when they are first asked for; any thread may ask.
 
     One belongs to a process and a number of threads: a forked child has none of its parent's threads. Those of the last
-    two numbers are kept.
+    two numbers are kept, and a parent's for ever.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
         self._made: dict[tuple[str, int, int], onnxruntime.InferenceSession] = {}
         self._lock = Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_outlive, weakref.ref(self)))
 
     def get(self, name: str, graph: Callable[[], bytes]) -> Callable[..., np.ndarray]:
         """A function of the graph's inputs, by name, that gives its output."""
@@ -42,17 +46,25 @@ class Sessions:
 
         return run
 
-    def _keep(self, key: tuple[str, int, int], made: onnxruntime.InferenceSession) -> onnxruntime.InferenceSession:
-        """The session of a key, and no others of this process but those of the last two numbers of threads.
+    def _immortal(self) -> None:
+        for session in self._made.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
-        A parent's stay: their end waits for threads that a child has not.
-        """
+    def _keep(self, key: tuple[str, int, int], made: onnxruntime.InferenceSession) -> onnxruntime.InferenceSession:
+        """The session of a key, and no others of this process but those of the last two numbers of threads."""
         with self._lock.held():
             session = self._made.setdefault(key, made)
             numbers = [number for _, number, process in reversed(self._made) if process == key[2]]
             kept = list(dict.fromkeys(numbers))[:2]
             self._made = {each: other for each, other in self._made.items() if each[2] != key[2] or each[1] in kept}
         return session
+
+
+def _outlive(sessions: "weakref.ref[Sessions]") -> None:
+    """In a forked child: the end of a parent's session waits for threads that a child has not, or crashes. So it never
+    comes, not even as the interpreter ends."""
+    if (found := sessions()) is not None:
+        found._immortal()
 
 
 def _session(graph: bytes, threads: int, device: str) -> onnxruntime.InferenceSession:

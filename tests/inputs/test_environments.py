@@ -228,6 +228,25 @@ def test_4g_a_forked_child_works(how, used_by, tiny_folder, tmp_path):
     assert python(script, tiny_folder, used_by, how, OMP_NUM_THREADS=2).splitlines()[-1] == "0"
 
 
+@pytest.mark.slow
+@posix
+def test_4h_a_forked_child_forgets_its_parents_models(tiny_folder, tmp_path):
+    script = """
+        import os, shutil, sys
+        import numpy as np
+        from PIL import Image
+        import leechcodec
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8))
+        models = [shutil.copytree(sys.argv[1], os.path.join(sys.argv[2], str(number))) for number in range(6)]
+        data = [leechcodec.compress(image, model=model) for model in models[:2]]
+        if not (child := os.fork()):
+            made = [leechcodec.compress(image, model=model) for model in (*models[2:], models[0])]
+            os._exit(any(each != data[0] for each in made))
+        print(os.waitpid(child, 0)[1])
+    """
+    assert python(script, tiny_folder, tmp_path, OMP_NUM_THREADS=2).split() == ["0"]
+
+
 def test_shelters_nest():
     with surroundings.shelter(), surroundings.shelter():
         assert torch.get_default_dtype() == torch.float32
