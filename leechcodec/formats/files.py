@@ -7,7 +7,7 @@ import re
 import secrets
 import stat
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ Name = TypeVar("Name", bound=Hashable)
 _DESCRIPTORS = r"/dev/fd|/proc/(?:self|thread-self|%d)(?:/task/\d+)?/fd"
 MARK = ".leechcodec."
 """How temporary names begin."""
+Refused = Callable[[str, OSError], None]
+"""Told of a folder inside another that cannot be listed: its path below that, and why."""
 MAX_LINKS = 40
 """Symbolic links in a row, as Linux counts them."""
 
@@ -28,26 +30,41 @@ class OutputExistsError(LqError):
         super().__init__(f"{path}: exists; -f overwrites it")
 
 
-def folders_below(folder: Path, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[str, list[str]]]:
+def folders_below(
+    folder: Path, suffixes: Collection[str], recursive: bool, refused: Refused | None = None
+) -> Iterator[tuple[str, list[str]]]:
     """(path below a folder, names), folder by folder: files of some suffixes (in lower case), sorted.
 
-    Folders without any are left out. Links to folders are not followed.
+    Folders without any are left out. Links to folders are not followed. refused: told of each folder inside that
+    cannot be listed; without it, and for the folder itself, the OSError is raised.
     """
     below = [""]
     while below:
         place = below.pop()
-        names: list[str] = []
-        inner: list[str] = []
-        with os.scandir(folder / place) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    inner.append(os.path.join(place, entry.name))
-                elif os.path.splitext(entry.name)[1].lower() in suffixes and _is_file(entry):
-                    names.append(entry.name)
+        try:
+            names, inner = _listed(folder / place, suffixes)
+        except OSError as error:
+            if not place or refused is None:
+                raise
+            refused(place, error)
+            continue
         if names:
             yield place, sorted(names)
         if recursive:
-            below += sorted(inner, reverse=True)
+            below += (os.path.join(place, name) for name in sorted(inner, reverse=True))
+
+
+def _listed(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:
+    """Names in a folder: of the files of some suffixes, and of folders."""
+    names: list[str] = []
+    inner: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(entry.name)
+            elif os.path.splitext(entry.name)[1].lower() in suffixes and _is_file(entry):
+                names.append(entry.name)
+    return names, inner
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from leechcodec.errors import LqError
-from leechcodec.formats.files import folders_below, write_atomic
+from leechcodec.formats.files import Refused, folders_below, write_atomic
 from leechcodec.formats.packages import require
 
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -36,10 +36,13 @@ class Storage(ABC):
     def is_folder(self, path: str) -> bool: ...
 
     @abstractmethod
-    def folders(self, path: str, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[str, list[str]]]:
+    def folders(
+        self, path: str, suffixes: Collection[str], recursive: bool, refused: Refused | None = None
+    ) -> Iterator[tuple[str, list[str]]]:
         """(path below this folder, names), folder by folder: files of some suffixes, sorted. Empty folders left out.
 
-        What is held is one folder's names."""
+        What is held is one folder's names. refused: as of :func:`~leechcodec.formats.files.folders_below`; at a URL
+        what cannot be listed raises LqError."""
 
     @abstractmethod
     def times(self, folder: str) -> Times: ...
@@ -95,8 +98,10 @@ class _Local(Storage):
     def is_folder(self, path: str) -> bool:
         return os.path.isdir(path)
 
-    def folders(self, path: str, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[str, list[str]]]:
-        return folders_below(Path(path), suffixes, recursive)
+    def folders(
+        self, path: str, suffixes: Collection[str], recursive: bool, refused: Refused | None = None
+    ) -> Iterator[tuple[str, list[str]]]:
+        return folders_below(Path(path), suffixes, recursive, refused)
 
     def times(self, folder: str) -> Times:
         def when(name: str) -> float | None:
@@ -144,7 +149,9 @@ class _Remote(Storage):
         with _told(path):
             return self._files.isdir(self._path(path))
 
-    def folders(self, path: str, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[str, list[str]]]:
+    def folders(
+        self, path: str, suffixes: Collection[str], recursive: bool, refused: Refused | None = None
+    ) -> Iterator[tuple[str, list[str]]]:
         below = [""]
         while below:
             folder = below.pop()

@@ -118,7 +118,7 @@ def run_files(
     in the order of completion. progress: called with (images done or failed, images there before).
 
     Raises LqError where there is nothing to do, WorkerError where workers die and die or there is no room, OSError
-    where a folder cannot be listed.
+    where a folder that was named cannot be listed.
     """
     run = _Run(names, existing, manifest, progress or (lambda done, present: None))
     started = time.perf_counter()
@@ -151,6 +151,9 @@ class _Run:
         place, there = None, cast(Times, None)
         for number, job in enumerate(self._names.jobs()):
             file = job.file
+            if file.refused:
+                self.fail(number, file.path, job.target, f"{file.path}: {file.refused}")
+                continue
             if file.folder != folder:
                 folder = file.folder
                 written = storage_of(folder).times(folder) if self._existing.skip else lambda _: None

@@ -26,11 +26,15 @@ def is_numbered(name: str) -> bool:
 
 @dataclass(frozen=True)
 class File:
-    """A file: its folder as it was given, its name, and the folder that its output is for."""
+    """A file: its folder as it was given, its name, and the folder that its output is for.
+
+    refused: why there is nothing to read: of a folder that cannot be listed, which is named so.
+    """
 
     folder: str
     name: str
     place: str
+    refused: str = ""
 
     @property
     def path(self) -> str:
@@ -39,7 +43,7 @@ class File:
 
 @dataclass(frozen=True)
 class Job:
-    """A file and what it becomes. output: its name in the file's place."""
+    """A file and what it becomes. output: its name in the file's place, none of a file that was refused."""
 
     file: File
     output: str
@@ -116,14 +120,24 @@ class Names:
                 yield File(folder, name, folder if self.output is None else self.output)
 
     def _of_folder(self, folder: str) -> Iterator[list[File]]:
-        for below, names in storage_of(folder).folders(folder, self.taken, self.recursive):
-            inside = join(folder, below)
-            place = inside if self.output is None else join(self.output, below)
-            yield [File(inside, name, place) for name in names]
+        """The files of each folder; at last each of the folders that cannot be listed."""
+        refused: list[tuple[str, OSError]] = []
+        listed = storage_of(folder).folders(folder, self.taken, self.recursive, lambda *which: refused.append(which))
+        for below, names in listed:
+            yield [File(*self._places(folder, below, name)) for name in names]
+        for below, error in refused:
+            places = self._places(folder, *os.path.split(below))
+            yield [File(*places, error.strerror or str(error))]
+
+    def _places(self, folder: str, below: str, name: str) -> tuple[str, str, str]:
+        """Of a file below a folder: its own folder, its name, and the folder of its output."""
+        inside = join(folder, below)
+        return inside, name, inside if self.output is None else join(self.output, below)
 
     def _named(self, files: list[File]) -> Iterator[Job]:
         """Full names are told apart within a folder, so a file whose output is another's too gets that."""
-        places = _Spellings()
+        yield from (Job(file, "") for file in files if file.refused)
+        files, places = [file for file in files if not file.refused], _Spellings()
         short, full = (
             [(places[file.place], self._output(file.name, keep)) for file in files]
             for keep in (self.keep_extension, True)

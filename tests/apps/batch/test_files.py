@@ -1,5 +1,6 @@
 """The run of encode and decode: every image once, whatever ends a run and whoever dies."""
 
+import errno
 import json
 import os
 import re
@@ -74,6 +75,29 @@ def whole(names, here, tmp_path):
 
 def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure_and_the_rest_is_done(names, here, photos, tmp_path, monkeypatch):
+    (photos / "z").mkdir()
+    picture(70, 50, 7).save(photos / "z" / "last.png")
+    scandir = os.scandir
+
+    def guarded(path):
+        if os.fspath(path) == str(photos / "sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with closing(Manifest(tmp_path / "made.jsonl")) as manifest:
+        summary = run_files(names, here, SKIP, manifest=manifest)
+    assert (summary.done, summary.failed) == (5, 1) and names.count() == 6
+    assert [reason for _, reason in summary.failures] == [f"{photos / 'sub'}: Permission denied"]
+    assert (tmp_path / "lq" / "z" / "last.lq").is_file()
+    assert sum(bool(row["error"]) for row in rows(tmp_path / "made.jsonl")) == 1
+    both = Names((str(photos), str(photos / "a.png")), None, ".lq", PHOTOGRAPHS, recursive=True)
+    assert [job.target for job in both.jobs() if job.file.refused] == [str(photos)]
+    monkeypatch.undo()
+    assert run_files(names, here, SKIP).done == 2
 
 
 def test_every_image_is_there_once_in_the_bytes_of_a_single_file(names, whole, photos, tiny_folder, tmp_path):
