@@ -2,6 +2,7 @@
 
     python -m tools.make_golden tests/golden/leech-vbr-1
     python -m tools.make_golden tests/golden/leech-vbr-1-layer --only finest
+    python -m tools.make_golden tests/golden/leech-vbr-1-together --only crop wide
 
 Crops of data/sample.png at several qualities, one with transparency and metadata. For each: the file, the SHA-256 of
 its tokens and the decoded picture. A folder is written once, for a new model or format version, and never again: the

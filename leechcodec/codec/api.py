@@ -21,18 +21,18 @@ from leechcodec.codec.model_store import LoadedModel, load_model, model_for_file
 from leechcodec.codec.surroundings import sheltered
 from leechcodec.codec.target_search import MAX_TRIALS, Found, best_within_size, least_for_psnr
 from leechcodec.codec.token_coding import (
-    TOKEN_KINDS,
     Progress,
     Tokens,
     check_codes,
     code_stages,
     decode_tokens,
-    header_layout,
+    file_layout,
+    token_chunks,
 )
 from leechcodec.config import check_quality
 from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
-from leechcodec.formats.container import MAX_PIXELS, Header, read_file, salvage
+from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, read_file, salvage
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
 from leechcodec.networks.layout import CHUNK_SCALES
@@ -261,13 +261,13 @@ def decompress_partial(
     """
     check_arguments(max_pixels=max_pixels, model=model)
     header, chunks, problems = salvage(data, max_pixels=max_pixels)
-    payloads = [chunk.payload for kind, chunk in zip(TOKEN_KINDS, chunks) if chunk.kind == kind]
-    if not payloads:
+    coded = token_chunks(chunks)
+    if not coded:
         raise problems[0] if problems else CorruptError("the file holds no tokens")
     loaded = model_for_file(header.token_model, model, header.synthesis, device)
-    tokens, bad = _readable_tokens(loaded, header, payloads)
+    tokens, bad = _readable_tokens(loaded, header, coded)
     missing = [str(problem) for problem in (*problems, *bad)]
-    stages, sent = len(tokens.codes), header_layout(loaded.config, header).stages
+    stages, sent = len(tokens.codes), tokens.layout(loaded.config).stages
     whole = stages == sent
     try:
         image = pipeline.picture_of(loaded, tokens, chunks if whole else ())
@@ -283,19 +283,17 @@ def decompress_partial(
         return replace(side_data, alpha=None).add_to(image), [*missing, str(error)]
 
 
-def _readable_tokens(
-    loaded: LoadedModel, header: Header, payloads: Sequence[bytes]
-) -> tuple[Tokens, list[CorruptError]]:
+def _readable_tokens(loaded: LoadedModel, header: Header, chunks: Sequence[Chunk]) -> tuple[Tokens, list[CorruptError]]:
     """The tokens of as many chunks as hold any, and what is wrong with the next one, whose checksum holds.
 
-    payloads: of the token chunks, coarse to fine, at least one. Raises CorruptError where the first holds none.
+    chunks: of tokens, coarse to fine, at least one. Raises CorruptError where the first holds none.
     """
-    layout = header_layout(loaded.config, header)
+    layout = file_layout(loaded.config, header, chunks)
     bad: list[CorruptError] = []
-    for count in range(len(payloads), 0, -1):
+    for count in range(len(chunks), 0, -1):
         stages = sum(layout.chunk(stage) < count for stage in range(layout.stages))
         try:
-            return decode_tokens(loaded, header, payloads[:count], stages), bad[-1:]
+            return decode_tokens(loaded, header, chunks[:count], stages), bad[-1:]
         except CorruptError as error:
             bad.append(error)
     raise bad[-1]
@@ -368,7 +366,10 @@ def write_tokens(tokens: Tokens, *, model: str | Path | None = None, progress: P
 
 @sheltered
 def ideal_bits(tokens: Tokens, *, model: str | Path | None = None) -> list[float]:
-    """The prior's cross-entropy of tokens in bits, one figure per chunk: what a perfect coder would write."""
+    """The prior's cross-entropy of tokens in bits: what a perfect coder would write.
+
+    Three figures: of strides 64 and 32, of stride 16, of strides 8 and 4.
+    """
     check_arguments(tokens=tokens, model=model)
     loaded = model_for_file(tokens.token_model, model)
     coders = [BitCounter() for _ in CHUNK_SCALES]

@@ -26,11 +26,12 @@ from leechcodec.codec.token_coding import (
     check_sizes,
     decode_tokens,
     encode_tokens,
-    header_layout,
+    file_layout,
+    token_chunks,
 )
 from leechcodec.config import header_quality
 from leechcodec.errors import CorruptError
-from leechcodec.formats.container import Chunk, Header, check_size, read_file, write_file
+from leechcodec.formats.container import Chunk, ChunkKind, Header, check_size, read_file, write_file
 from leechcodec.formats.modes import split
 from leechcodec.formats.side_data import SideData, separate
 from leechcodec.formats.strips import strips
@@ -167,11 +168,11 @@ def pack(
 
 
 def assemble(
-    header: Header, token_chunks: Sequence[Chunk], side_data: SideData | None = None, detail: Chunk | None = None
+    header: Header, coded: Sequence[Chunk], side_data: SideData | None = None, detail: Chunk | None = None
 ) -> bytes:
     """The .lq file of tokens that are coded already, side data and a detail layer."""
     others = [] if side_data is None else side_data.chunks()
-    return write_file(header, [*token_chunks, *others, *([] if detail is None else [detail])])
+    return write_file(header, [*coded, *others, *([] if detail is None else [detail])])
 
 
 def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens, prepared: Prepared) -> None:
@@ -199,15 +200,14 @@ def unpack(
     progress: Progress | None = None,
 ) -> Tokens:
     """The tokens of a file's chunks. kept: the share of the finest scale's stages that is wanted."""
-    config, layout = loaded.config, header_layout(loaded.config, header)
-    found = [chunk for chunk in chunks if chunk.kind in TOKEN_KINDS]
-    if [chunk.kind for chunk in found] != list(TOKEN_KINDS[: len(found)]):
-        raise CorruptError("a chunk of tokens before the last is missing")
-    payloads = [chunk.payload for chunk in found]
-    check_sizes(layout, payloads, layout.stages)
+    config, found = loaded.config, token_chunks(chunks)
+    if len(found) < sum(chunk.kind in (ChunkKind.TOKENS, *TOKEN_KINDS) for chunk in chunks):
+        raise CorruptError("a chunk of tokens before the last is missing, or there are too many")
+    layout = file_layout(config, header, found)
+    check_sizes(layout, [chunk.payload for chunk in found], layout.stages)
     finest = config.stages[max(config.stage_scales)]
     wanted = min(layout.stages, len(config.stage_scales) - finest + math.ceil(kept * finest))
-    return decode_tokens(loaded, header, payloads[: layout.chunks(wanted)], wanted, progress)
+    return decode_tokens(loaded, header, found[: layout.chunks(wanted)], wanted, progress)
 
 
 def synthesise(loaded: LoadedModel, tokens: Tokens) -> Image.Image:

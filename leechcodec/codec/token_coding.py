@@ -31,6 +31,7 @@ params: their parameters, int64 (n, dim, P), in units of 1/64 nat.
 Returns their codes, int8 (n, dim).
 """
 TOKEN_KINDS = (ChunkKind.TOKENS_0, ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)
+"""Of the chunks of a file that has more than one, coarse to fine."""
 TOKENS_AT_ONCE = 64 * GROUP
 """Tokens whose parameters are in memory together: whole groups, so that the stream does not depend on it."""
 
@@ -84,16 +85,25 @@ class Tokens:
         return found.hexdigest()
 
 
-def header_layout(config: ModelConfig, header: Header) -> TokenLayout:
-    """The tokens of a file of that header. config: of the model that it names."""
-    return TokenLayout(config, header.quality / QUALITY_UNIT, (header.height, header.width))
+def token_chunks(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Those of a file's chunks that hold tokens: one for all strides, or coarse to fine without a gap."""
+    for chunk in chunks:
+        if chunk.kind == ChunkKind.TOKENS:
+            return [chunk]
+    return [chunk for kind, chunk in zip(TOKEN_KINDS, chunks) if chunk.kind == kind]
+
+
+def file_layout(config: ModelConfig, header: Header, chunks: Sequence[Chunk]) -> TokenLayout:
+    """The tokens of a file. config: of the model that it names. chunks: those that hold tokens."""
+    together = any(chunk.kind == ChunkKind.TOKENS for chunk in chunks)
+    return TokenLayout(config, header.quality / QUALITY_UNIT, (header.height, header.width), together)
 
 
 def decode_tokens(
-    loaded: LoadedModel, header: Header, payloads: Sequence[bytes], stages: int, progress: Progress | None = None
+    loaded: LoadedModel, header: Header, chunks: Sequence[Chunk], stages: int, progress: Progress | None = None
 ) -> Tokens:
-    """The tokens of the first so many stages, from the payloads of their chunks."""
-    layout = header_layout(loaded.config, header)
+    """The tokens of the first so many stages, from their chunks."""
+    layout, payloads = file_layout(loaded.config, header, chunks), [chunk.payload for chunk in chunks]
     check_sizes(layout, payloads, stages)
     coders = [range_coder.TokenDecoder(payload) for payload in payloads]
     codes = code_stages(loaded, layout, coders, None, progress, stages)
@@ -190,6 +200,7 @@ def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None
     for stage, codes in enumerate(tokens.codes):
         if len(layout.unexpected_tokens(stage, codes)):
             raise TokensError(f"stage {stage + 1} has tokens where quality {tokens.quality:g} sends none")
+    layout = layout.as_encoded()
     coders = [range_coder.TokenEncoder() for _ in range(layout.chunks(layout.stages))]
     code_stages(loaded, layout, coders, tokens.codes, progress)
     header = Header(
@@ -199,7 +210,8 @@ def encode_tokens(tokens: Tokens, loaded: LoadedModel, progress: Progress | None
         height=tokens.height,
         quality=layout.hundredths,
     )
-    return header, [Chunk(kind, coder.to_bytes()) for kind, coder in zip(TOKEN_KINDS, coders)]
+    kinds = (ChunkKind.TOKENS,) if layout.together else TOKEN_KINDS
+    return header, [Chunk(kind, coder.to_bytes()) for kind, coder in zip(kinds, coders)]
 
 
 def check_codes(tokens: Tokens, loaded: LoadedModel) -> TokenLayout:

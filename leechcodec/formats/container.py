@@ -41,11 +41,12 @@ OPTIONAL = 0x8000
 
 
 class ChunkKind(IntEnum):
-    """Kinds of chunks. Tokens, in order: strides 64 and 32; 16; 8 and 4."""
+    """Kinds of chunks. Tokens, in order: strides 64 and 32; 16; 8 and 4; or those of all strides in one."""
 
     TOKENS_0 = 0
     TOKENS_1 = 1
     TOKENS_2 = 2
+    TOKENS = 3
     ALPHA = 16
     ICC = OPTIONAL | 1
     EXIF = OPTIONAL | 2

@@ -2,7 +2,7 @@
 
     stage     0          1          2 … 4             5 … 12
     stride    64         32         16                8            a grid of h x w tokens each, sides padded to 64
-    chunk     └──── 0 ───┘          1                 2            token chunks of a file
+    chunk     └──── 0 ───┘          1                 2            token chunks of a file, or one for all
 
 A stage is sent from its ``min_quality`` on. Sent whole from there, it would make files jump in size, by up to a third.
 With a ramp, the share of its positions that are sent grows from none to all over so many qualities; elsewhere it says
@@ -14,7 +14,7 @@ evenly as it can be, and those of the checkerboard's first pass come first. (Bay
 rendition of continuous-tone pictures", 1973.)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -23,6 +23,9 @@ from leechcodec.config import ALIGNMENT, QUALITY_UNIT, STRIDES, ModelConfig, hun
 
 CHUNK_SCALES = ((0, 1), (2,), (3, 4))
 """Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
+FEW = 24_576
+"""So many tokens, or less, encoders put into one chunk: two chunks less are 20 to 30 bytes less, and of so small a file
+the coarse tokens alone are hardly wanted."""
 
 
 def aligned(side: int) -> int:
@@ -37,11 +40,13 @@ class TokenLayout:
     config: of the model.
     quality: the dial, 1..100, of which hundredths count.
     size: (height, width) of the image in pixels.
+    together: whether a file has one token chunk, for all strides.
     """
 
     config: ModelConfig
     quality: float
     size: tuple[int, int]
+    together: bool = False
 
     @property
     def hundredths(self) -> int:
@@ -102,8 +107,14 @@ class TokenLayout:
             return np.empty((0, 2), dtype=np.int64)
         return np.argwhere(codes.any(-1) & ~sent)
 
+    def as_encoded(self) -> "TokenLayout":
+        """The same tokens in as many chunks as an encoder makes of them."""
+        return replace(self, together=sum(map(self.count, range(self.stages))) <= FEW)
+
     def chunk(self, stage: int) -> int:
         """The token chunk, 0..2, that holds a stage."""
+        if self.together:
+            return 0
         scale = self.config.stage_scales[stage]
         return next(number for number, scales in enumerate(CHUNK_SCALES) if scale in scales)
 

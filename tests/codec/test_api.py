@@ -25,6 +25,7 @@ from leechcodec.errors import (
     UnknownModelError,
 )
 from leechcodec.formats.container import Chunk, ChunkKind, Header, read_file, write_file
+from leechcodec.networks import layout
 from leechcodec.testing.tiny import tiny_model
 from tests.pictures import gradient
 from tests.places import SAMPLE
@@ -185,7 +186,8 @@ def test_a_huge_claim_is_refused_before_anything_is_allocated(tiny_folder):
         )
 
 
-def test_chunks_of_tokens_of_the_wrong_kinds(tiny_folder):
+def test_chunks_of_tokens_of_the_wrong_kinds(tiny_folder, monkeypatch):
+    monkeypatch.setattr(layout, "FEW", 0)
     header, chunks = read_file(api.compress(gradient(64, 64), quality=25, model=tiny_folder))
     assert [chunk.kind for chunk in chunks] == [ChunkKind.TOKENS_0, ChunkKind.TOKENS_1]
     for kinds in ((ChunkKind.TOKENS_0, ChunkKind.TOKENS_2), (ChunkKind.TOKENS_1, ChunkKind.TOKENS_2)):
@@ -202,7 +204,8 @@ def test_an_effort_that_is_none_is_refused_before_a_target_is_looked_for(effort,
     assert not tried
 
 
-def test_wrong_number_of_token_chunks(tiny_folder):
+def test_wrong_number_of_token_chunks(tiny_folder, monkeypatch):
+    monkeypatch.setattr(layout, "FEW", 0)
     data = api.compress(gradient(64, 64), quality=100, model=tiny_folder)
     header, chunks = read_file(data)
     with pytest.raises(CorruptError, match="token chunks"):

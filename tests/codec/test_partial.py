@@ -9,11 +9,14 @@ from PIL import Image
 from leechcodec.codec import api
 from leechcodec.errors import CorruptError, LqError, TruncatedError
 from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, Chunk, ChunkKind, read_file, write_file
+from leechcodec.networks import layout
 from tests.pictures import gradient
 
 
 @pytest.fixture
-def file(tiny_folder):
+def file(tiny_folder, monkeypatch):
+    """With its tokens in three chunks, as those of larger pictures are."""
+    monkeypatch.setattr(layout, "FEW", 0)
     image = gradient(70, 65)
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     image.info["xmp"] = b"<x/>"
@@ -112,3 +115,24 @@ def test_a_chunk_that_holds_no_tokens_though_its_checksum_holds(tiny_folder, fil
     coarse, _ = api.decompress_partial(file[: ends(file)[chunks[bad - 1].kind]], model=tiny_folder)
     assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(coarse))
     assert "token" in missing[0] and missing[1].endswith("token stages, the finest")
+
+
+def test_the_tokens_of_a_small_picture_are_there_or_not(tiny_folder, file, monkeypatch):
+    header, apart = read_file(file)
+    monkeypatch.undo()
+    (chunk,) = read_file(api.write_tokens(api.read_tokens(file, model=tiny_folder), model=tiny_folder))[1]
+    assert chunk.kind == ChunkKind.TOKENS
+    small = write_file(header, [chunk, *apart[3:]])
+    assert len(file) - 32 <= len(small) <= len(file) - 20
+    for shrink in (1, 4, 8):
+        shown = [np.asarray(api.decompress(data, model=tiny_folder, shrink=shrink)) for data in (file, small)]
+        assert np.array_equal(*shown)
+    assert api.decompress_partial(small, model=tiny_folder)[1] == []
+    end = HEADER_SIZE + FRAME_SIZE + len(chunk.payload)
+    for damaged in (small[: end - 1], small[: end - 1] + bytes([small[end - 1] ^ 1]) + small[end:]):
+        with pytest.raises(LqError):
+            api.decompress_partial(damaged, model=tiny_folder)
+    both = write_file(header, [apart[0], chunk])
+    with pytest.raises(CorruptError, match="too many"):
+        api.decompress(both, model=tiny_folder)
+    assert api.decompress_partial(both, model=tiny_folder)[1] == []

@@ -125,6 +125,13 @@ def test_the_sizes_of_a_layout():
     assert [layout.chunks(stages) for stages in range(6)] == [0, 1, 1, 2, 2, 3]
 
 
+def test_few_tokens_are_together():
+    small = TokenLayout(RAMPED, 60.0, (64, 64)).as_encoded()
+    assert small.together and {small.chunk(stage) for stage in range(small.stages)} == {0}
+    assert [small.chunks(stages) for stages in range(small.stages + 1)] == [0] + small.stages * [1]
+    assert not TokenLayout(RAMPED, 60.0, (2048, 2048)).as_encoded().together
+
+
 def test_the_positions_of_a_pass_are_those_sent():
     layout = TokenLayout(RAMPED, 62.0, (128, 192))
     halves = [layout.positions(4, pass_mask(16, 24, 2, parity)) for parity in (0, 1)]

@@ -27,7 +27,7 @@ from PIL import Image
 
 from leechcodec.codec import api
 from leechcodec.codec.model_store import save_model
-from leechcodec.codec.token_coding import TOKEN_KINDS
+from leechcodec.codec.token_coding import token_chunks
 from leechcodec.errors import LqError
 from leechcodec.formats.container import read_file, read_header, salvage
 from leechcodec.formats.side_data import SideData
@@ -86,8 +86,8 @@ class Prefixes:
         tokens = self.whole[number]
         with contextlib.suppress(LqError):
             image, missing = api.decompress_partial(data, model=model)
-            held = sum(chunk.kind in TOKEN_KINDS for chunk in salvage(data)[1])
-            layout = tokens.layout(self.config)
+            chunks = token_chunks(salvage(data)[1])
+            layout, held = tokens.layout(self.config).as_encoded(), len(chunks)
             kept = sum(layout.chunk(stage) < held for stage in range(len(tokens.codes)))
             if (number, kept) not in self.pictures:
                 coarse = replace(tokens, codes=tokens.codes[:kept])
