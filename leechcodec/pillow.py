@@ -6,7 +6,7 @@
     image = Image.open("photo.lq")        # header and metadata only; pixels are decoded when they are first needed
     image.save("smaller.lq", quality=30)  # or size=, bpp=, psnr=; effort, metadata, icc_profile, exif, xmp, model
 
-Opening reads size, mode and metadata and verifies every checksum; torch is imported when pixels are decoded or saved.
+Opening reads size, mode and metadata and verifies every checksum; the model is loaded when pixels are decoded or saved.
 Importing this module registers the format; :func:`register_lq_opener` does it for those who import it without wanting
 to rely on that.
 """

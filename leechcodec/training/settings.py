@@ -43,8 +43,8 @@ class TrainingConfig:
 
     Loss of an image: weight · share · (lmbda · D + bpp + (commitment · Σ |z - c|² / |c|² + contest · Σ δ) / pixels),
     δ the expected change of runner_up_loss.py, weight = (lmbda / lmbda_mid)^-α and share = (0.5 / (weight · (lmbda ·
-    255² · MSE + bpp)))^β without gradient; of a batch their mean, plus entropy_weight · the quantizer's entropy
-    penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
+    255² · MSE + bpp)))^β without gradient, D weighed by masking; of a batch their mean, plus entropy_weight · the
+    quantizer's entropy penalty, plus its codebook loss (of VQ, SimVQ and LGQ), plus z_loss · mean (log Z)², plus
     activation_penalty · Σ (|h| - 32)² / pixels of the prior's activations beyond 32, plus score_penalty · Σ p² /
     pixels of the parameters p of all tokens, plus vf_weight · the loss of
     alignment.py. D = (1 - similarity - ssimulacra2 - mae - lpips) · 255² · MSE + similarity · 1300 · (1 - MS-SSIM) +
@@ -101,8 +101,8 @@ class TrainingConfig:
     """β: how much a picture's own loss is weighed down. Smooth pictures have a tenth of a usual loss, text has ten
     times as much; with 1 all count alike, as they do in a mean of decibels."""
     masking: float = 0.0
-    """δ: all distortion of a picture weighs (usual / own squared error)^δ as much, contests apart. Busy pictures hide
-    errors that smooth ones show; one trade-off for all gives the smooth ones fewer bits than other codecs' dials do."""
+    """All distortion of a picture weighs (usual / own squared error)^masking as much, contests apart. Busy pictures
+    hide errors that smooth ones show; one trade-off for all gives the smooth ones fewer bits than other codecs' dials do."""
     entropy_weight: float = 0.0
     """Of the quantizer's own entropy penalty in nats: BSQ and LFQ (0.1 in their recipes), LGQ (0.005); others have
     none."""
