@@ -102,7 +102,8 @@ class TrainingConfig:
     times as much; with 1 all count alike, as they do in a mean of decibels."""
     masking: float = 0.0
     """All distortion of a picture weighs (usual / own squared error)^masking as much, contests apart. Busy pictures
-    hide errors that smooth ones show; one trade-off for all gives the smooth ones fewer bits than other codecs' dials do."""
+    hide errors that smooth ones show; one trade-off for all gives the smooth ones fewer bits than other codecs'
+    dials do."""
     entropy_weight: float = 0.0
     """Of the quantizer's own entropy penalty in nats: BSQ and LFQ (0.1 in their recipes), LGQ (0.005); others have
     none."""
