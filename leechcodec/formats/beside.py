@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from leechcodec.formats import jpeg, png, xmp
+from leechcodec.formats.boxes import boxes
 
 Info = Mapping[str | tuple[int, int], Any]
 """Of Pillow's ``Image.info``."""
@@ -87,21 +88,15 @@ def _trailing(rest: bytes, gain_map: bool = False) -> list[str]:
 
 
 def _boxes(data: bytes) -> Iterator[str]:
-    """Of a file of boxes (ISO/IEC 14496-12): a gain map, a video."""
-    position = 0
-    while position + 8 <= len(data):
-        size, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
-        if size == 1:
-            size = int.from_bytes(data[position + 8 : position + 16], "big")
-        size = size or len(data) - position
-        body = data[position : position + size] if kind == b"meta" else b""
+    """Of a file of boxes: a gain map, a video, metadata of JPEG XL that are compressed."""
+    for kind, content in boxes(data):
+        body = content if kind == b"meta" else b""
         if kind == b"jhgm" or b"tmap" in body or b"hdrgainmap" in body:
             yield "the gain map (HDR)"
         elif kind == b"mpvd":
             yield "the video behind the picture"
-        if size < 8:
-            return
-        position += size
+        elif kind == b"brob" and content[:4] in (b"Exif", b"xml "):
+            yield f"compressed {'EXIF' if content[:4] == b'Exif' else 'XMP'}"
 
 
 def nclx(data: bytes) -> tuple[int, int] | None:

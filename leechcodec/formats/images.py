@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from leechcodec.concurrency import own_warnings
 from leechcodec.errors import ImageError, LqError, TooLargeError
 from leechcodec.formats import beside, exif, metadata, plugins, png, xmp
+from leechcodec.formats.boxes import jxl_size
 from leechcodec.formats.container import MAGIC, MAX_PIXELS, check_size
 from leechcodec.formats.modes import png_transparency
 from leechcodec.formats.writing import encode_image, image_format, on_white
@@ -62,6 +63,8 @@ def load_image(
         source, head = _beginning(source)
         if not (lq and head.startswith(MAGIC)):
             plugins.prepare(head)
+            if plugins.kind_of(head) == "JXL":
+                _check_jxl(source, max_pixels)
         image, remarks = _opened(source, head, max_pixels, formats)
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
@@ -125,6 +128,16 @@ def _opened(
         if mended.lost:
             remarks.append(f"damaged or too large, and left out: {', '.join(mended.lost)}")
         return image, remarks
+
+
+def _check_jxl(source: str | Path | IO[bytes], max_pixels: int) -> None:
+    """Refuse a JPEG XL file of too many pixels: opening it decodes it."""
+    data = Path(source).read_bytes() if isinstance(source, str | Path) else _rewound(source)
+    if not isinstance(source, str | Path):
+        source.seek(0)
+    if (size := jxl_size(data)) is None:
+        raise ImageError("a damaged JPEG XL file")
+    check_size(*size, max_pixels)
 
 
 def _rewound(source: IO[bytes]) -> bytes:
@@ -246,6 +259,9 @@ def _prepared(image: Image.Image, data: bytes | None) -> tuple[Image.Image, list
             lost.append(_SECOND_PART)
         if kept["xmp"] != packet and not lost:
             lost.append("what the XMP says of other pictures in the file")
+    if _stands(image):
+        kept["exif"] = exif.upright(kept["exif"]) if kept["exif"] else None
+        kept["xmp"] = xmp.upright(kept["xmp"]) if kept["xmp"] else None
     if lost:
         remarks.append(f"not kept: {', '.join(lost)}")
     info = _info(image.info, kept)
@@ -257,6 +273,12 @@ def _prepared(image: Image.Image, data: bytes | None) -> tuple[Image.Image, list
     result.info = {name: value for name, value in info.items() if name != "transparency"} | transparency
     setattr(result, _PREPARED, True)
     return result, remarks
+
+
+def _stands(image: Image.Image) -> bool:
+    """Whether a loaded picture is upright, whatever its metadata say: Pillow turns those of TIFF. JPEG XL has an
+    orientation of its own, which its plugin applies but to what was a JPEG."""
+    return image.format == "TIFF" or (image.format == "JXL" and not getattr(image, "jpeg", False))
 
 
 def _texts(image: Image.Image) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from PIL import Image
 from leechcodec.errors import ImageError
 from leechcodec.formats import colour, exif, png
 from leechcodec.formats.beside import Info, nclx
+from leechcodec.formats.boxes import boxes
 
 NAMES = ("icc_profile", "exif", "xmp")
 """Pillow's, in ``Image.info``."""
@@ -53,6 +54,8 @@ def collect(
     found = {name: _own(image, name, data, texts, remarks) for name in NAMES}
     found["xmp"] = found["xmp"] or as_bytes(info.get("XML:com.adobe.xmp"), "xmp")
     _from_text(found, texts)
+    if image.format == "JXL" and data is not None and not found["xmp"]:
+        found["xmp"] = next((body for kind, body in boxes(data) if kind == b"xml " and body), None)
     if hasattr(image, "tag_v2"):
         _from_tiff(found, image, remarks)
     found["icc_profile"] = _colour_space(image, data, found["icc_profile"], remarks)

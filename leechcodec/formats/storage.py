@@ -56,7 +56,8 @@ class Storage(ABC):
 
     @abstractmethod
     def sweep(self, folder: str) -> None:
-        """Remove what killed writers left in a folder. One that is at work there fails, with an OSError."""
+        """Remove what killed writers left in a folder, and may be removed. One that is at work there fails, with an
+        OSError."""
 
 
 def is_newer(made: float, written: float | None) -> bool:
@@ -74,6 +75,17 @@ def join(folder: str, *names: str) -> str:
     if is_url(folder):
         return "/".join([folder.rstrip("/"), *(name for name in names if name)])
     return os.path.join(folder, *names) if any(names) else folder
+
+
+def local_path(path: str) -> str:
+    """The path of this machine that a path, or a URL of the protocol file, is; another URL with its protocol in small
+    letters."""
+    if not is_url(path):
+        return path
+    path = _lowered(path)
+    if not path.startswith("file://"):
+        return path
+    return str(require("fsspec.implementations.local", "remote").LocalFileSystem._strip_protocol(path))
 
 
 def storage_of(path: str) -> Storage:
@@ -120,10 +132,10 @@ class _Local(Storage):
         write_atomic(Path(path), data, force=True, mark=MARK)
 
     def sweep(self, folder: str) -> None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder or ".") as entries:
+        with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
             for entry in entries:
                 if entry.name.startswith(MARK):
-                    with contextlib.suppress(FileNotFoundError):
+                    with contextlib.suppress(OSError):  # of somebody else, perhaps
                         os.unlink(entry.path)
 
 

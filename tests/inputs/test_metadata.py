@@ -150,6 +150,42 @@ def test_3f_tags_of_a_tiff_are_kept_as_exif(compression, encoded, run):
     assert back.size == STANDING and back.tag_v2[0x013B] == "Artist"
 
 
+@pytest.mark.parametrize(
+    "tag, said, size",
+    [
+        (1, b' tiff:Orientation="6"', LYING),
+        (6, b" tiff:Orientation='6'", STANDING),
+        (None, b' tiff:Orientation="6"', STANDING),
+    ],
+)
+def test_3f_the_tag_of_a_tiff_rules_over_its_xmp(tag, said, size, encoded):
+    tags = Image.Exif()
+    tags[0x010F], tags[700] = "Maker", XMP % said
+    if tag is not None:
+        tags[0x0112] = tag
+    found = encoded(make.save(Image.fromarray(make.half_dark()), "TIFF", exif=tags), "x.tif")
+    assert found.size == size and b"6" not in found.xmp.partition(b"Orientation")[2][:4]
+
+
+def test_3f_jpeg_xl_stands_as_its_own_orientation_says(encoded):
+    pytest.importorskip("pillow_jxl")
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 6, "Maker"
+    found = encoded(make.save(Image.fromarray(make.half_dark()), "JXL", exif=tags.tobytes(), effort=1), "x.jxl")
+    assert found.size == LYING and exif.orientation(found.exif) == 1 and b"Maker" in found.exif
+
+
+def test_3f_xmp_of_jpeg_xl_is_kept(encoded):
+    pytest.importorskip("pillow_jxl")
+    packet = XMP % b' tiff:Orientation="6"'
+    data = make.save(Image.fromarray(make.half_dark()), "JXL", use_container=True, effort=1)
+    box = struct.pack(">I4s", 8 + len(packet), b"xml ") + packet
+    found = encoded(data + box, "x.jxl")
+    assert found.size == LYING and found.xmp == packet.replace(b'"6"', b'"1"') and not found.warnings
+    found = encoded(data + struct.pack(">I4s4s", 20, b"brob", b"Exif") + bytes(8), "y.jxl")
+    assert "compressed EXIF" in found.warnings[0]
+
+
 def test_3f_exif_that_speaks_of_a_size_does_not_spoil_a_tiff():
     image = Image.new("RGB", (30, 20))
     image.info["exif"] = make.exif([(0x0100, 4, 96), (0x0101, 4, 64), (0x0103, 3, 7), (0x010F, 2, "Maker")])

@@ -111,7 +111,7 @@ def encode(
     if max_seconds and any(value is not None for value in targets.values()):
         raise click.UsageError("--max-seconds goes with -q, not with a target")
     named = split_format(output)[1] or Path(output or "").suffix.lower()
-    if named in PHOTOGRAPHS and is_single(sources):
+    if named in PHOTOGRAPHS and (is_single(sources) or is_one_by_url(sources, output)):
         raise click.UsageError(f"{output}: encode writes .lq files")
     if quality is not None:
         check_quality(quality)  # click lets nan pass
@@ -149,10 +149,11 @@ def decode(sources, output, model, threads, form, partly, strip, **more) -> None
     output, prefix = split_format(output)
     suffix = prefix or (f".{form.lstrip('.').lower()}" if form else ".png")
     named = output not in (None, "-") and not Path(output).is_dir() and not names_folder(output)
+    from leechcodec.apps.batch.tars import is_shards
     from leechcodec.formats.files import is_stream
     from leechcodec.formats.images import image_format
 
-    if named and output and not (form or prefix):
+    if named and output and not (form or prefix or is_shards(output)):
         if is_one_by_url(sources, output):
             suffix = Path(output).suffix
         elif is_single(sources) and not is_url(output):

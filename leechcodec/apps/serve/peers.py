@@ -40,7 +40,7 @@ def at_size(image: Image.Image, peer: PillowPeer, size: int, sizes: dict[int, in
         check()
         try:
             data = peer.encode(image, peer.setting(quality))
-        except (OSError, ValueError) as error:  # WebP, say, ends at 16,383 pixels a side
+        except (OSError, RuntimeError, ValueError) as error:  # WebP, say, ends at 16,383 pixels a side, AVIF at 65,536
             raise LqError(f"{peer.name}: {error}") from None
         sizes[quality], files[quality] = len(data), data
         return data

@@ -12,7 +12,7 @@ import pytest
 from leechcodec.apps.batch.coding import Decoding, Encoding
 from leechcodec.apps.batch.files import Existing, FileSettings, run_files
 from leechcodec.apps.batch.manifest import Manifest
-from leechcodec.apps.batch.names import PHOTOGRAPHS, Names
+from leechcodec.apps.batch.names import PHOTOGRAPHS, Names, Single
 from leechcodec.apps.batch.processes import run_processes
 from leechcodec.apps.batch.ray_actors import run_ray
 from leechcodec.apps.batch.tasks import Outcome
@@ -75,6 +75,31 @@ def whole(names, here, tmp_path):
 
 def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_an_output_that_cannot_be_looked_up_is_a_failure_and_the_rest_is_done(names, here, photos, tmp_path):
+    (photos / ("z" * 251 + ".png")).touch()  # with .lq beside .png it would be told apart by a longer name
+    (photos / ("z" * 251 + ".jpg")).touch()
+    (tmp_path / "lq").mkdir()
+    os.symlink("b.lq", tmp_path / "lq" / "b.lq")
+    (tmp_path / "lq" / "c.lq").mkdir()
+    (tmp_path / "lq" / ".leechcodec-batch.somebody").mkdir()
+    summary = run_files(names, here, SKIP)
+    assert (summary.done, summary.present, summary.failed) == (4, 0, 4)
+    reasons = sorted(reason.rpartition(": ")[2] for _, reason in summary.failures)
+    assert reasons == ["File name too long"] * 2 + ["Too many levels of symbolic links", "is a folder"]
+
+
+def test_no_input_is_overwritten_under_another_name(here, photos):
+    pytest.importorskip("fsspec")
+    before = (photos / "b.png").read_bytes()
+    for source, output in (
+        (f"file://{photos}/b.png", f"{photos}/b.png"),
+        (f"{photos}/b.png", f"FILE://{photos}/b.png"),
+    ):
+        summary = run_files(Single(source, output), here, Existing(force=True))
+        assert summary.failures == [(0, f"{output}: is the input; -o names another output")]
+    assert (photos / "b.png").read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure_and_the_rest_is_done(names, here, photos, tmp_path, monkeypatch):

@@ -176,5 +176,8 @@ def test_shards_become_shards(run, photos, tmp_path):
     for option in ("--recursive", "--keep-extension"):
         arguments = ("encode", tmp_path / "photos.tar", "-o", tmp_path / "again-%d.tar", option)
         assert "are not for shards" in run(*arguments, code=2).stderr
+    run("decode", tmp_path / "out-%03d.tar", "-o", tmp_path / "back-%03d.tar")
+    with tarfile.open(tmp_path / "back-000.tar") as archive:
+        assert all(name.endswith(".png") for name in archive.getnames())
     for arguments in ((photos, "-o", tmp_path / "out.tar"), (tmp_path / "photos.tar",)):
         assert "shards become shards" in run("encode", *arguments, code=2).stderr
