@@ -9,6 +9,7 @@ Heavy modules load on first use: importing the package imports neither torch nor
 
 from typing import TYPE_CHECKING
 
+import leechcodec.concurrency  # noqa: F401 (which process it was, whatever forks later)
 from leechcodec.errors import (
     ConfigError,
     CorruptError,

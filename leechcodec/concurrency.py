@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+IMPORTED_IN = os.getpid()
+"""The process that imported leechcodec first: another one with this number is a forked child."""
+
 
 class Lock:
     """A lock that a forked child finds open: the thread that held it in the parent is none of the child's.

@@ -45,18 +45,19 @@ class LqImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         file = cast("IO[bytes]", self.fp)
         self._data = file.read()
-        if self.filename:  # Pillow opened the file for this image alone, and all of it has been read
-            file.close()
-            self.fp = None
         try:
             header, chunks = read_file(self._data)
+            side_data = SideData.of_chunks(chunks)
         except LqError as error:
             # Image.open takes a SyntaxError for "not this format"; what has the magic is ours, and broken.
             raise (OSError if _accept(self._data) else SyntaxError)(str(error)) from error
         self._size = (header.width, header.height)
         self._mode = "RGBA" if any(chunk.kind == ChunkKind.ALPHA for chunk in chunks) else "RGB"
-        self.info.update(SideData.of_chunks(chunks).metadata)
+        self.info.update(side_data.metadata)
         self.info["quality"] = dial_quality(header, chunks)
+        if self.filename:  # Pillow opened the file for this image alone, and all of it has been read
+            file.close()
+            self.fp = None
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Ask for a smaller image before it is decoded, as :meth:`PIL.Image.Image.thumbnail` does: half, a quarter, an
@@ -139,7 +140,7 @@ def _whole_or_not_at_all(save: Callable) -> Callable:
         if named:
             write_atomic(Path(os.fsdecode(fp)), buffer.getvalue(), force=True)
         else:
-            fp.write(buffer.getvalue())
+            getattr(fp, "buffer", fp).write(buffer.getvalue())  # of sys.stdout, as Pillow does
 
     inner.of_leechcodec = True  # pyright: ignore[reportAttributeAccessIssue]
     return inner

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-import leechcodec.pillow  # noqa: F401 (registers the format)
+import leechcodec.pillow
 from leechcodec.codec import api
 from tests.inputs import make
 
@@ -276,3 +276,16 @@ def test_thumbnails_leave_the_finest_tokens_out(tmp_path, monkeypatch):
     with Image.open(path) as image:
         assert image.draft(None, (300, 200))[1] == (0, 0, 330, 200) and image.size == (330, 200)
     assert asked == [4, 2]
+
+
+def test_what_is_damaged_says_so_to_those_who_open_it_directly(tmp_path):
+    (tmp_path / "bad.lq").write_bytes(b"\x89LQ\n\x01")
+    with pytest.raises(OSError, match="truncated"):
+        leechcodec.pillow.LqImageFile(tmp_path / "bad.lq")
+
+
+def test_an_image_goes_to_a_text_stream_that_has_bytes_below(tiny_folder):
+    below = io.BytesIO()
+    stream = io.TextIOWrapper(below)
+    Image.new("RGB", (8, 8)).save(stream, "LQ", model=tiny_folder)
+    assert Image.open(io.BytesIO(below.getvalue())).size == (8, 8)

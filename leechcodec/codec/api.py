@@ -32,7 +32,7 @@ from leechcodec.codec.token_coding import (
 from leechcodec.config import check_quality
 from leechcodec.entropy.bit_counter import BitCounter
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
-from leechcodec.formats.container import MAX_PIXELS, Chunk, Header, read_file, salvage
+from leechcodec.formats.container import MAX_PIXELS, Chunk, ChunkKind, Header, read_file, salvage
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
 from leechcodec.networks.layout import CHUNK_SCALES
@@ -267,6 +267,11 @@ def decompress_partial(
     loaded = model_for_file(header.token_model, model, header.synthesis, device)
     tokens, bad = _readable_tokens(loaded, header, coded)
     missing = [str(problem) for problem in (*problems, *bad)]
+    try:
+        side_data = SideData.of_chunks(chunks)
+    except CorruptError as error:  # of a bad one whose checksum holds
+        side_data = SideData.of_chunks(chunk for chunk in chunks if chunk.kind != ChunkKind.GREY)
+        missing.append(str(error))
     stages, sent = len(tokens.codes), tokens.layout(loaded.config).stages
     whole = stages == sent
     try:
@@ -276,7 +281,6 @@ def decompress_partial(
         missing.append(str(error))
     if not whole:
         missing.append(f"{sent - stages} of {sent} token stages, the finest")
-    side_data = SideData.of_chunks(chunks)
     try:
         return side_data.add_to(image), missing
     except CorruptError as error:

@@ -272,10 +272,16 @@ def _claimed(folder: Path) -> str | None:
 
 
 def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """What changes when a model, or the base of a second decoder, is written into its folder once more."""
-    own = _written(folder)
-    base = _base_name(folder, own)
-    return own if base is None else own + _written(_beside(folder, base))
+    """What changes when a model, or the base of a second decoder, is written into its folder once more.
+
+    Raises ModelError for a folder that may not be looked into.
+    """
+    try:
+        own = _written(folder)
+        base = _base_name(folder, own)
+        return own if base is None else own + _written(_beside(folder, base))
+    except OSError as error:
+        raise ModelError(f"{folder}: {error.strerror or error}") from None
 
 
 def _written(folder: Path) -> tuple[tuple[int, ...], ...]:

@@ -8,10 +8,11 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from leechcodec.concurrency import Lock
+from leechcodec.concurrency import IMPORTED_IN, Lock
 
 if TYPE_CHECKING:
     import torch
@@ -21,12 +22,11 @@ R = TypeVar("R")
 _AUTOCAST = ("cpu", "cuda", "mps")
 """The kinds of device that the codec computes on with torch, each with an autocast of its own."""
 _LOCK = Lock()
-_IMPORTED_IN = os.getpid()
 _inside = 0
 """Calls at work in all threads: torch's default dtype is one for all of them."""
 _before: "torch.dtype | None" = None
-_alone = False
-"""Whether this process is a forked child whose torch was told to use one thread."""
+_alone = threading.local()
+"""Of a forked child: `told`, whether torch was told to use one thread. Every thread has a number of its own."""
 
 
 def sheltered(function: Callable[P, R]) -> Callable[P, R]:
@@ -88,7 +88,6 @@ def _cpu() -> contextlib.AbstractContextManager[object]:
 
 def _after_fork(set_threads: Callable[[int], None]) -> None:
     """A forked child has none of its parent's OpenMP threads and would wait for them for ever: it computes alone."""
-    global _alone
-    if os.getpid() != _IMPORTED_IN and not _alone:
-        _alone = True
+    if os.getpid() != IMPORTED_IN and not getattr(_alone, "told", False):
+        _alone.told = True
         set_threads(1)

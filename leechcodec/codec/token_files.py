@@ -378,4 +378,4 @@ def _read_npy(data: bytes) -> np.ndarray:
     except LqError:
         raise
     except Exception as error:  # numpy's header parser raises whatever it trips over
-        raise TokensError(f"a damaged .npy: {error}") from None
+        raise TokensError(f"a damaged .npy: {str(error).partition(chr(10))[0]}") from None

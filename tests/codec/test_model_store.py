@@ -196,3 +196,23 @@ def test_a_second_decoder_by_a_link_is_read_anew_with_its_base(models, tmp_path_
     save_model(models / "whole", tiny_model(seed=9))
     with pytest.raises(ModelError, match="made for token model"):
         load_model(link)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_obstacle(tiny_folder, tmp_path, monkeypatch):
+    closed = tmp_path / "aaa"
+    closed.mkdir()
+    shutil.copytree(tiny_folder, tmp_path / "zzz")
+    written = model_store._written
+
+    def guarded(folder):
+        if folder == closed:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return written(folder)
+
+    monkeypatch.setattr(model_store, "_written", guarded)
+    with pytest.raises(ModelError, match="aaa: Permission denied"):
+        load_model(closed)
+    monkeypatch.setattr(model_store, "models_dir", lambda: tmp_path)
+    monkeypatch.setattr(model_store, "installed_models", lambda: ["aaa", "zzz"])
+    token_model = load_model(tiny_folder).token_model
+    assert model_for_file(token_model).name == "zzz"

@@ -1,11 +1,13 @@
 """Damaged and truncated files: an error, or a picture of what is whole, never a silently wrong one."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import leechcodec.pillow  # noqa: F401 (registers the format)
 from leechcodec.codec import api
 from leechcodec.errors import CorruptError, LqError, TruncatedError
 from leechcodec.formats.container import FRAME_SIZE, HEADER_SIZE, Chunk, ChunkKind, read_file, write_file
@@ -136,3 +138,14 @@ def test_the_tokens_of_a_small_picture_are_there_or_not(tiny_folder, file, monke
     with pytest.raises(CorruptError, match="too many"):
         api.decompress(both, model=tiny_folder)
     assert api.decompress_partial(both, model=tiny_folder)[1] == []
+
+
+def test_a_bad_grey_chunk_hides_no_picture(tiny_folder, file):
+    header, chunks = read_file(file)
+    forged = write_file(header, [*chunks, Chunk(ChunkKind.GREY, b"x")])
+    with pytest.raises(CorruptError, match="grey"):
+        api.decompress(forged, model=tiny_folder)
+    image, missing = api.decompress_partial(forged, model=tiny_folder)
+    assert missing == ["the grey chunk is not empty"] and image.mode == "RGBA"
+    with pytest.raises(OSError, match="grey"):
+        Image.open(io.BytesIO(forged))

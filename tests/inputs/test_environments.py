@@ -230,6 +230,32 @@ def test_4g_a_forked_child_works(how, used_by, tiny_folder, tmp_path):
 
 @pytest.mark.slow
 @posix
+@pytest.mark.parametrize("first_by", ["main", "thread"])
+def test_4h_a_forked_child_of_a_program_that_had_only_imported_it(first_by, tiny_folder):
+    script = """
+        import os, sys, threading, torch
+        import leechcodec
+        from PIL import Image
+        torch.set_num_threads(2)
+        torch.ones(1 << 17).exp().sum()
+        image = Image.effect_noise((128, 128), 60).convert("RGB")
+        def work():
+            leechcodec.compress(image, effort=2, model=sys.argv[1])
+            assert torch.get_num_threads() == 1
+        if not (child := os.fork()):
+            if sys.argv[2] == "thread":
+                thread = threading.Thread(target=work)
+                thread.start()
+                thread.join()
+            work()
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+    """
+    assert python(script, tiny_folder, first_by, OMP_NUM_THREADS=2).split() == ["0"]
+
+
+@pytest.mark.slow
+@posix
 def test_4h_a_forked_child_forgets_its_parents_models(tiny_folder, tmp_path):
     script = """
         import os, shutil, sys
