@@ -9,6 +9,7 @@ from PIL import Image
 
 from leechcodec.apps.cli import main
 from leechcodec.codec.paths import installed_models
+from leechcodec.networks import layout
 
 
 @pytest.fixture
@@ -147,7 +148,8 @@ def test_truncated_at_every_length_and_flipped_bits(run, photo, tmp_path):
         assert not out.exists()
 
 
-def test_partial_decoding_exits_with_3(run, photo, tmp_path):
+def test_partial_decoding_exits_with_3(run, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "FEW", 0)
     run("encode", photo)
     whole, cut = photo.with_suffix(".lq"), tmp_path / "cut.lq"
     assert run("decode", whole, "--partial", "-o", tmp_path / "whole.png").stderr == ""
