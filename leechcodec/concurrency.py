@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 IMPORTED_IN = os.getpid()
-"""The process that imported leechcodec first: another one with this number is a forked child."""
+"""The process that imported leechcodec first: one of another number is a forked child."""
 
 
 class Lock:

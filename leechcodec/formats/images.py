@@ -64,7 +64,7 @@ def load_image(
         if not (lq and head.startswith(MAGIC)):
             plugins.prepare(head)
             if plugins.kind_of(head) == "JXL":
-                _check_jxl(source, max_pixels)
+                source = _jxl_within(source, max_pixels)
         image, remarks = _opened(source, head, max_pixels, formats)
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
@@ -116,7 +116,7 @@ def _opened(
     except Exception as error:
         if not head.startswith(png.SIGNATURE):
             raise
-        mended = png.mended(Path(source).read_bytes() if isinstance(source, str | Path) else _rewound(source))
+        mended = png.mended(_all_of(source))
         if mended.broken:
             raise ImageError(f"a damaged PNG: {mended.broken}") from None
         try:
@@ -130,17 +130,18 @@ def _opened(
         return image, remarks
 
 
-def _check_jxl(source: str | Path | IO[bytes], max_pixels: int) -> None:
-    """Refuse a JPEG XL file of too many pixels: opening it decodes it."""
-    data = Path(source).read_bytes() if isinstance(source, str | Path) else _rewound(source)
-    if not isinstance(source, str | Path):
-        source.seek(0)
+def _jxl_within(source: str | Path | IO[bytes], max_pixels: int) -> IO[bytes]:
+    """A JPEG XL file, read once. Raises TooLargeError for too many pixels: to open it is to decode it."""
+    data = _all_of(source)
     if (size := jxl_size(data)) is None:
         raise ImageError("a damaged JPEG XL file")
     check_size(*size, max_pixels)
+    return io.BytesIO(data)
 
 
-def _rewound(source: IO[bytes]) -> bytes:
+def _all_of(source: str | Path | IO[bytes]) -> bytes:
+    if isinstance(source, str | Path):
+        return Path(source).read_bytes()
     source.seek(0)
     return source.read()
 

@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator
 from functools import cache
@@ -26,7 +27,8 @@ ATOMIC = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory")
 COARSE = 2.0
 """Seconds that a file system's times may be off."""
 Times = Callable[[str], float | None]
-"""Of a name in a folder: when the file was written, seconds since 1970; None where it is not there."""
+"""Of a name in a folder: when the file was written, seconds since 1970; None where it is not there. Raises OSError
+where that cannot be told."""
 
 
 class Storage(ABC):
@@ -42,7 +44,7 @@ class Storage(ABC):
         """(path below this folder, names), folder by folder: files of some suffixes, sorted. Empty folders left out.
 
         What is held is one folder's names. refused: as of :func:`~leechcodec.formats.files.folders_below`; at a URL
-        what cannot be listed raises LqError."""
+        whatever cannot be listed raises OSError."""
 
     @abstractmethod
     def times(self, folder: str) -> Times: ...
@@ -118,9 +120,12 @@ class _Local(Storage):
     def times(self, folder: str) -> Times:
         def when(name: str) -> float | None:
             try:
-                return os.stat(os.path.join(folder, name)).st_mtime
+                found = os.stat(path := os.path.join(folder, name))
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "is a folder", path)
+            return found.st_mtime
 
         return when
 

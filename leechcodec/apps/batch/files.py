@@ -15,10 +15,10 @@ from typing import Any, Protocol, cast
 
 from leechcodec.apps.batch.coding import Decoding, Done, Encoding, Facts
 from leechcodec.apps.batch.manifest import Manifest
-from leechcodec.apps.batch.names import Job, split
+from leechcodec.apps.batch.names import Job, real, split
 from leechcodec.apps.batch.tasks import Executor, Outcome, Task, attempts, outcome_of
 from leechcodec.apps.messages import about, collected, hear_warnings
-from leechcodec.formats.storage import Times, is_newer, is_url, local_path, storage_of
+from leechcodec.formats.storage import Times, is_newer, is_url, storage_of
 
 
 class Listed(Protocol):
@@ -166,8 +166,8 @@ class _Run:
             try:
                 made = there(job.output)
                 done = made is not None and self._existing.skip and self._is_done(file.path, written(file.name), made)
-                reason = "" if made is None else self._refusal(job, done)
-            except OSError as error:  # a name that is too long, links in a circle
+                reason = "" if made is None or done else self._refusal(job)
+            except OSError as error:  # a name that is too long, links in a circle, a folder
                 done, reason = False, error.strerror or str(error)
             if reason:
                 self.fail(number, file.path, job.target, f"{job.target}: {reason}")
@@ -181,13 +181,9 @@ class _Run:
         """written, made: when the input and the output were."""
         return is_newer(made, written) and (self._manifest is None or source in self._manifest)
 
-    def _refusal(self, job: Job, done: bool) -> str:
-        """Why an output that is there is none, or may not be written, if so. done: whether it is left alone."""
-        source, target = local_path(job.file.path), local_path(job.target)
-        if not is_url(target) and os.path.isdir(target):
-            return "is a folder"
-        if done:
-            return ""
+    def _refusal(self, job: Job) -> str:
+        """Why an output that is there may not be written, if so."""
+        source, target = real(job.file.path), real(job.target)
         local = not (is_url(source) or is_url(target))
         if source == target or (local and os.path.exists(source) and os.path.samefile(source, target)):
             return "is the input; -o names another output"

@@ -10,13 +10,19 @@ from pathlib import Path
 
 from leechcodec.errors import LqError
 from leechcodec.formats.files import told_apart
-from leechcodec.formats.storage import is_url, join, storage_of
+from leechcodec.formats.storage import is_url, join, local_path, storage_of
 
 _SUFFIXES = "png apng jpg jpeg jpe jfif mpo webp avif heic heif hif jxl jp2 tif tiff bmp ppm pgm pnm gif tga"
 PHOTOGRAPHS = frozenset(f".{suffix}" for suffix in _SUFFIXES.split(" "))
 """What encode takes from a folder; a file that is named is always tried."""
+SHARD = ".tar"
 NUMBER = re.compile(r"%0?\d*d")
 """The place of a shard's number in its name, as in printf: photos-%06d.tar."""
+
+
+def is_shards(path: str | None) -> bool:
+    """Whether a path names a shard, or shards by a pattern."""
+    return path is not None and path.lower().endswith(SHARD)
 
 
 def is_numbered(name: str) -> bool:
@@ -198,7 +204,8 @@ def is_one_by_url(sources: Sequence[str], output: str | None) -> bool:
 
 
 def real(path: str) -> str:
-    """One spelling for a path: a, ./a and a link to it are the same place. A URL has one."""
+    """One spelling for a path: a, ./a, a link to it and its file:// URL are the same place. Another URL has one."""
+    path = local_path(path)
     return path if is_url(path) else os.path.realpath(path)
 
 

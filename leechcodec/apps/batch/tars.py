@@ -18,20 +18,13 @@ from typing import Any
 
 from leechcodec.apps.batch.coding import Decoding, Encoding
 from leechcodec.apps.batch.files import FileSettings
-from leechcodec.apps.batch.names import NUMBER, File, Job, expanded, is_numbered, real, split
+from leechcodec.apps.batch.names import NUMBER, SHARD, File, Job, expanded, is_numbered, real, split
 from leechcodec.apps.batch.tasks import Outcome, Task, outcome_of
 from leechcodec.apps.messages import about, collected
 from leechcodec.errors import CorruptError, LqError
 from leechcodec.formats.files import told_apart
 from leechcodec.formats.storage import join, storage_of
 from leechcodec.formats.tars import whole
-
-SUFFIX = ".tar"
-
-
-def is_shards(path: str | None) -> bool:
-    """Whether a path names a shard, or shards by a pattern."""
-    return path is not None and path.lower().endswith(SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class Shards:
                 continue
             before, after = map(re.escape, NUMBER.split(name, maxsplit=1))
             numbered = re.compile(rf"{before}(\d+){after}")
-            for _, names in storage_of(source).folders(folder or ".", {SUFFIX}, False):
+            for _, names in storage_of(source).folders(folder or ".", {SHARD}, False):
                 matches = sorted((int(match[1]), each) for each in names if (match := numbered.fullmatch(each)))
                 for number, each in matches:
                     yield join(folder, each), number if len(self.sources) == 1 else None

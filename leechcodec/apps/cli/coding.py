@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from leechcodec.apps.batch.coding import Decoding, Done, Encoding
-from leechcodec.apps.batch.names import PHOTOGRAPHS, Names, Single, is_one_by_url, is_single
+from leechcodec.apps.batch.names import PHOTOGRAPHS, Names, Single, is_one_by_url, is_shards, is_single
 from leechcodec.apps.cli.group import note
 from leechcodec.apps.cli.streams import (
     check_output,
@@ -149,7 +149,6 @@ def decode(sources, output, model, threads, form, partly, strip, **more) -> None
     output, prefix = split_format(output)
     suffix = prefix or (f".{form.lstrip('.').lower()}" if form else ".png")
     named = output not in (None, "-") and not Path(output).is_dir() and not names_folder(output)
-    from leechcodec.apps.batch.tars import is_shards
     from leechcodec.formats.files import is_stream
     from leechcodec.formats.images import image_format
 
@@ -213,14 +212,14 @@ def _run(coding, sources, output, taken, suffix, *, threads, show, many) -> None
     if show["force"] and show["skip_existing"]:
         raise click.UsageError("--skip-existing or -f, not both")
     tell = {name: show[name] for name in ("quiet", "verbose", "as_json")}
-    if is_single(sources) and not sources[0].lower().endswith(".tar") and not is_url(output or ""):
+    if is_single(sources) and not is_shards(sources[0]) and not is_url(output or ""):
         if given := next((name for name, value in many.items() if value and name != "recursive"), None):
             raise click.UsageError(f"--{given.replace('_', '-')} is for many files, and {sources[0]} is one")
         finished, failed = _Report(**tell, many=False), 0
         _one(coding, sources[0], output, suffix, finished, threads=threads, show=show)
     else:
         from leechcodec.apps.batch.files import FileSettings
-        from leechcodec.apps.batch.tars import Shards, ShardSettings, is_shards
+        from leechcodec.apps.batch.tars import Shards, ShardSettings
 
         finished, settings = _Report(**tell, many=True), partial(FileSettings, coding)
         shards = [is_shards(path) for path in (output, *sources)]
