@@ -121,8 +121,8 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
 
     by: "kind" or "image". The groups are in the order of the first codec's rates, from its worst; "all" compares the
     curves of the means, which is not the mean of the groups' rates: a codec that gives the smooth images more of its
-    bits does better in it. By image that mean comes before it. Images of no kind are in "all" alone, those that some
-    results lack in none.
+    bits does better in it. By image that mean comes before it, where there are several. Images of no kind are in "all"
+    alone, those that some results lack in none.
     """
     one_of(metric, MEASURES, "metric")
     group_of = kind_of if by == "kind" else str
@@ -137,7 +137,9 @@ def bd_groups(results: Sequence[Results], anchor: str, metric: str, by: str) -> 
     groups = [(name, deltas({image for image in images if group_of(image) == name})) for name in names]
     rates = {name: group[0].rate for name, group in groups if group}
     groups.sort(key=lambda group: math.inf if (rate := rates.get(group[0])) is None else -rate)
-    means = [("mean", [_mean(one) for one in zip(*(group for _, group in groups))])] if by == "image" else []
+    means: list[tuple[str, list[Delta]]] = []
+    if by == "image" and len(groups) > 1:
+        means = [("mean", [_mean(one) for one in zip(*(group for _, group in groups))])]
     return [*groups, *means, ("all", deltas(images))]
 
 
