@@ -1,6 +1,6 @@
-"""The figure and the numbers of docs/sampling.md: what the released model's prior draws.
+"""The figure and the numbers of docs/sampling.md: what a model's prior draws.
 
-    python -m tools.sampling_sheet data/sample.png docs/sampling.jpg [--bits]
+    python -m tools.sampling_sheet data/sample.png docs/sampling.jpg --model leech-vbr [--bits]
 
 Three rows of four, 256 x 256 pixels each, no seed chosen: pictures drawn at the defaults, seeds 0 to 3; a part of the
 photograph whose first 1, 2, 3 and 5 token stages are kept; a hole in it, then filled with 0, 2 and 5 stages kept under
@@ -54,10 +54,13 @@ def print_stages(photograph: Image.Image, start: leechcodec.Tokens) -> None:
         )
 
 
-def print_bits(width: int = 768, height: int = 512, quality: float = 55.0, seeds: int = 4) -> None:
+def print_bits(model: str | None, width: int = 768, height: int = 512, quality: float = 55.0, seeds: int = 4) -> None:
     """Bits per pixel of drawn pictures."""
     for options in COSTED:
-        drawn = [leechcodec.sample(width, height, quality=quality, seed=seed, **options) for seed in range(seeds)]
+        drawn = [
+            leechcodec.sample(width, height, quality=quality, seed=seed, model=model, **options)
+            for seed in range(seeds)
+        ]
         bpp = [sum(api.ideal_bits(tokens)) / (width * height) for tokens in drawn]
         print(f"{options or 'default'}: {np.mean(bpp):.3f} bpp ({min(bpp):.3f} to {max(bpp):.3f})")
 
@@ -67,15 +70,16 @@ def main() -> None:
     parser.add_argument("photograph", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--bits", action="store_true")
+    parser.add_argument("--model", help="name or folder")
     args = parser.parse_args()
     photograph = Image.open(args.photograph).convert("RGB")
-    start = leechcodec.tokenize(photograph, quality=QUALITY)
+    start = leechcodec.tokenize(photograph, quality=QUALITY, model=args.model)
 
     mask = np.zeros((start.height, start.width), dtype=bool)
     mask[HOLE[1] : HOLE[3], HOLE[0] : HOLE[2]] = True
     pierced = np.array(leechcodec.detokenize(start))
     pierced[mask] = 255
-    pictures = [leechcodec.detokenize(leechcodec.sample(seed=seed)) for seed in range(4)]
+    pictures = [leechcodec.detokenize(leechcodec.sample(seed=seed, model=args.model)) for seed in range(4)]
     for kept in KEPT:
         pictures.append(leechcodec.detokenize(leechcodec.sample(start=start, keep_stages=kept)).crop(HEAD))
     pictures.append(Image.fromarray(pierced).crop(AROUND_THE_HOLE))
@@ -85,7 +89,7 @@ def main() -> None:
     contact_sheet(pictures, len(pictures), 256, 256).save(args.output, quality=75, optimize=True)
     print_stages(photograph, start)
     if args.bits:
-        print_bits()
+        print_bits(args.model)
 
 
 if __name__ == "__main__":
