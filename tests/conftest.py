@@ -39,9 +39,9 @@ def tiny_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def released() -> str:
     """Name of the released model; skips where its weights are not there."""
-    if not (models_dir() / "leech-vbr" / "weights.safetensors").is_file():
-        pytest.skip("the released model's weights are not in models/leech-vbr")
-    return "leech-vbr"
+    if not (models_dir() / "leech-open" / "weights.safetensors").is_file():
+        pytest.skip("the released model's weights are not in models/leech-open")
+    return "leech-open"
 
 
 @pytest.fixture(scope="session")

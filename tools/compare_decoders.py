@@ -1,6 +1,6 @@
 """A second decoder beside the model's own, on the very same files.
 
-    python -m tools.compare_decoders KODAK models/leech-vbr-perceptual --lpips-weights FILE --quality 20 35 55 -o DIR
+    python -m tools.compare_decoders KODAK models/leech-open-perceptual --lpips-weights FILE --quality 20 35 55 -o DIR
 
 Every image is coded once at each quality and decoded with both: mean bpp, PSNR, MS-SSIM and LPIPS, and two measures
 that nothing here was trained on: GMSD (Xue et al., 2014) where the package piq is installed, and BRISQUE (Mittal et
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", type=Path)
     parser.add_argument("decoder")
-    parser.add_argument("--model", default="leech-vbr")
+    parser.add_argument("--model", default="leech-open")
     parser.add_argument("--lpips-weights", type=Path, required=True)
     parser.add_argument("--quality", type=float, nargs="+", default=[20.0, 35.0, 55.0])
     parser.add_argument("--threads", type=int, default=1)

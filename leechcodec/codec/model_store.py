@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from leechcodec.networks.model import CodecModel
 
-DEFAULT_MODEL = "leech-vbr"
+DEFAULT_MODEL = "leech-open"
 FILES = ("config.json", "weights.safetensors")
 """Of a model's folder, beside card.md."""
 TOKEN_MODEL = "token_model"
@@ -170,10 +170,11 @@ def save_model(folder: Path, model: "CodecModel", units: Mapping[str, float] | N
     write_weights(folder / "weights.safetensors", kept, {**metadata, TOKEN_MODEL: token_model})
 
 
-def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -> None:
+def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]", units: float | None = None) -> None:
     """Write a second decoder of a model: names and values of the synthesis parameters that differ from the base's.
 
-    Raises ModelError for a base that is a second decoder itself.
+    units: to keep matrices in levels, so many in a row's root mean square (weight_storage.py); None: nothing of 16 bits
+        is lost. Raises ModelError for a base that is a second decoder itself.
     """
     loaded = load_model(base)
     if loaded.is_second_decoder:
@@ -182,7 +183,7 @@ def save_decoder(folder: Path, base: str | Path, tensors: "dict[str, Tensor]") -
     halves = {f"synthesis.{name}": _half(f"synthesis.{name}", value) for name, value in tensors.items()}
     config = {"base": loaded.name, TOKEN_MODEL: loaded.token_model.hex()}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    write_weights(folder / "weights.safetensors", *stored(halves))
+    write_weights(folder / "weights.safetensors", *stored(halves, None if units is None else {"synthesis": units}))
 
 
 def _half(name: str, value: "Tensor") -> np.ndarray:
@@ -256,7 +257,7 @@ def model_for_file(
         return min(fitting, key=lambda loaded: loaded.is_second_decoder)
     if failures_of_it or (len(failures) == len(candidates) and failures):
         raise [*failures_of_it, *failures][0]
-    where = f"the model {model}" if model is not None else "any installed model"
+    where = f"the model {model}" if model is not None else "any installed model: give its folder as the model"
     others = "".join(f"; {failure}" for failure in failures)
     raise UnknownModelError(f"the file needs token model {token_model.hex()}, which is not {where}{others}")
 

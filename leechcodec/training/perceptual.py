@@ -29,7 +29,8 @@ from leechcodec.training.run import MODEL, Budget, Run, refuse_to_overwrite
 from leechcodec.training.settings import check_ranges, read_tables
 
 _NEVER_NEGATIVE = (
-    "seed", "lr", "discriminator_lr", "mae", "lpips", "adversarial", "adversarial_start", "checkpoint_minutes",
+    "seed", "lr", "discriminator_lr", "mae", "lpips", "adversarial", "adversarial_start", "units",
+    "checkpoint_minutes",
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ class PerceptualConfig:
     Loss of a batch: mae · |x - x̂| + lpips · LPIPS - adversarial · D(x̂), values in -1..1.
     """
 
-    base: str = "leech-vbr"
+    base: str = "leech-open"
     """Name or folder of the released model."""
     steps: int = 4000
     batch: int = 8
@@ -64,6 +65,9 @@ class PerceptualConfig:
     blend: float = 0.75
     """How far the decoder written goes from the released one's weights to those trained (Wang et al., "ESRGAN", arXiv
     1809.00219, "network interpolation"): all the way it is nearer to LPIPS and shows a fine hatching."""
+    units: float = 0.0
+    """Matrices of what is written are in levels, so many units in a row's root mean square; 0: nothing of 16 bits is
+    lost."""
     precision: str = "auto"
     validation_share: float = 0.02
     """As the base was trained with, so that what it never saw stays so ..."""
@@ -190,7 +194,7 @@ def train_perceptual(
     blended = {
         name: base.synthesis.get_parameter(name).lerp(run.averages[f"synthesis.{name}"], config.blend) for name in names
     }
-    save_decoder(Path(out) / MODEL, config.base, blended)
+    save_decoder(Path(out) / MODEL, config.base, blended, config.units or None)
 
 
 def base_of(config: PerceptualConfig, out: Path) -> LoadedModel:

@@ -43,7 +43,7 @@ class PriorConfig:
     whatever its rate, with 0 every bit.
     """
 
-    base: str = "leech-vbr"
+    base: str = "leech-open"
     """The model whose prior is trained: a name or a folder."""
     passes: tuple[int, ...] | None = None
     """In how many passes the new prior codes each stage (config.py), never fewer than the base's. None: the base's."""

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "quality, size, decibels", [(20, 4574, 25.67), (50, 12774, 29.10), (85, 38698, 34.38), (95, 116941, 42.48)]
+    "quality, size, decibels", [(20, 4326, 25.49), (50, 13438, 29.23), (85, 37510, 34.28), (95, 117123, 42.45)]
 )
 def test_rate_and_distortion(released, quality, size, decibels):
     image = Image.open(SAMPLE).convert("RGB")

@@ -86,7 +86,9 @@ def test_tokens_and_pictures_from_the_prior(released, photograph, tmp_path):
     assert Image.open(tmp_path / "drawn.png").size == (128, 64)
 
 
-@pytest.mark.parametrize("model", ["leech-open", "leech-vbr-perceptual", "bsq-twin", "leech-twin"])
+@pytest.mark.parametrize(
+    "model", ["leech-vbr", "leech-open-perceptual", "leech-vbr-perceptual", "bsq-twin", "leech-twin"]
+)
 def test_the_other_models(released, model, photograph, tmp_path):
     python(MAIN, "encode", photograph, "-o", tmp_path / "a.lq", "--model", model)
     python(MAIN, "decode", tmp_path / "a.lq", "-o", tmp_path / "a.png")

@@ -60,7 +60,7 @@ def _shared_options(command: Callable) -> Callable:
         click.option(
             "--threads", type=click.IntRange(1), help="Threads a file.  [default: its share of cores; by processes 1]"
         ),
-        click.option("--model", help="Model name or folder.  [default: leech-vbr]"),
+        click.option("--model", help="Model name or folder.  [default: leech-open]"),
         click.option("--recursive", is_flag=True, help="Take folders' subfolders too."),
         click.option("-o", "--output", help="Output file, - for standard output, or a folder.  [default: beside each]"),
         click.argument("sources", metavar="INPUT...", nargs=-1, required=True),

@@ -125,7 +125,7 @@ def models(as_json: bool) -> None:
 
 @click.command()
 @click.argument("image", required=False)
-@click.option("--model", help="Model name or folder.  [default: leech-vbr]")
+@click.option("--model", help="Model name or folder.  [default: leech-open]")
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
 @click.option("--effort", type=click.IntRange(1, 9), default=1, show_default=True, help="Of encoding.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")

@@ -34,7 +34,7 @@ RATES_SAMPLES = "Uniform directions, with --rates tokens.  [default: 100000, wit
 )
 @device_option
 @click.option("-o", "--output", type=PATH, default=Path("results"), show_default=True, help="Folder of results.")
-@click.option("--model", help="Model name or folder of the codec leech.  [default: leech-vbr]")
+@click.option("--model", help="Model name or folder of the codec leech.  [default: leech-open]")
 @click.option("--bsq-model", help="Model name or folder of the codec bsq.  [default: bsq-twin]")
 @click.option("--compressai-weights", type=PATH, help="Folder of CompressAI's …-7eb97409.pth.tar files.")
 @click.option("--dial", "dials", multiple=True, metavar="CODEC=Q,Q,…", help="Measure a codec at these settings.")
@@ -236,7 +236,7 @@ def data(name, source, output, seed, url) -> None:
 
 @click.command()
 @click.argument("images", type=PATH, nargs=-1)
-@click.option("--model", help="Model whose latents are quantized too.  [default: leech-vbr]")
+@click.option("--model", help="Model whose latents are quantized too.  [default: leech-open]")
 @click.option("--samples", type=click.IntRange(1000), help=RATES_SAMPLES)
 @click.option("-o", "--output", type=PATH, multiple=True, help="Draw the figure: .svg, .png or .pdf; repeat it.")
 @click.option("--format", "form", type=click.Choice(("text", "markdown")), default="text", show_default=True)
@@ -280,7 +280,7 @@ def limits(images, model, samples, output, form, rates) -> None:
 
 @click.command()
 @click.argument("images", type=PATH, nargs=-1)
-@click.option("--model", help="Model whose latents are counted, with IMAGES.  [default: leech-vbr]")
+@click.option("--model", help="Model whose latents are counted, with IMAGES.  [default: leech-open]")
 @click.option("-q", "--quantizer", "names", multiple=True, help="This one, as in a config; repeat it.")
 @click.option("--samples", type=click.IntRange(1000), help=RATES_SAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")

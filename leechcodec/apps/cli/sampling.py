@@ -73,7 +73,7 @@ class Size(click.ParamType):
 @click.option("--keep-stages", type=click.IntRange(0), help="Keep so many of its token stages, coarse ones first.")
 @click.option("--mask", metavar="IMAGE", help="Keep its tokens but where this image of its size is white.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
-@click.option("--model", help="Model name or folder.  [default: leech-vbr, or the file's]")
+@click.option("--model", help="Model name or folder.  [default: leech-open, or the file's]")
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
 def sample(
     output, number, size, quality, temperature, top_p, seed, source, keep_stages, mask, force, model, threads

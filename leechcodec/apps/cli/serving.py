@@ -20,7 +20,7 @@ ANY_ADDRESS = {"0.0.0.0": LOOPBACK, "::": "[::1]"}
 @click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port; 0 is any free one.")
 @click.option("--open", "launch", is_flag=True, help="Open the page in the browser.")
-@click.option("--model", help="Model name or folder.  [default: leech-vbr]")
+@click.option("--model", help="Model name or folder.  [default: leech-open]")
 @click.option("--threads", type=click.IntRange(1), help="Threads to compute with.  [default: all cores]")
 @runtime_options
 def serve(host: str, port: int, launch: bool, model: str | None, threads: int | None) -> None:

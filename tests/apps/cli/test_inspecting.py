@@ -19,7 +19,7 @@ def run(*arguments, code=0):
 @pytest.fixture
 def installed(tmp_path, monkeypatch, tiny_folder):
     folder = tmp_path / "models"
-    shutil.copytree(tiny_folder, folder / "leech-vbr")
+    shutil.copytree(tiny_folder, folder / "leech-open")
     monkeypatch.setattr("leechcodec.codec.paths.models_dir", lambda: folder)
     monkeypatch.setattr("leechcodec.codec.model_store.models_dir", lambda: folder)
     return folder
@@ -27,15 +27,15 @@ def installed(tmp_path, monkeypatch, tiny_folder):
 
 def test_models(installed):
     (row,) = json.loads(run("models", "--json").stdout)
-    assert row["name"] == "leech-vbr" and row["default"] and row["stages"] == 5
-    assert row["bytes"] == (installed / "leech-vbr/weights.safetensors").stat().st_size
+    assert row["name"] == "leech-open" and row["default"] and row["stages"] == 5
+    assert row["bytes"] == (installed / "leech-open/weights.safetensors").stat().st_size
     text = run("models").stdout
-    assert "leech-vbr (default)" in text and row["token_model"] in text
+    assert "leech-open (default)" in text and row["token_model"] in text
 
 
 def test_info_of_tokens(installed, tmp_path):
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 130, 3), dtype=np.uint8))
-    (tmp_path / "a.lq").write_bytes(api.compress(picture, quality=70, model=installed / "leech-vbr"))
+    (tmp_path / "a.lq").write_bytes(api.compress(picture, quality=70, model=installed / "leech-open"))
     facts = json.loads(run("info", tmp_path / "a.lq", "--tokens", "--json").stdout)
     assert [(stage["stride"], stage["tokens"]) for stage in facts["stages"]] == [
         (64, 6), (32, 24), (16, 96), (16, 96), (8, 384),
