@@ -4,7 +4,8 @@
     python -m tools.scale --megapixels 0.393 --quality 10
 
 Speeds are of one core (docs/results.md, Speed: kodim08, a detailed photograph of 0.393 megapixels), rates are Kodak's
-means (Kodak: against other codecs, against leech-vbr). The other codecs' sizes follow from the BD-rates at equal PSNR of the same page.
+means (Kodak: against other codecs, against leech-vbr). The other codecs' sizes follow from the BD-rates at equal PSNR
+of the same page.
 """
 
 import argparse
