@@ -5,12 +5,17 @@ The numba kernels, torch and ONNX Runtime follow the same number, so a program s
 
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from types import ModuleType
+from typing import TypeVar
 
 from leechcodec.concurrency import Lock
 
 MAX_THREADS = 4096
 """More than any machine has: the libraries take no larger number."""
+Result = TypeVar("Result")
 _own: list[int] = []
 """What :func:`set_threads` was told; empty before."""
 _loading = Lock()
@@ -31,6 +36,23 @@ def set_threads(count: int) -> None:
     _own[:] = [count]
     if torch := _torch():
         torch.set_num_threads(count)
+
+
+def in_parts(function: Callable[[slice], Result], count: int, block: int = 1) -> list[Result]:
+    """What function makes of parts of 0..count, one for each thread, in order; a part is whole blocks of so many."""
+    blocks = -(-count // block)
+    parts = max(1, min(threads(), blocks))
+    if parts == 1:
+        return [function(slice(0, count))]
+    step = -(-blocks // parts) * block
+    slices = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    return list(_pool(os.getpid()).map(function, slices))
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Of a process: a fork has none of its parent's threads."""
+    return ThreadPoolExecutor(os.cpu_count())
 
 
 def load_torch() -> None:

@@ -5,10 +5,8 @@ Off the CPU the nearest codeword and the log-sum-exp are kernels.py's structure 
 second nearest is a matrix product with the codebook. All work through bounded chunks, and none waits for the device.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
@@ -20,6 +18,7 @@ from leechcodec.concurrency import Lock
 from leechcodec.lattice import cuda_kernels, kernels
 from leechcodec.lattice.golay import LENGTH, octad_supports
 from leechcodec.lattice.leech import codebook
+from leechcodec.threads import in_parts
 
 SEARCH_CHUNK = 16384
 """Directions at a time in the search off the CPU: 16,384 x 759 octads of 8 float32 are 0.4 GB."""
@@ -306,17 +305,6 @@ def _full_float32(device_type: str) -> Iterator[None]:
             torch.set_float32_matmul_precision(precision)
 
 
-@cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Of a process: a fork has none of its parent's threads."""
-    return ThreadPoolExecutor(os.cpu_count())
-
-
 def _on_threads(function: Callable, array: np.ndarray) -> list:
-    """function of parts of array, one for each of torch's threads, in order; a part is whole blocks of lanes."""
-    blocks = -(-len(array) // kernels.LANES)
-    parts = max(1, min(torch.get_num_threads(), blocks))
-    if parts == 1:
-        return [function(array)]
-    step = -(-blocks // parts) * kernels.LANES
-    return list(_pool(os.getpid()).map(function, [array[n : n + step] for n in range(0, len(array), step)]))
+    """function of parts of array, one for each thread, in order; a part is whole blocks of lanes."""
+    return in_parts(lambda part: function(array[part]), len(array), kernels.LANES)

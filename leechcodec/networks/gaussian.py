@@ -26,8 +26,13 @@ def smooth(image: Tensor) -> Tensor:
     image = own @ parts + after @ _next(parts, 2)[:, :, :, : WINDOW - 1]
     image = image.flatten(2, 3)[:, :, :height]
     parts = image.unflatten(3, (-1, PART))
-    image = parts @ own.T + _next(parts, 3)[..., : WINDOW - 1] @ after.T
+    image = _product(parts, own) + _product(_next(parts, 3)[..., : WINDOW - 1], after)
     return image.flatten(3)[..., :width]
+
+
+def _product(parts: Tensor, matrix: Tensor) -> Tensor:
+    """parts @ matrix.T as one product of matrices: torch makes thousands of small ones of parts that are a view."""
+    return (parts.reshape(-1, parts.shape[-1]) @ matrix.T).view(*parts.shape[:-1], -1)
 
 
 def _next(parts: Tensor, axis: int) -> Tensor:

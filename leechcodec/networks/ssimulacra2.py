@@ -14,11 +14,13 @@ slope has no bound there. The distance is linear in the errors, and the score fa
 """
 
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from leechcodec.networks import ssimulacra2_kernels as kernels
 from leechcodec.networks.gaussian import WINDOW, smooth
 from leechcodec.quantizers.base import full_precision
 
@@ -93,24 +95,24 @@ class Ssimulacra2Distance:
     def __init__(self, x: Tensor) -> None:
         if min(x.shape[2:]) < SMALLEST_SIDE:
             raise ValueError(f"SSIMULACRA2 needs sides of at least {SMALLEST_SIDE} pixels, got {tuple(x.shape[2:])}")
-        self._scales: list[_Scale] = []
+        self._scales: list[_Scale | _PlaneScale] = []
+        scale = _PlaneScale if x.device.type == "cpu" else _Scale
         with full_precision(x):
             x = _linear(x.float())
             while len(self._scales) < SCALES and min(x.shape[2:]) >= SMALLEST_SIDE:
-                self._scales.append(_Scale(_xyb(x)))
+                self._scales.append(scale(_xyb(x)))
                 x = _halved(x)
 
     def __call__(self, y: Tensor) -> Tensor:
         """Differentiable, gradients finite: y like x -> (B,), 0 for x itself and 2 to 15 for what people encode."""
-        norms = []
+        errors = []
         with full_precision(y):
             y = _linear(y.float())
-            for of_x in self._scales:
-                norms.append(of_x.norms(_Scale(_xyb(y))))
-                y = _halved(y)
             weights = _constants(y.device)[0]
-            left = weights[:, : len(norms)]
-            return (torch.stack(norms, 2) * left).sum((1, 2, 3, 4)) * (weights.sum() / left.sum())
+            for number, of_x in enumerate(self._scales):
+                errors.append(of_x.errors(_xyb(y), weights[:, number]))
+                y = _halved(y)
+            return torch.stack(errors).sum(0) * (weights.sum() / weights[:, : len(errors)].sum())
 
 
 def ssimulacra2_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -146,6 +148,33 @@ def _halved(linear: Tensor) -> Tensor:
     return F.avg_pool2d(linear, 2, ceil_mode=True)
 
 
+class _PlaneScale:
+    """:class:`_Scale` of an original on a processor, in kernels."""
+
+    def __init__(self, image: Tensor) -> None:
+        self._image = image.detach()
+        self._mean, self._variance = kernels.moments(self._image)
+
+    def errors(self, y: Tensor, weights: Tensor) -> Tensor:
+        return _PlaneErrors.apply(y, self._image, self._mean, self._variance, weights)
+
+
+class _PlaneErrors(torch.autograd.Function):
+    """The gradient is computed on the way forward, so that nothing else is kept for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, *of_x_and_weights: Tensor) -> Tensor:
+        errors, gradient = kernels.errors(y.detach(), *of_x_and_weights, C2, ctx.needs_input_grad[0])
+        ctx.save_for_backward(gradient)
+        return errors
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad[:, None, None, None], None, None, None, None
+
+
 class _Scale:
     """An image of X, Y and B - Y, its means and variances in the window, and 1 plus how far it is from its means."""
 
@@ -153,6 +182,10 @@ class _Scale:
         self.image, self.mean = image, _smooth(image)
         self.variance = _smooth(image * image) - self.mean**2
         self.edges = 1 + (image - self.mean).abs()
+
+    def errors(self, y: Tensor, weights: Tensor) -> Tensor:
+        """The weighted sum of an image's errors: like this one -> (B,). weights: (3, 2, 3), of one scale."""
+        return (self.norms(_Scale(y)) * weights).sum((1, 2, 3))
 
     def norms(self, y: "_Scale") -> Tensor:
         """Mean and 4-norm of the three error maps: (B, 3, 2, 3)."""
@@ -167,8 +200,7 @@ class _Scale:
 
 def _fourth_norm(maps: Tensor) -> Tensor:
     """(mean of the fourth powers) ^ 1/4 over the last two dimensions; its gradient at 0 is 0."""
-    floor = 1e-28  # far below what float32 leaves of an error map that is not 0
-    return (maps.square().square().mean((-2, -1)) + floor) ** 0.25 - floor**0.25
+    return (maps.square().square().mean((-2, -1)) + kernels.FLOOR) ** 0.25 - kernels.FLOOR**0.25
 
 
 def _smooth(image: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def by_shape(params: Iterable[nn.Parameter]) -> dict[torch.Size, list[tuple[nn.P
 
 def move(params: list[nn.Parameter], directions: Tensor, group: dict) -> None:
     """Weight decay, then a step against directions (N, rows, columns) whose singular values are about 1."""
-    steps = directions.to(params[0].dtype) * (group["lr"] * (0.2 * max(directions.shape[1:]) ** 0.5))
+    steps = directions.to(params[0].dtype, copy=True).mul_(group["lr"] * (0.2 * max(directions.shape[1:]) ** 0.5))
     tensors: list[Tensor] = [*params]
     torch._foreach_mul_(tensors, 1 - group["lr"] * group["weight_decay"])
     torch._foreach_sub_(tensors, [step.reshape(p.shape) for p, step in zip(params, steps)])

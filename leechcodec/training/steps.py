@@ -62,7 +62,7 @@ def optimizers_of(
         settings.optimizer: optimizer_of(
             settings, _groups(matrices, prior, settings.muon_lr, settings.prior_rates), processes
         ),
-        "adam": torch.optim.AdamW(groups, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0),
+        "adam": torch.optim.AdamW(groups, lr=settings.adam_lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
     }
 
 
