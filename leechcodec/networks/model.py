@@ -11,16 +11,23 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leechcodec.config import ModelConfig
-from leechcodec.networks.batch_rates import BatchRates, Rates
+from leechcodec.networks.batch_rates import BatchRates, Rates, token_places
 from leechcodec.networks.layout import TokenLayout
 from leechcodec.networks.prior import FloatView, Prior
 from leechcodec.networks.shapes import check_code
 from leechcodec.networks.tiling import tiled
-from leechcodec.networks.transforms import AnalysisTransform, ChooseCodes, SynthesisTransform, TokenStage, knot_weights
+from leechcodec.networks.transforms import (
+    AnalysisTransform,
+    ChooseCodes,
+    Quality,
+    QualityVectors,
+    SynthesisTransform,
+    TokenStage,
+    knot_weights,
+)
 from leechcodec.quantizers import make_quantizer
 
 
@@ -79,15 +86,15 @@ class CodecModel(nn.Module):
         """
         if images is None:
             images = self.images_sent(quality)
-        weights = knot_weights(quality, self.config.quality_knots)
-        chosen = _BatchCodes(self, self.analysis(x, weights), weights, images, penalties)
-        x_hat = self.synthesis(x.shape[2], x.shape[3], weights, chosen.choose_codes)
+        q = QualityVectors(knot_weights(quality, self.config.quality_knots), self.analysis, self.synthesis)
+        chosen = _BatchCodes(self, self.analysis(x, q), q, images, penalties)
+        x_hat = self.synthesis(x.shape[2], x.shape[3], q, chosen.choose_codes)
         return Forward(
             x_hat=x_hat,
             rates=self.rates(chosen.codes, quality, x.shape[2], x.shape[3], rate_tokens),
             entropy_loss=torch.stack(chosen.entropy_losses).mean() if penalties else x.new_zeros(()),
             codebook_loss=torch.stack(chosen.codebook_losses).mean(),
-            commitment=torch.stack(chosen.distances).sum(0),
+            commitment=chosen.commitment(len(x)),
             z=chosen.projected,
             codes=chosen.codes,
         )
@@ -186,7 +193,7 @@ class CodecModel(nn.Module):
         images = [len(code) for code in codes] + [0] * (len(self.prior.stages) - len(codes))
         view = FloatView(self.prior, quality, window)
         self.prior.run(view, height, width, counted.code_pass, images)
-        return counted.rates(view.peak, view.excess)
+        return counted.rates(*view.peak_and_excess())
 
     # --- one image, for coding --------------------------------------------------------------------------------
 
@@ -222,34 +229,38 @@ class _BatchCodes:
     """Chooses a batch's codes with straight-through gradients, and keeps what the loss is made of."""
 
     def __init__(
-        self, model: CodecModel, features: dict[int, Tensor], weights: Tensor, images: Sequence[int], penalties: bool
+        self, model: CodecModel, features: dict[int, Tensor], q: Quality, images: Sequence[int], penalties: bool
     ) -> None:
-        self.model, self.features, self.weights, self.images, self.penalties = (
-            model,
-            features,
-            weights,
-            images,
-            penalties,
-        )
-        self.codes, self.projected, self.distances = [], [], []
+        self.model, self.features, self.q, self.images, self.penalties = model, features, q, images, penalties
+        self.codes, self.projected = [], []
         self.entropy_losses, self.codebook_losses = [], []
 
     def choose_codes(self, stage: int, state: Tensor) -> Tensor | None:
         count, quantizer = self.images[stage], self.model.quantizer
         if not count:
             return None
-        feature = self.features[self.model.config.stage_scales[stage]][:count]
+        feature, q = self.features[self.model.config.stage_scales[stage]], self.q
         layers = cast(TokenStage, self.model.synthesis.stages[stage])
-        z = layers.encode(feature, state[:count], self.weights[:count]).permute(0, 2, 3, 1)
+        if count < len(state):
+            feature, state, q = feature[:count], state[:count], q[:count]
+        z = layers.encode(feature, state, q).permute(0, 2, 3, 1)
         if self.penalties:
             self.entropy_losses.append(quantizer.entropy_loss(z.reshape(-1, quantizer.dim)))
         self.codebook_losses.append(quantizer.codebook_loss(z.reshape(-1, quantizer.dim)))
-        _, code = quantizer.quantize(z, check=False)
         self.projected.append(quantizer.project(z))
-        distance = (self.projected[-1] - code.detach()).square().sum((1, 2, 3))
-        self.distances.append(F.pad(distance / quantizer.norm_squared, (0, len(state) - count)))
+        _, code = quantizer.quantize_projected(self.projected[-1])
         self.codes.append(code.permute(0, 3, 1, 2))
         return self.codes[-1] * self.model.code_scale
+
+    def commitment(self, images: int) -> Tensor:
+        """Of each of so many images, (images,): :class:`Forward`'s."""
+        dim, stages = self.model.quantizer.dim, len(self.model.config.stage_scales)
+        z = torch.cat([projected.reshape(-1, dim) for projected in self.projected])
+        codes = torch.cat([code.detach().permute(0, 2, 3, 1).reshape(-1, dim) for code in self.codes])
+        distances = (z - codes).square().sum(1) / self.model.quantizer.norm_squared
+        maps = tuple((n, len(code), code[0, 0].numel()) for n, code in enumerate(self.codes))
+        places = token_places(maps, stages, z.device)
+        return distances.new_zeros(images * stages).index_add(0, places, distances).view(images, stages).sum(1)
 
 
 class _ImageCodes:

@@ -184,19 +184,25 @@ class FloatView(View):
     def __init__(self, prior: Prior, quality: Tensor, window: tuple[int, int, int] | None = None) -> None:
         self.prior, self.window = prior, window
         self.weights = knot_weights(quality, prior.config.quality_knots)
-        self.peak = torch.zeros((), device=quality.device)
-        """The largest activation of the map that passes were asked about, of at most 64; of a trained prior alone."""
-        self.excess = torch.zeros((), device=quality.device)
-        """How far the map's activations were beyond 32, half the limit: the sum of the squares, over all passes."""
+        self._watched: list[Tensor] = []
 
     def params(self, name: str, h: Tensor, around: Tensor | None = None) -> Any:
         if self.prior.constant.requires_grad:  # a prior that is not trained needs no watching
-            self.peak = torch.maximum(self.peak, h.detach().abs().amax().float())
-            self.excess = self.excess + _Excess.apply(h)
+            self._watched.append(h)
         return super().params(name, h, around)
+
+    def peak_and_excess(self) -> tuple[Tensor, Tensor]:
+        """Of the maps that passes were asked about, of a trained prior: the largest activation, at most 64, and how far
+        they were beyond 32, half the limit, as the sum of squares. Scalars, float32."""
+        if not self._watched:
+            return self.weights.new_zeros(()), self.weights.new_zeros(())
+        largest = torch._foreach_norm([h.detach() for h in self._watched], torch.inf)
+        return torch.stack(largest).amax().float(), _Excess.apply(*self._watched)
 
     def mask(self, height: int, width: int, passes: int, number: int) -> Tensor | None:
         """Made on the device, without a wait."""
+        if passes == 1:
+            return None
         device = self.weights.device
         rows, columns = (torch.arange(side, device=device) for side in (height, width))
         if self.window is not None:
@@ -235,18 +241,20 @@ class FloatView(View):
 
 
 class _Excess(torch.autograd.Function):
-    """Σ (|x| - 32)² over all |x| above 32, float32. As _Limited, it has a backward pass of its own for its speed."""
+    """Σ (|x| - 32)² over all |x| above 32 of some maps, float32. As _Limited, it has a backward pass of its own for its
+    speed."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        beyond = x - x.clamp(-MAX_ACTIVATION / 2, MAX_ACTIVATION / 2)
-        ctx.save_for_backward(beyond)
-        return beyond.float().square().sum()
+    def forward(ctx: Any, *maps: Tensor) -> Tensor:
+        within = torch._foreach_clamp_max(torch._foreach_clamp_min(maps, -MAX_ACTIVATION / 2), MAX_ACTIVATION / 2)
+        beyond = torch._foreach_sub(maps, within)
+        ctx.save_for_backward(*beyond)
+        return torch.stack(torch._foreach_norm(beyond, 2, dtype=torch.float32)).square().sum()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (beyond,) = ctx.saved_tensors
-        return beyond * (2 * grad).to(beyond.dtype)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        beyond = ctx.saved_tensors
+        return tuple(torch._foreach_mul(beyond, (2 * grad).to(beyond[0].dtype)))
 
 
 class _Limited(torch.autograd.Function):

@@ -79,7 +79,7 @@ def run_stages(
             if images is not None:
                 if not images[stage]:
                     return
-                h = h[: images[stage]]
+                h = h if images[stage] == len(h) else h[: images[stage]]
             known = None
             for number in range(config.passes[stage]):
                 name, passes = f"stages.{stage}.{number}", config.passes[stage]

@@ -4,8 +4,8 @@
                                                                                                   │
               gradient by y ◀── the window's adjoint ◀── by means and variances ◀─────────────────┘
 
-In torch's operators each map goes to memory and back some forty times. Here a plane stays in the cache, and the way back
-is computed on the way forward, since what would be kept for it is as large.
+In torch's operators each map goes to memory and back some forty times. Here a plane stays in the cache, and the way
+back is computed on the way forward, since what would be kept for it is as large.
 """
 
 from typing import Any
@@ -56,9 +56,9 @@ def errors(
     values, gradient = np.empty(len(own)), np.empty(own.shape if wanted else (0, *own.shape[1:]), np.float32)
 
     def fill(part: slice) -> None:
-        original = tuple(plane[part] for plane in planes)
-        channel = part.start % channels
-        _errors(original, own[part], of_norms, channel, c2, wanted, _window(), *_room(own), values[part], gradient[part])
+        original, first = tuple(plane[part] for plane in planes), part.start % channels
+        room = _room(own)
+        _errors(original, own[part], of_norms, first, c2, wanted, _window(), *room, values[part], gradient[part])
 
     in_parts(fill, len(own))
     by_image = torch.from_numpy(values).view(-1, channels).sum(1).float()

@@ -13,6 +13,7 @@ residual quantization of the image in feature space, coarse to fine (next-scale 
 worked on in tiles (tiling.py); maps at stride 4 are never whole then.
 """
 
+import copy
 import itertools
 import math
 from collections.abc import Callable
@@ -40,15 +41,46 @@ all are sent the stage. None where no image is.
 class QualityTable(nn.Module):
     """A vector per quality: linear interpolation between knots, all zero at first.
 
-    weights: (B, knots) from :func:`knot_weights`. Returns (B, channels, 1, 1).
+    q: (B, knots) from :func:`knot_weights`, or the vectors of all tables. Returns (B, channels, 1, 1).
     """
 
     def __init__(self, knots: int, channels: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.zeros(knots, channels))
 
-    def forward(self, weights: Tensor) -> Tensor:
-        return (weights @ self.table)[:, :, None, None]
+    def forward(self, q: "Quality") -> Tensor:
+        vectors = q.of(self) if isinstance(q, QualityVectors) else q @ self.table
+        return vectors[:, :, None, None]
+
+
+class QualityVectors:
+    """The vectors of all tables within some modules, made in one product. A batch has some sixty tables, and a product
+    for each would be sixty small ones, and sixty more on the way back.
+
+    weights: (B, knots) from :func:`knot_weights`.
+    """
+
+    def __init__(self, weights: Tensor, *modules: nn.Module) -> None:
+        tables = [part for module in modules for part in module.modules() if isinstance(part, QualityTable)]
+        vectors = weights @ torch.cat([part.table for part in tables], 1)
+        self._vectors = dict(zip(tables, vectors.split([part.table.shape[1] for part in tables], 1), strict=True))
+        self._images: slice | None = None
+
+    def of(self, table: QualityTable) -> Tensor:
+        """(B, channels)."""
+        vectors = self._vectors[table]
+        return vectors if self._images is None else vectors[self._images]
+
+    def __getitem__(self, images: slice) -> "QualityVectors":
+        """Those of a batch's first images, [:n]."""
+        part = copy.copy(self)
+        part._images = images
+        return part
+
+
+Quality = Tensor | QualityVectors
+"""What tells a layer the qualities of its batch: (B, knots) from :func:`knot_weights`, or the vectors that the tables
+have for them."""
 
 
 def knot_weights(quality: Tensor, knots: int) -> Tensor:
@@ -76,7 +108,7 @@ class ResidualBlock(nn.Module):
     REACH = RESIDUAL_REACH
     """Positions that it looks at on either side."""
 
-    def forward(self, x: Tensor, q: Tensor) -> Tensor:
+    def forward(self, x: Tensor, q: Quality) -> Tensor:
         hidden = _normalised(self.conv1(x)) * (1 + self.scale(q)).to(x.dtype) + self.bias(q).to(x.dtype)
         change = self.conv2(F.gelu(hidden, approximate="tanh"))
         return x + F.hardtanh(change, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)  # clamp's gradient takes four passes
@@ -101,10 +133,10 @@ class AnalysisTransform(nn.Module):
         )
         self.shortcuts = AnalysisShortcuts(config) if config.shortcuts else None
 
-    def forward(self, x: Tensor, q: Tensor) -> dict[int, Tensor]:
+    def forward(self, x: Tensor, q: Quality) -> dict[int, Tensor]:
         """Features of every scale that has token stages, by its index: (B, channels, H / stride, W / stride).
 
-        x: (B, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. q: knot weights (B, knots).
+        x: (B, 3, H, W), float in -1..1 or uint8, H and W multiples of 64. q: the batch's qualities.
         """
         features, done, picture = {}, len(STRIDES), x
         for scale in reversed(range(len(STRIDES))):
@@ -116,7 +148,7 @@ class AnalysisTransform(nn.Module):
                 features[scale], done = x, scale
         return features
 
-    def _reduced(self, x: Tensor, q: Tensor, scales: range, from_image: bool) -> Tensor:
+    def _reduced(self, x: Tensor, q: Quality, scales: range, from_image: bool) -> Tensor:
         def function(part: Tensor, _: slice) -> Tensor:
             for scale in scales:
                 level = len(STRIDES) - 1 - scale
@@ -151,12 +183,12 @@ class TokenStage(nn.Module):
         self.gain_bias = QualityTable(knots, channels)
         nn.init.constant_(self.gain.bias, math.log(math.expm1(gain)))
 
-    def encode(self, feature: Tensor, state: Tensor, q: Tensor) -> Tensor:
+    def encode(self, feature: Tensor, state: Tensor, q: Quality) -> Tensor:
         """z, (B, dim, h, w): the direction to quantize, of any length."""
         hidden = self.hidden(torch.cat([feature, state], 1)) + self.hidden_bias(q).to(state.dtype)
         return self.to_z(F.gelu(hidden, approximate="tanh"))
 
-    def decode(self, state: Tensor, codes: Tensor, q: Tensor) -> Tensor:
+    def decode(self, state: Tensor, codes: Tensor, q: Quality) -> Tensor:
         """The state with the token added. codes: (B, dim, h, w), scaled to unit mean square."""
         gain = F.softplus(self.gain(state) + self.gain_bias(q).to(state.dtype))
         return state + gain * self.embed(codes.to(state.dtype))
@@ -191,7 +223,7 @@ class SynthesisTransform(nn.Module):
         self,
         height: int,
         width: int,
-        q: Tensor,
+        q: Quality,
         choose_codes: ChooseCodes,
         stages: int | None = None,
         in_place: bool = False,
@@ -199,7 +231,7 @@ class SynthesisTransform(nn.Module):
         """Reconstruct images.
 
         height, width: of the images in pixels, multiples of 64.
-        q: knot weights (B, knots).
+        q: the batch's qualities.
         choose_codes: is given the number and the state of each stage and returns its codes.
         stages: leave after so many, without the picture: an encoder that only wants codes needs no more.
         in_place: a state may be overwritten once its codes are chosen.
@@ -233,12 +265,13 @@ class SynthesisTransform(nn.Module):
     def _upsample(self, scale: int, part: Tensor, _: slice) -> Tensor:
         return F.pixel_shuffle(self.up[scale - 1](part), 2)
 
-    def _add_tokens(self, stage: int, codes: Tensor, q: Tensor, part: Tensor, rows: slice) -> Tensor:
-        count = len(codes)
-        added = self.stages[stage].decode(part[:count], codes[:, :, rows], q[:count])
-        return torch.cat([added, part[count:]]) if count < len(part) else added
+    def _add_tokens(self, stage: int, codes: Tensor, q: Quality, part: Tensor, rows: slice) -> Tensor:
+        count, decode = len(codes), self.stages[stage].decode
+        if count == len(part):
+            return decode(part, codes[:, :, rows], q)
+        return torch.cat([decode(part[:count], codes[:, :, rows], q[:count]), part[count:]])
 
-    def _picture(self, last: int, q: Tensor, part: Tensor, _: slice) -> Tensor:
+    def _picture(self, last: int, q: Quality, part: Tensor, _: slice) -> Tensor:
         """From the finest scale with tokens to pixels."""
         for scale in range(last + 1, len(STRIDES)):
             part = self._upsample(scale, part, _)
@@ -254,5 +287,5 @@ class SynthesisTransform(nn.Module):
         return -(-reach // STRIDES[last])
 
 
-def _apply(block: ResidualBlock, q: Tensor, part: Tensor, _: slice) -> Tensor:
+def _apply(block: ResidualBlock, q: Quality, part: Tensor, _: slice) -> Tensor:
     return block(part, q)

@@ -158,10 +158,10 @@ class Quantizer(nn.Module, TokenCode):
         """
         if check:
             self.check_vectors(z)
-        return self._quantize(z)
+        return self.quantize_projected(self.project(z))
 
-    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        u = self.project(z)
+    def quantize_projected(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`quantize` of what :meth:`project` gives: float32 (..., dim)."""
         codes = self.nearest(u.detach().reshape(-1, self.dim)).reshape(u.shape)
         return codes, straight_through(codes, u)
 

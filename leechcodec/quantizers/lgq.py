@@ -42,10 +42,9 @@ class LGQ(LearnedQuantizer):
     def set_codewords(self, codewords: Tensor) -> None:
         self.centres.copy_(codewords)
 
-    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def quantize_projected(self, u: Tensor) -> tuple[Tensor, Tensor]:
         if not (self.training and torch.is_grad_enabled()):
-            return super()._quantize(z)
-        u = self.project(z)
+            return super().quantize_projected(u)
         codes = self.nearest(u.detach().reshape(-1, self.dim))
         value = _Hardened.apply(u.reshape(-1, self.dim) / GRID, self.centres, self.temperature, codes / GRID)
         return codes.reshape(u.shape), value.reshape(u.shape) * GRID

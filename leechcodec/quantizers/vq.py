@@ -51,10 +51,9 @@ class VQ(LearnedQuantizer):
         self.candidates.copy_(codewords)
         self.counts.fill_(1.0)
 
-    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def quantize_projected(self, u: Tensor) -> tuple[Tensor, Tensor]:
         if not (self.training and torch.is_grad_enabled()):
-            return super()._quantize(z)
-        u = self.project(z)
+            return super().quantize_projected(u)
         flat = u.detach().reshape(-1, self.dim)
         rows = self.nearest_rows(flat)[:, 0]
         self._observe(flat / GRID, rows)

@@ -7,7 +7,7 @@ convolutions; batching same-shaped matrices is what makes it affordable on a CPU
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import torch
@@ -27,10 +27,12 @@ def orthonormalize(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.
     if transposed:
         x = x.mT.contiguous()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    other = torch.empty_like(x)
     for _ in range(steps):
         gram = x @ x.mT
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
+        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)  # a · x within the product: x need not be copied for it
+        x, other = torch.bmm(polynomial, x, out=other), x
     return x.mT if transposed else x
 
 
@@ -57,16 +59,21 @@ class Muon(Optimizer):
             for items in by_shape(group["params"]).values():
                 momenta, grads = [self._momentum(p, grad) for p, grad in items], [grad for _, grad in items]
                 torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-                updates = torch._foreach_lerp(grads, momenta, group["momentum"])
-                directions = self.processes.shared(
-                    torch.stack(updates), partial(orthonormalize, steps=group["steps"], dtype=group["dtype"])
-                )
+                directions = self.processes.shared(list(zip(grads, momenta)), partial(_directions, group))
                 move([p for p, _ in items], directions, group)
 
     def _momentum(self, p: nn.Parameter, grad: Tensor) -> Tensor:
         if not self.state[p]:
             self.state[p]["momentum"] = torch.zeros_like(grad)
         return self.state[p]["momentum"]
+
+
+def _directions(group: dict, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Of gradients and momenta of one shape, (rows, columns) each: dtype (N, rows, columns)."""
+    grads, momenta = zip(*pairs, strict=True)
+    updates = torch._foreach_lerp(grads, momenta, group["momentum"])  # Nesterov's
+    matrices = updates[0].new_empty(len(updates), *updates[0].shape, dtype=group["dtype"])
+    return orthonormalize(torch.stack(updates, out=matrices), group["steps"], group["dtype"])
 
 
 def by_shape(params: Iterable[nn.Parameter]) -> dict[torch.Size, list[tuple[nn.Parameter, Tensor]]]:

@@ -1,8 +1,9 @@
 """The processes of a run: one, or as many as torchrun starts, each with a device and with batches of its own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from leechcodec.errors import ConfigError
 from leechcodec.networks.devices import check_device
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,17 @@ class Processes:
             dist.broadcast_object_list(values, 0)
         return values[0]
 
-    def shared(self, values: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """function(values), which is computed of every item of values (N, ...) by itself: each process takes as many,
-        and all have the whole in the end."""
+    def shared(self, items: Sequence[Item], function: Callable[[Sequence[Item]], Tensor]) -> Tensor:
+        """function(items), (N, ...), which is made of every item by itself: each process takes as many, and all have
+        the whole in the end."""
         if self.world == 1:
-            return function(values)
-        each = -(-len(values) // self.world)
-        own = values[self.rank * each : (self.rank + 1) * each]
-        if len(own) < each:  # all must send as much
-            own = torch.cat([own, values[: each - len(own)]])
+            return function(items)
+        each = -(-len(items) // self.world)
+        own = [items[n % len(items)] for n in range(self.rank * each, (self.rank + 1) * each)]  # all must send as much
         made = function(own).contiguous()
         parts = [torch.empty_like(made) for _ in range(self.world)]
         dist.all_gather([part.view(torch.uint8) for part in parts], made.view(torch.uint8))  # gloo may lack bf16
-        return torch.cat(parts)[: len(values)]
+        return torch.cat(parts)[: len(items)]
 
     def close(self) -> None:
         if self.world > 1:

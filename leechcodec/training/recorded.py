@@ -19,7 +19,9 @@ from torch.optim import Optimizer
 from leechcodec.config import STRIDES
 from leechcodec.networks.model import CodecModel
 from leechcodec.quantizers.leech import LeechSQ
+from leechcodec.training.cast_weights import CastWeights
 from leechcodec.training.objective import BatchLoss, Objective
+from leechcodec.training.precision import DTYPES
 from leechcodec.training.runner_up_loss import Draw, draw
 
 WARM_UP = 2
@@ -67,7 +69,7 @@ class Inputs:
 
 
 class RecordedPasses:
-    """Forward and backward pass of a batch. Gradients are left in the parameters, where they are zeroed first."""
+    """Forward and backward pass of a batch. Gradients are left in the parameters, in place of what was there."""
 
     def __init__(self, objective: Objective, model: CodecModel) -> None:
         self.objective, self.model = objective, model
@@ -76,7 +78,7 @@ class RecordedPasses:
         self.inputs: dict[torch.Size, Inputs] = {}
         self.graphs: dict[tuple[torch.Size, int | None], tuple[torch.cuda.CUDAGraph, BatchLoss]] = {}
         self.pool = torch.cuda.graph_pool_handle()
-        self.gradients: list[Tensor] = []
+        self.weights = CastWeights(model, DTYPES[objective.settings.precision])
 
     def __call__(self, batch: Tensor, quality: Tensor) -> BatchLoss:
         """batch: uint8 (B, 3, crop, crop). quality: (B,). The figures are overwritten by the next call."""
@@ -115,22 +117,15 @@ class RecordedPasses:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            if not self.gradients:
-                self.model.zero_grad(set_to_none=True)
-            for _ in range(WARM_UP):
+            for _ in range(WARM_UP):  # the first makes the gradients that all graphs write to
                 self._passes(inputs, drawn)
         torch.cuda.current_stream().wait_stream(stream)
-        if not self.gradients:  # all graphs write to the same ones
-            reached = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-            for parameter in reached:
-                parameter.grad = torch.zeros_like(parameter)
-            self.gradients = [parameter.grad for parameter in reached if parameter.grad is not None]
 
     def _passes(self, inputs: Inputs, drawn: Draw | None) -> BatchLoss:
-        if self.gradients:
-            torch._foreach_zero_(self.gradients)
-        outcome = self.objective(self.model, inputs.batch, inputs.quality, 0, inputs.images, drawn)
+        self.weights.refresh()
+        outcome = self.objective(self.weights.model, inputs.batch, inputs.quality, 0, inputs.images, drawn)
         outcome.backward()
+        self.weights.hand_over()
         outcome.loss = outcome.loss.detach()
         return outcome
 

@@ -116,8 +116,7 @@ def load_checkpoint(
             for key in keys:
                 value = tensors.get(f"{kind}.{key}.{name}")
                 if value is not None:
-                    on_device = value if key == "step" else value.float().to(parameter.device)
-                    optimizer.state[parameter][key] = on_device
+                    optimizer.state[parameter][key] = value if key == "step" else _placed(value, parameter)
     generator.set_state(tensors["random.crops"])
     torch.set_rng_state(tensors["random.torch"])
     device = next(model.parameters()).device
@@ -125,6 +124,14 @@ def load_checkpoint(
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
     mean_loss, lag = (json.loads(metadata.get(name, "null")) for name in ("mean_codec_loss", "averages_lag"))
     return int(metadata["step"]), float(metadata["seconds"]), mean_loss, lag
+
+
+@torch.no_grad()
+def _placed(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """An optimizer's state in float32 on the parameter's device; of its shape, laid out in memory as it is: a fused
+    optimizer goes through both as they lie there."""
+    value = value.to(parameter.device, torch.float32)
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def _parameters(model: nn.Module, trained: nn.Module) -> dict[str, nn.Parameter]:

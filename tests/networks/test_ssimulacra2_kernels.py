@@ -56,6 +56,6 @@ def test_moments_are_those_of_the_window():
 
 def test_no_gradient_is_made_where_none_is_wanted():
     x, y = pair(20, 20)
-    weights = _constants(x.device)[0][:, 1]
-    errors, gradient = kernels.errors(y, x, *kernels.moments(x), weights, C2, False)
-    assert gradient.numel() == 0 and torch.equal(errors, kernels.errors(y, x, *kernels.moments(x), weights, C2, True)[0])
+    known = (y, x, *kernels.moments(x), _constants(x.device)[0][:, 1], C2)
+    errors, gradient = kernels.errors(*known, False)
+    assert gradient.numel() == 0 and torch.equal(errors, kernels.errors(*known, True)[0])
