@@ -3,9 +3,9 @@
     python -m tools.count_kernels configs/leech-2.toml
 
 Counted on the processor, where no GPU is needed, for crops of 64 x 64: the number does not depend on their size.
-Views are left out. Two columns: a step as the processor takes it, and with the weights cast once, as a recorded step does
-(leechcodec/training/recorded.py). On a GPU the searches and sums over the codebook are a kernel each, and an operator of
-many tensors (_foreach) a few.
+Views are left out. Two columns: a step as the processor takes it, and one with the weights cast once, as a recorded
+step has them (leechcodec/training/recorded.py). On a GPU the searches and sums over the codebook are a kernel each, and
+an operator of many tensors (_foreach) is a few.
 """
 
 import argparse

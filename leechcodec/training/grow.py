@@ -1,9 +1,9 @@
-"""Start a model from a smaller one: another dial, more token stages, more passes with gates, a wider prior, shortcuts.
+"""Start a model from a smaller one: another dial, more token stages, more passes with gates, more channels, shortcuts.
 
 All changes keep what was learned. The quality tables are read off at the new knots' trade-offs (a table is piecewise
 linear in log lmbda). A new stage at the end of a scale starts as a copy of that scale's last one, in the synthesis
-transform and in the prior: it codes what the state does not say yet, once more. Shortcuts, new channels of the prior,
-and the passes that a stage is split into, leave the function as it was at first.
+transform and in the prior: it codes what the state does not say yet, once more. Shortcuts, new channels and blocks
+(widen.py), and the passes that a stage is split into, leave the function as it was at first.
 """
 
 import math
@@ -19,10 +19,11 @@ from leechcodec.networks.model import CodecModel
 from leechcodec.networks.prior_loop import AGREEMENTS
 from leechcodec.training.packed import averages
 from leechcodec.training.state import config_of
+from leechcodec.training.widen import block_source, widened
 
 
 def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
-    """Load a checkpoint's averaged weights, or a released model, into one that differs in its stages and dial alone.
+    """Load a checkpoint's averaged weights, or a released model, into one that has no less of anything.
 
     path: a checkpoint file, packed (packed.py) or not, or a model's folder. config: of the model to fill. Raises
     ModelError where the path is neither, or a tensor neither fits nor has a counterpart.
@@ -33,7 +34,10 @@ def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
         raise ModelError(f"{path}: its codebook is that of {old.quantizer!r}, not of {config.quantizer!r}")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            source = _counterpart(name, old, config)
+            source = block_source(_counterpart(name, old, config), old, config)
+            if source is None:  # a new block, which writes nothing
+                parameter.mul_(0 if ".conv2." in name else 1)
+                continue
             if _is_new(name, old, config):
                 parameter.zero_()
                 continue
@@ -44,8 +48,8 @@ def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
             value = tensors[source]
             if _is_quality_table(name):
                 value = _regrid(value, old, config)
-            if name.startswith("prior.") and value.shape != parameter.shape:
-                value = _widened(name, value, parameter)
+            if value.shape != parameter.shape:
+                value = (_widened if name.startswith("prior.") else widened)(name, value, parameter)
             if value.shape != parameter.shape:
                 raise ModelError(f"{path}: {source} is {tuple(value.shape)}, {name} needs {tuple(parameter.shape)}")
             parameter.copy_(value)
