@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from leechcodec import threads as module
-from leechcodec.threads import load_torch, set_threads, threads
+from leechcodec.threads import in_parts, load_torch, set_threads, threads
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +23,14 @@ def test_torch_has_the_number_where_it_is_loaded():
     torch.set_num_threads(2)
     load_torch()
     assert threads() == 2
+
+
+@pytest.mark.parametrize("count, block, parts", [(0, 1, 1), (1, 1, 1), (7, 1, 3), (32, 16, 2), (33, 16, 3), (9, 4, 3)])
+def test_parts_are_whole_blocks_in_order(count, block, parts):
+    set_threads(3)
+    slices = in_parts(lambda part: part, count, block)
+    assert [number for part in slices for number in range(count)[part]] == list(range(count))
+    assert len(slices) == parts and all(part.start % block == 0 for part in slices)
 
 
 def test_without_torch(monkeypatch):
@@ -48,7 +56,7 @@ def test_while_another_thread_loads_torch(monkeypatch):
 
 def test_torch_takes_over_what_was_set_before():
     program = """
-from leechcodec.threads import load_torch, set_threads, threads
+from leechcodec.threads import in_parts, load_torch, set_threads, threads
 set_threads(1)
 load_torch()
 import torch

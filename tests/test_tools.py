@@ -1,5 +1,6 @@
 """Those of the tools that have gone wrong before."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from torch.autograd import DeviceType
 
+from leechcodec.testing.tiny import LAYOUT
 from tests.lab.lab_files import picture
-from tools import bench_coder, compare_decoders, oldest, profile_training
+from tools import bench_coder, compare_decoders, count_kernels, oldest, profile_training
 from tools.checks import device, functions, many_files, ssimulacra2
 
 
@@ -28,6 +30,20 @@ def test_a_profile_on_a_device_counts_every_kernel_once():
     assert len(profile_training.own_seconds(events, on_device=False)) == 4
     matrix = profile_training.MATRIX_KERNELS.search
     assert matrix("nvjet_tst_128x8") and matrix("conv_depthwise2d") and not matrix("converttensor_kernel")
+
+
+@pytest.mark.slow
+def test_a_step_with_weights_cast_once_has_fewer_operators(tmp_path):
+    config = tmp_path / "tiny.toml"
+    layout = "".join(f"{key} = {json.dumps(value)}\n" for key, value in LAYOUT.items())
+    config.write_text(f"[model]\n{layout}\n[training]\nrate_start = 1.0\nrate_tokens = 4096\n")
+    plain, cast = (count_kernels.count(config, 4, cast) for cast in (False, True))
+    assert list(plain) == list(cast) == ["forward", "backward", "update"]
+    assert plain["update"] == cast["update"] and plain["update"]["_fused_adamw_"]
+    for part in ("forward", "backward"):
+        assert 0 < cast[part].total() < plain[part].total()
+        assert plain[part]["convolution" if part == "forward" else "convolution_backward"] > 20
+        assert not plain[part]["view"] and not plain[part]["t"]
 
 
 def test_small_pictures_have_no_part_in_a_mean():

@@ -6,8 +6,8 @@
     new blocks                           write nothing
 
 Wherever something is zero its neighbour is not, so that both have a gradient from the first step on. A block's norm is
-over its channels: the mean among them leaves their mean as it is and makes their variance smaller, which the scale makes
-up for. (Chen et al., "Net2Net", arXiv 1511.05641, copies units instead, and a norm would see that.)
+over its channels: the mean among them leaves their mean as it is and makes their variance smaller, which the scale
+makes up for. (Chen et al., "Net2Net", arXiv 1511.05641, copies units instead, and a norm would see that.)
 """
 
 import torch
