@@ -32,10 +32,15 @@ UNSCALED = 0.25
 """Share of the crops that are taken as the image is."""
 
 
+def image_files(folder: Path) -> list[Path]:
+    """All images below a folder, by their names' endings, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
 def _read_source(source: Path) -> Iterator[tuple[Path, bytes]]:
     """Where each image of a folder or archive lies, and its file."""
     if source.is_dir():
-        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+        for path in image_files(source):
             yield path, path.read_bytes()
     elif source.suffix == ".tar" and source.is_file():
         try:
@@ -50,7 +55,7 @@ def _read_source(source: Path) -> Iterator[tuple[Path, bytes]]:
         raise ConfigError(f"{source}: neither a folder nor a .tar file of images")
 
 
-def _decoded(item: tuple[Path, bytes]) -> tuple[str, Tensor]:
+def decoded(item: tuple[Path, bytes]) -> tuple[str, Tensor]:
     """The name of an image and its pixels, uint8 (3, H, W), as the codec would be given them.
 
     Upright, 16 bits scaled to 8, transparency on white. Raises ConfigError, with the name, where it cannot be read.
@@ -87,7 +92,7 @@ def load_images(
     with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of metadata, which nobody learns from
         items = (item for source in map(Path, sources) for item in _read_source(source) if item[0].name not in exclude)
-        for name, image in pool.map(_decoded, items):
+        for name, image in pool.map(decoded, items):
             (validation if is_validation(name, validation_share) else training).append(image)
     if not training:
         raise ConfigError("no training images found")
@@ -128,6 +133,12 @@ class Cropper:
         self.graphics = graphics
         self.choices = choices
         self.large_enough: dict[int, list[Tensor]] = {}
+
+    def add(self, images: Iterable[Tensor]) -> None:
+        """More of them, uint8 (3, H, W) each, from here on."""
+        device = self.images[0].device
+        self.images = [*self.images, *(image.to(device) for image in images)]
+        self.large_enough.clear()
 
     def __call__(self, count: int, size: int) -> Tensor:
         """A batch of crops, uint8 (count, 3, size, size).

@@ -4,6 +4,7 @@ settings ─▶ images in memory ─▶ crops ─▶ CodecModel ─▶ objective
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from leechcodec.config import ModelConfig
 from leechcodec.networks.model import CodecModel
+from leechcodec.training.arrivals import Arrivals
 from leechcodec.training.data import Cropper, load_images
 from leechcodec.training.grow import load_grown
 from leechcodec.training.objective import Objective
@@ -47,15 +49,16 @@ def train(
     init: Path | None = None,
     lpips_weights: Path | None = None,
     vf_weights: Path | None = None,
+    watch: bool = False,
 ) -> None:
     """Train the model of a config file.
 
     data: folders or tar files of images. out: folder for checkpoint, log.jsonl. resume: go on from out's
     checkpoint; without it there must be none. steps: stop (and plan the decay) there instead of at the config's
     number. minutes: stop (and plan the decay) after so many of training in all, whatever the number of steps. init:
-    a checkpoint whose averaged weights are the start, or a released model's folder; it may have fewer token stages
+    a checkpoint whose averaged weights are the start, or a released model's folder; it may have less of everything,
     and another dial (grow.py). lpips_weights, vf_weights: what a config with lpips or vf_weight needs
-    (objective.py). Raises ConfigError, ModelError and TrainingError.
+    (objective.py). watch: train on what arrives in data's folders, too. Raises ConfigError, ModelError, TrainingError.
     """
     config, settings = load_settings(config_path)
     if not resume:
@@ -86,14 +89,24 @@ def train(
     elif init is not None:
         load_grown(init, config, model)
         run.start_from_trained()
+    arrivals = _arrivals(data, settings) if watch else None  # before the images that are there are read
     training, validation = _images(data, settings, threads or 1, run)
-    pictures = [image.to(device) for image in training]
-    crops = Cropper(pictures, generator, settings.scales, settings.graphics, settings.choices)
+    crops = Cropper(
+        [image.to(device) for image in training], generator, settings.scales, settings.graphics, settings.choices
+    )
     if not resume and init is None:
-        x = crops(settings.batch, settings.crop).float() / 127.5 - 1
-        model.calibrate(x, stratified_quality(settings.batch, generator, *settings.dial).to(device))
-    _train(run, Steps(run, model, objective), crops, large_enough(validation))
+        _calibrate(model, crops, settings)
+    _train(run, Steps(run, model, objective), crops, large_enough(validation), arrivals)
     processes.close()
+
+
+def _calibrate(model: CodecModel, crops: Cropper, settings: TrainingConfig) -> None:
+    x = crops(settings.batch, settings.crop).float() / 127.5 - 1
+    model.calibrate(x, stratified_quality(settings.batch, crops.generator, *settings.dial).to(x.device))
+
+
+def _arrivals(data: Sequence[Path], settings: TrainingConfig) -> Arrivals:
+    return Arrivals(data, validation_share=settings.validation_share, exclude=settings.exclude)
 
 
 def _images(
@@ -114,13 +127,15 @@ def _images(
     return training, validation
 
 
-def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor]) -> None:
+def _train(run: Run, steps: Steps, crops: Cropper, validation: list[Tensor], arrivals: Arrivals | None = None) -> None:
     """Steps until the run is done. validation: images that are large enough, or none."""
     model, settings, skips, returns = steps.model, steps.settings, 0, 0
-    with run:
+    with run, arrivals or nullcontext():
         while run.done < 1:
             factor = settings.rate_factor(run.step, run.done)
             steps.set_rates(factor)
+            if arrivals is not None and (images := arrivals.take()):
+                crops.add(images)
             count, side = settings.shape(run.done, _shape_draw(settings.seed, run.step))
             batch = crops(count, side)
             gradients = steps.gradients(batch, stratified_quality(count, run.generator, *settings.dial))

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from leechcodec.errors import ConfigError, ModelError
 from leechcodec.networks.model import CodecModel
 from leechcodec.testing.tiny import LAYOUT
+from leechcodec.training import loop
 from leechcodec.training.data import Cropper, is_validation, load_images
 from leechcodec.training.loop import stratified_quality, train
 from leechcodec.training.run import TrainingError
@@ -63,6 +64,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, photographs):
     for name in whole:
         if name.startswith("model."):
             assert (whole[name] - parts[name]).norm() <= 0.02 * whole[name].norm(), name
+
+
+def test_images_that_arrive_are_trained_on(tmp_path, photographs, monkeypatch):
+    coming, added = [torch.zeros(3, 70, 80, dtype=torch.uint8)], []
+    monkeypatch.setattr(loop.Arrivals, "take", lambda self: [coming.pop()] if coming else [])
+    monkeypatch.setattr(loop.Cropper, "add", lambda self, images: added.extend(images))
+    train(settings_file(tmp_path, 2), [photographs], tmp_path / "run", threads=1, watch=True)
+    assert [image.shape for image in added] == [(3, 70, 80)]
 
 
 def test_a_run_with_every_option_goes_on_where_it_stopped(tmp_path, photographs):

@@ -116,7 +116,7 @@ def test_settings(tmp_path):
     options = ["train", str(path), "--data", str(tmp_path), "--out", str(tmp_path), "--lpips-weights", str(path)]
     for refused in (["--vf-weights", str(path)], ["--minutes", "1"], ["--init", str(path)]):
         result = CliRunner().invoke(main, [*options, *refused])
-        assert result.exit_code == 2 and "not --init, --minutes or --vf-weights" in result.stderr
+        assert result.exit_code == 2 and "not --init, --minutes, --vf-weights or --watch" in result.stderr
     path.write_text('[perceptual]\nexclude = ["a.png"]\n')
     assert load_perceptual(path) == PerceptualConfig(exclude=("a.png",))
     for text in (

@@ -44,8 +44,9 @@ def main() -> None:
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--lpips-weights", type=click.Path(path_type=Path), help="AlexNet, for [perceptual] or lpips.")
 @click.option("--vf-weights", type=click.Path(path_type=Path), help="AlexNet, for a config with vf_weight.")
+@click.option("--watch", is_flag=True, help="Train on images that arrive in a folder of --data, too.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …")
-def train(config, data, out, resume, init, steps, minutes, threads, lpips_weights, vf_weights, device) -> None:
+def train(config, data, out, resume, init, steps, minutes, threads, lpips_weights, vf_weights, watch, device) -> None:
     """Train what CONFIG (TOML) describes, resumable at any step.
 
     \b
@@ -62,17 +63,17 @@ def train(config, data, out, resume, init, steps, minutes, threads, lpips_weight
     if resume and init:
         raise click.UsageError("--resume or --init, not both")
     if (prior := load_prior_config(config)) is not None:
-        if init or lpips_weights or vf_weights or device != "cpu":
+        if init or lpips_weights or vf_weights or watch or device != "cpu":
             raise click.UsageError("a config with [prior] takes --data, --out, --resume, --steps, --minutes, --threads")
         train_prior(prior, data, out, resume=resume, steps=steps, minutes=minutes, threads=threads)
         return
     perceptual = load_perceptual(config)
     if perceptual is None:
-        options = {"init": init, "lpips_weights": lpips_weights, "vf_weights": vf_weights}
+        options = {"init": init, "lpips_weights": lpips_weights, "vf_weights": vf_weights, "watch": watch}
         run(config, data, out, resume=resume, steps=steps, minutes=minutes, threads=threads, device=device, **options)
         return
-    if init or minutes or vf_weights or lpips_weights is None:
-        raise click.UsageError("[perceptual] needs --lpips-weights, not --init, --minutes or --vf-weights")
+    if init or minutes or vf_weights or watch or lpips_weights is None:
+        raise click.UsageError("[perceptual] needs --lpips-weights, not --init, --minutes, --vf-weights or --watch")
     if steps:
         perceptual = replace(perceptual, steps=steps)
     train_perceptual(perceptual, data, out, lpips_weights, resume=resume, threads=threads, device=device)
