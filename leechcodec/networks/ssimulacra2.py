@@ -163,8 +163,8 @@ class _PlaneErrors(torch.autograd.Function):
     """The gradient is computed on the way forward, so that nothing else is kept for the way back."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, *of_x_and_weights: Tensor) -> Tensor:
-        errors, gradient = kernels.errors(y.detach(), *of_x_and_weights, C2, ctx.needs_input_grad[0])
+    def forward(ctx: Any, y: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weights: Tensor) -> Tensor:
+        errors, gradient = kernels.errors(y.detach(), x, mean, variance, weights, C2, ctx.needs_input_grad[0])
         ctx.save_for_backward(gradient)
         return errors
 

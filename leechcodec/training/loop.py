@@ -63,8 +63,7 @@ def train(
     config, settings = load_settings(config_path)
     if not resume:
         refuse_to_overwrite(out)
-    if steps is not None:
-        settings = replace(settings, steps=steps)
+    settings = replace(settings, steps=settings.steps if steps is None else steps)
     if threads:
         torch.set_num_threads(threads)
     processes = start_processes(device)
@@ -91,9 +90,8 @@ def train(
         run.start_from_trained()
     arrivals = _arrivals(data, settings) if watch else None  # before the images that are there are read
     training, validation = _images(data, settings, threads or 1, run)
-    crops = Cropper(
-        [image.to(device) for image in training], generator, settings.scales, settings.graphics, settings.choices
-    )
+    shown = settings.scales, settings.graphics, settings.choices
+    crops = Cropper([image.to(device) for image in training], generator, *shown)
     if not resume and init is None:
         _calibrate(model, crops, settings)
     _train(run, Steps(run, model, objective), crops, large_enough(validation), arrivals)
