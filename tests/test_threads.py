@@ -56,7 +56,7 @@ def test_while_another_thread_loads_torch(monkeypatch):
 
 def test_torch_takes_over_what_was_set_before():
     program = """
-from leechcodec.threads import in_parts, load_torch, set_threads, threads
+from leechcodec.threads import load_torch, set_threads, threads
 set_threads(1)
 load_torch()
 import torch

@@ -4,7 +4,7 @@ passes of the prior ─▶ params at their tokens, gathered ─▶ p(code) ─�
                                                            log Z
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -127,18 +127,14 @@ class BatchRates:
 
     def _places(self, gathered: list[_Tokens]) -> Tensor:
         """Where tokens are added up: int64 (n,), image by image and stage by stage."""
-        stages, maps = len(self.config.stage_scales), [self.codes[tokens.stage].shape for tokens in gathered]
-        if all(tokens.rows is None for tokens in gathered):
-            whole = tuple((tokens.stage, n, h * w) for tokens, (n, _, h, w) in zip(gathered, maps, strict=True))
-            return token_places(whole, stages, self.device)
-        return torch.cat(
-            [
-                token_places(((tokens.stage, n, h * w),), stages, self.device)
-                if tokens.rows is None
-                else tokens.rows // (h * w) * stages + tokens.stage
-                for tokens, (n, _, h, w) in zip(gathered, maps, strict=True)
-            ]
-        )
+        parts, stages = [], len(self.config.stage_scales)
+        for tokens in gathered:
+            code = self.codes[tokens.stage]
+            if tokens.rows is None:
+                parts.append(token_places(code, tokens.stage, stages))
+            else:
+                parts.append(tokens.rows // code[0, 0].numel() * stages + tokens.stage)
+        return torch.cat(parts)
 
     def rates(self, peak: Tensor, excess: Tensor) -> Rates:
         """Once all passes are through. peak, excess: of the prior's view."""
@@ -161,15 +157,20 @@ class BatchRates:
         return None if mask is None else _all_rows(count, h * w, mask, size, self.device)
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # kept, and used where gradients are wanted
-def token_places(maps: tuple[tuple[int, int, int], ...], stages: int, device: torch.device) -> Tensor:
-    """For every cell of maps of tokens, one behind the other: the number of its image · stages + that of its stage.
+def token_places(code: Tensor, stage: int, stages: int) -> Tensor:
+    """For every token of a stage's maps (n, dim, h, w) the number of its image · stages + stage: int64 (n · h · w,)."""
+    kept = _places_for_now if code.device.type == "cpu" else _places_for_good
+    return kept(len(code), code[0, 0].numel(), stage, stages, code.device)
 
-    maps: of each its stage, how many images it has, and their cells. Returns int64 (cells in all,).
-    """
-    images = [torch.arange(count, device=device).repeat_interleave(cells) for _, count, cells in maps]
-    return torch.cat([image * stages + stage for image, (stage, _, _) in zip(images, maps, strict=True)])
+
+@torch.inference_mode(False)  # kept, and used where gradients are wanted
+def _token_places(images: int, cells: int, stage: int, stages: int, device: torch.device) -> Tensor:
+    return torch.arange(images, device=device).repeat_interleave(cells) * stages + stage
+
+
+_places_for_now = lru_cache(maxsize=64)(_token_places)
+_places_for_good = cache(_token_places)
+"""A recorded step (training/recorded.py) goes on reading them where they lie."""
 
 
 def _all_rows(count: int, cells: int, mask: Tensor, size: int, device: torch.device) -> Tensor:

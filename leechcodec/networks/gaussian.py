@@ -30,6 +30,13 @@ def smooth(image: Tensor) -> Tensor:
     return image.flatten(3)[..., :width]
 
 
+def weights(like: Tensor) -> Tensor:
+    """Of the window's positions, (WINDOW,), a sum of 1; in the type and on the device of another tensor."""
+    offsets = torch.arange(WINDOW, device=like.device, dtype=like.dtype) - WINDOW // 2
+    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
+    return window / window.sum()
+
+
 def _product(parts: Tensor, matrix: Tensor) -> Tensor:
     """parts @ matrix.T as one product of matrices: torch makes thousands of small ones of parts that are a view."""
     return (parts.reshape(-1, parts.shape[-1]) @ matrix.T).view(*parts.shape[:-1], -1)
@@ -42,9 +49,7 @@ def _next(parts: Tensor, axis: int) -> Tensor:
 
 def _matrix(count: int, like: Tensor) -> Tensor:
     """The window at so many positions in a row: (count, count + 10)."""
-    offsets = torch.arange(WINDOW, device=like.device, dtype=like.dtype) - WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    window = window / window.sum()
+    window = weights(like)
     matrix = like.new_zeros(count, count + WINDOW - 1)
     for k in range(WINDOW):
         matrix.diagonal(k).copy_(window[k].expand(count))

@@ -258,8 +258,7 @@ class _BatchCodes:
         z = torch.cat([projected.reshape(-1, dim) for projected in self.projected])
         codes = torch.cat([code.detach().permute(0, 2, 3, 1).reshape(-1, dim) for code in self.codes])
         distances = (z - codes).square().sum(1) / self.model.quantizer.norm_squared
-        maps = tuple((n, len(code), code[0, 0].numel()) for n, code in enumerate(self.codes))
-        places = token_places(maps, stages, z.device)
+        places = torch.cat([token_places(code, stage, stages) for stage, code in enumerate(self.codes)])
         return distances.new_zeros(images * stages).index_add(0, places, distances).view(images, stages).sum(1)
 
 

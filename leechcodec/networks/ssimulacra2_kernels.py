@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from leechcodec import compiled
-from leechcodec.networks.gaussian import SIGMA, WINDOW
+from leechcodec.networks.gaussian import WINDOW, weights
 from leechcodec.threads import in_parts
 
 _OPTIONS: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz"}}
@@ -29,36 +29,36 @@ _PLANES = 4
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:
     """Means and variances in the window at every position: float32 (B, C, h, w), h of 5 and more -> the same, twice."""
-    planes = _planes(images)
+    planes, window = _planes(images), weights(images).numpy()
     mean, variance = np.empty_like(planes), np.empty_like(planes)
 
     def fill(part: slice) -> None:
-        _moments(planes[part], _window(), *_room(planes), mean[part], variance[part])
+        _moments(planes[part], window, *_room(planes), mean[part], variance[part])
 
     in_parts(fill, len(planes))
     return torch.from_numpy(mean).view(images.shape), torch.from_numpy(variance).view(images.shape)
 
 
 def errors(
-    y: Tensor, x: Tensor, mean: Tensor, variance: Tensor, weights: Tensor, c2: float, wanted: bool
+    y: Tensor, x: Tensor, mean: Tensor, variance: Tensor, of_norms: Tensor, c2: float, wanted: bool
 ) -> tuple[Tensor, Tensor]:
     """Weighted errors of images y against images x.
 
     y, x: float32 (B, C, h, w), on the processor.
     mean, variance: of x (:func:`moments`).
-    weights: (C, 2, 3): of the means, then of the 4-norms, of structure lost, edges added, edges lost.
+    of_norms: weights (C, 2, 3): of the means, then of the 4-norms, of structure lost, edges added, edges lost.
     c2: SSIM's constant.
     wanted: whether gradients are.
     Returns float32 (B,), and their gradients by y, like y, or empty where none are wanted.
     """
     planes, own = tuple(_planes(images) for images in (x, mean, variance)), _planes(y)
-    channels, of_norms = y.shape[1], weights.double().contiguous().numpy()
+    channels, window, of_channels = y.shape[1], weights(y).numpy(), of_norms.double().contiguous().numpy()
     values, gradient = np.empty(len(own)), np.empty(own.shape if wanted else (0, *own.shape[1:]), np.float32)
 
     def fill(part: slice) -> None:
         original, first = tuple(plane[part] for plane in planes), part.start % channels
         room = _room(own)
-        _errors(original, own[part], of_norms, first, c2, wanted, _window(), *room, values[part], gradient[part])
+        _errors(original, own[part], of_channels, first, c2, wanted, window, *room, values[part], gradient[part])
 
     in_parts(fill, len(own))
     by_image = torch.from_numpy(values).view(-1, channels).sum(1).float()
@@ -69,12 +69,6 @@ def _planes(images: Tensor) -> np.ndarray:
     return images.detach().contiguous().flatten(0, 1).numpy()
 
 
-def _window() -> np.ndarray:
-    """Its weights, float32 (WINDOW,)."""
-    window = np.exp(-((np.arange(WINDOW) - HALF) ** 2) / (2 * SIGMA**2))
-    return (window / window.sum()).astype(np.float32)
-
-
 def _room(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For planes, and for a row with its margins, which stay zero."""
     return np.empty((_PLANES, *planes.shape[1:]), np.float32), np.zeros(planes.shape[2] + 2 * HALF, np.float32)
@@ -83,25 +77,19 @@ def _room(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @entry
 def _moments(planes, window, room, row, mean, variance):
     for n in range(len(planes)):
-        _smooth(planes[n], window, row, mean[n])
-        _put_product(planes[n], planes[n], room[0])
-        _smooth(room[0], window, row, variance[n])
-        _take_square(variance[n], mean[n])
+        _put_moments(planes[n], window, row, room[0], mean[n], variance[n])
 
 
 @entry
-def _errors(original, y, weights, channel, c2, wanted, window, room, row, values, gradient):
+def _errors(original, y, of_channels, channel, c2, wanted, window, room, row, values, gradient):
     x, mean, variance = original
     own, space, c2 = (room[0], room[1], room[2]), room[3], np.float32(c2)
     pixels = y.shape[1] * y.shape[2]
     for n in range(len(y)):
-        _smooth(y[n], window, row, own[0])
-        _put_product(y[n], y[n], space)
-        _smooth(space, window, row, own[1])
-        _take_square(own[1], own[0])
+        _put_moments(y[n], window, row, space, own[0], own[1])
         _put_squared_difference(x[n], y[n], space)
         _smooth(space, window, row, own[2])
-        plane, of_norms = (x[n], mean[n], variance[n]), weights[(channel + n) % len(weights)]
+        plane, of_norms = (x[n], mean[n], variance[n]), of_channels[(channel + n) % len(of_channels)]
         sums = _sums(plane, y[n], own, c2)
         values[n] = 0
         for k in range(3):
@@ -122,10 +110,16 @@ def _slopes(of_norms, sums, k, pixels):
 
 
 @inner
-def _put_product(a, b, target):
-    for i in range(target.shape[0]):
-        for j in range(target.shape[1]):
-            target[i, j] = a[i, j] * b[i, j]
+def _put_moments(image, window, row, space, mean, variance):
+    """Means and variances in the window at every position."""
+    _smooth(image, window, row, mean)
+    for i in range(image.shape[0]):
+        for j in range(image.shape[1]):
+            space[i, j] = image[i, j] * image[i, j]
+    _smooth(space, window, row, variance)
+    for i in range(image.shape[0]):
+        for j in range(image.shape[1]):
+            variance[i, j] -= mean[i, j] * mean[i, j]
 
 
 @inner
@@ -133,13 +127,6 @@ def _put_squared_difference(a, b, target):
     for i in range(target.shape[0]):
         for j in range(target.shape[1]):
             target[i, j] = (a[i, j] - b[i, j]) * (a[i, j] - b[i, j])
-
-
-@inner
-def _take_square(target, a):
-    for i in range(target.shape[0]):
-        for j in range(target.shape[1]):
-            target[i, j] -= a[i, j] * a[i, j]
 
 
 @inner

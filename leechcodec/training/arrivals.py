@@ -16,6 +16,7 @@ from typing import Self
 
 from torch import Tensor
 
+from leechcodec.concurrency import own_warnings
 from leechcodec.errors import ConfigError
 from leechcodec.training.data import decoded, image_files, is_validation
 
@@ -80,7 +81,9 @@ class Arrivals:
             if path.name in self._exclude or is_validation(path.name, self._validation_share):
                 continue
             try:
-                self._ready.put(decoded((path, data))[1])
+                with own_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of metadata, which nobody learns from
+                    self._ready.put(decoded((path, data))[1])
             except ConfigError as error:
                 print(f"{error}: left out", file=sys.stderr, flush=True)
 
@@ -88,7 +91,5 @@ class Arrivals:
         return [path for folder in self._folders for path in image_files(folder)]
 
     def _look_on(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of metadata, which nobody learns from
-            while not self._ended.wait(self._seconds):
-                self.look()
+        while not self._ended.wait(self._seconds):
+            self.look()

@@ -27,13 +27,15 @@ class CastWeights:
         """To be called in the other one's place."""
         self._originals = list(model.parameters())
         self._own: list[nn.Parameter] = []
-        self._casts: list[tuple[Tensor, Tensor]] = []
+        self._casts: list[Tensor] = []
+        self._cast_from: list[Tensor] = []
         for module, own in zip(model.modules(), self.model.modules(), strict=True):
             for name, original in module.named_parameters(recurse=False):
                 data = original.detach()
                 if dtype != data.dtype and _is_multiplied(module, name):
                     data = data.to(dtype)
-                    self._casts.append((data, original))
+                    self._casts.append(data)
+                    self._cast_from.append(original.detach())
                 parameter = nn.Parameter(data, original.requires_grad)  # uncast, it shares the original's memory
                 setattr(own, name, parameter)
                 self._own.append(parameter)
@@ -42,8 +44,7 @@ class CastWeights:
     def refresh(self) -> None:
         """Take the parameters as they are now; gradients start from nothing."""
         if self._casts:
-            casts, originals = (list(tensors) for tensors in zip(*self._casts, strict=True))
-            torch._foreach_copy_(casts, [original.detach() for original in originals])
+            torch._foreach_copy_(self._casts, self._cast_from)
         for parameter in self._own:
             parameter.grad = None
 

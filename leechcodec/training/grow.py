@@ -16,7 +16,6 @@ from leechcodec.codec.model_store import load_model
 from leechcodec.config import STRIDES, ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
-from leechcodec.networks.prior_loop import AGREEMENTS
 from leechcodec.training.packed import averages
 from leechcodec.training.state import config_of
 from leechcodec.training.widen import block_source, widened
@@ -49,7 +48,7 @@ def load_grown(path: Path, config: ModelConfig, model: CodecModel) -> None:
             if _is_quality_table(name):
                 value = _regrid(value, old, config)
             if value.shape != parameter.shape:
-                value = (_widened if name.startswith("prior.") else widened)(name, value, parameter)
+                value = widened(name, value, parameter)
             if value.shape != parameter.shape:
                 raise ModelError(f"{path}: {source} is {tuple(value.shape)}, {name} needs {tuple(parameter.shape)}")
             parameter.copy_(value)
@@ -107,24 +106,6 @@ def _is_new(name: str, old: ModelConfig, new: ModelConfig) -> bool:
     source = int(_counterpart(name, old, new).split(".")[2])
     number, added = int(parts[3]), new.passes[int(parts[2])] - old.passes[source]
     return (parts[4] == "quality" and 0 < number <= added) or (parts[4] == "conv2" and number < added)
-
-
-def _widened(name: str, value: Tensor, made: Tensor) -> Tensor:
-    """A tensor of the prior with more channels. What it was does not read the new ones; what is new is as it was made.
-
-    Where a tensor has become smaller it comes back as it is.
-    """
-    if any(new < old for old, new in zip(value.shape, made.shape, strict=True)):
-        return value
-    result = made.clone()
-    if value.ndim == 4:
-        seen = value.shape[1] - (AGREEMENTS if ".gate." in name else 0)  # agreements come after the channels
-        result[: len(value)] = 0
-        result[: len(value), :seen] = value[:, :seen]
-        result[: len(value), made.shape[1] - (value.shape[1] - seen) :] = value[:, seen:]
-    else:
-        result[tuple(slice(side) for side in value.shape)] = value
-    return result
 
 
 def _is_quality_table(name: str) -> bool:

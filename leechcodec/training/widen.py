@@ -1,9 +1,10 @@
-"""Transforms with more channels and more blocks than the one they start from, and at first the same function.
+"""Networks with more channels and more blocks than those they start from, and at first the same function.
 
     new channels of a state or feature   written by nothing (rows of zeros), read by everything (rows as they are made)
     new units within a token's question  written as they are made, read by nothing (columns of zeros)
     new units within a block             the mean of the old ones, which its norm turns into 0
     new blocks                           write nothing
+    new channels of the prior            as they are made, read by nothing of the old
 
 Wherever something is zero its neighbour is not, so that both have a gradient from the first step on. A block's norm is
 over its channels: the mean among them leaves their mean as it is and makes their variance smaller, which the scale
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from leechcodec.config import ModelConfig
+from leechcodec.networks.prior_loop import AGREEMENTS
 
 WRITES = ("stem", "down", "up", "conv2", "embed", "constant", "analysis.shortcuts")
 """What writes to a state or a feature: its new rows are zero."""
@@ -39,12 +41,14 @@ def block_source(name: str, old: ModelConfig, new: ModelConfig) -> str | None:
 
 
 def widened(name: str, value: Tensor, made: Tensor) -> Tensor:
-    """A parameter of the transforms with more channels: as value says, and what is new as the module says.
+    """A parameter with more channels: as value says, and what is new as the module says.
 
     made: as a new model has it. Where a tensor has become smaller it comes back as it is.
     """
     if value.ndim != made.ndim or any(size < had for had, size in zip(value.shape, made.shape, strict=True)):
         return value
+    if name.startswith("prior."):
+        return _widened_prior(name, value, made)
     layer = _layer(name)
     if value.ndim == 4:
         return _rows(layer, _columns(layer, value, made), made)
@@ -53,6 +57,19 @@ def widened(name: str, value: Tensor, made: Tensor) -> Tensor:
             value = (1 + value) * (value.shape[1] / made.shape[1]) ** 0.5 - 1
         return torch.cat([value, value.new_zeros(len(value), made.shape[1] - value.shape[1])], 1)
     return _rows(layer, value, made)
+
+
+def _widened_prior(name: str, value: Tensor, made: Tensor) -> Tensor:
+    """What the prior was does not read the new channels; what is new is as it was made."""
+    result = made.clone()
+    if value.ndim == 4:
+        seen = value.shape[1] - (AGREEMENTS if ".gate." in name else 0)  # agreements come after the channels
+        result[: len(value)] = 0
+        result[: len(value), :seen] = value[:, :seen]
+        result[: len(value), made.shape[1] - (value.shape[1] - seen) :] = value[:, seen:]
+    else:
+        result[tuple(slice(side) for side in value.shape)] = value
+    return result
 
 
 def _layer(name: str) -> str:
