@@ -10,7 +10,8 @@ import leechcodec
 PACKAGE = Path(leechcodec.__file__).parent
 LAYERS = (
     "errors", "lazy", "concurrency", "threads", "compiled", "field_types", "config", "formats", "lattice", "entropy",
-    "quantizers", "networks", "detail", "codec", "pillow", "training", "lab", "apps", "__main__", "testing",
+    "quantizers", "networks", "detail", "postfilter", "codec", "pillow", "training", "lab", "apps", "__main__",
+    "testing",
 )  # fmt: skip
 """From the bottom up. The package's own ``__init__`` offers public names of several layers, lazily."""
 STRANGERS = [("formats", "lattice"), ("formats", "entropy"), ("formats", "quantizers"), ("formats", "networks")]

@@ -108,11 +108,11 @@ def _compress(
         if progress:
             progress(done_before + done, steps)
 
-    draft = drawing.draft(quality, effort, step, shown=measured is not None)
+    draft = drawing.draft(quality, effort, step, shown=verify or measured is not None)
     if measured:
         measured(drawing.psnr(draft))
-        if draft.below is None:
-            draft = replace(draft, picture=None)  # nothing else asks for it, and of a large one it is much
+    if not verify:
+        draft = replace(draft, picture=None, below=None)  # nothing else asks for them, and of a large one they are much
     done_before = steps - len(draft.tokens.codes)
     data = drawing.file(draft, step)
     if verify:
@@ -274,17 +274,28 @@ def decompress_partial(
         missing.append(str(error))
     stages, sent = len(tokens.codes), tokens.layout(loaded.config).stages
     whole = stages == sent
-    try:
-        image = pipeline.picture_of(loaded, tokens, chunks if whole else ())
-    except (CorruptError, TooLargeError) as error:  # a bad layer, whose checksum holds
-        image = pipeline.synthesise(loaded, tokens)
-        missing.append(str(error))
+    image, bad_layers = _with_readable_layers(loaded, tokens, chunks if whole else ())
+    missing += bad_layers
     if not whole:
         missing.append(f"{sent - stages} of {sent} token stages, the finest")
     try:
         return side_data.add_to(image), missing
     except CorruptError as error:
         return replace(side_data, alpha=None).add_to(image), [*missing, str(error)]
+
+
+def _with_readable_layers(
+    loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]
+) -> tuple[Image.Image, list[str]]:
+    """The picture with as many of its layers as hold any, and what is wrong with the next one, whose checksum holds."""
+    bad: list[str] = []
+    for left_out in ((), (ChunkKind.DETAIL,)):
+        try:
+            kept = [chunk for chunk in chunks if chunk.kind not in left_out]
+            return pipeline.picture_of(loaded, tokens, kept), bad
+        except (CorruptError, TooLargeError) as error:
+            bad = [str(error)]
+    return pipeline.synthesise(loaded, tokens), bad
 
 
 def _readable_tokens(loaded: LoadedModel, header: Header, chunks: Sequence[Chunk]) -> tuple[Tokens, list[CorruptError]]:

@@ -1,8 +1,10 @@
 """A picture at a quality, before it is a file.
 
-quality up to 90 ─▶ tokens of that quality ─────────────────────┐
-                                                                ├─▶ Draft ─▶ Drawing.file ─▶ .lq
-above            ─▶ tokens ───────▶ picture ─▶ detail layer ────┘
+quality up to 90 ─▶ tokens of that quality ─▶ picture ─▶ post-filter ───────────────────┐
+                                                                                        ├─▶ Draft ─▶ Drawing.file ─▶ .lq
+above            ─▶ tokens ─────────────────▶ picture ─▶ post-filter ─▶ detail layer ───┘
+
+A second decoder's pictures are no nearer to the original by intent: they have neither.
 """
 
 from dataclasses import dataclass
@@ -10,10 +12,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from leechcodec.codec import pipeline
-from leechcodec.codec.detail_layer import detail_chunk, with_detail
+from leechcodec.codec.detail_layer import detail_chunk
 from leechcodec.codec.dial import tokens_quality
 from leechcodec.codec.model_store import LoadedModel
 from leechcodec.codec.pipeline import Prepared
+from leechcodec.codec.post_filter import filter_chunk, with_filter
 from leechcodec.codec.token_coding import Progress, Tokens, encode_tokens
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import CorruptError
@@ -22,13 +25,14 @@ from leechcodec.formats.container import Chunk, Header, read_file
 
 @dataclass(frozen=True)
 class Draft:
-    """quality: of the dial. detail: the layer's chunk, if it has one. picture: what the file shows, RGB of 8 bits; None
-    where there was no need of it. below: what its tokens alone show, where it has a layer."""
+    """quality: of the dial. layers: the chunks of post-filter and detail layer, those that it has. picture: what the
+    file shows, RGB of 8 bits; None where there was no need of it. below: what its tokens alone show, where it has
+    layers."""
 
     quality: float
     tokens: Tokens
-    detail: Chunk | None
-    picture: Image.Image | None
+    layers: tuple[Chunk, ...] = ()
+    picture: Image.Image | None = None
     below: Image.Image | None = None
 
 
@@ -38,7 +42,7 @@ class Drawing:
     def __init__(self, loaded: LoadedModel, prepared: Prepared, deadline: float | None = None) -> None:
         self.loaded, self.prepared, self.deadline = loaded, prepared, deadline
         self._layered = not loaded.is_second_decoder
-        self._bases: dict[int, tuple[Tokens, Image.Image]] = {}
+        self._bases: dict[int, Draft] = {}
         self._coded: tuple[Tokens, tuple[Header, list[Chunk]]] | None = None
 
     def tokens_quality(self, quality: float) -> float:
@@ -54,34 +58,48 @@ class Drawing:
         of_tokens = self.tokens_quality(quality)
         quality = header_quality(quality)
         if quality == of_tokens:
-            if not shown:
-                return Draft(quality, self._tokens(quality, effort, progress), None, None)
-            tokens, picture = self._shown(quality, effort, progress)
-            return Draft(quality, tokens, None, picture)
-        if effort not in self._bases:
-            self._bases[effort] = self._shown(of_tokens, effort, progress)
-        tokens, below = self._bases[effort]  # all drafts with a layer lie on tokens of one quality
-        return Draft(quality, tokens, *detail_chunk(self.prepared.colours, below, quality), below)
+            return self._of_tokens(quality, effort, progress, shown)
+        if effort not in self._bases:  # all drafts with a detail layer lie on tokens of one quality
+            self._bases[effort] = self._of_tokens(of_tokens, effort, progress, shown=True)
+        base = self._bases[effort]
+        if base.picture is None:
+            raise RuntimeError("a detail layer needs the picture below it")
+        detail, picture = detail_chunk(self.prepared.colours, base.picture, quality)
+        return Draft(quality, base.tokens, (*base.layers, detail), picture, base.below or base.picture)
 
     def file(self, draft: Draft, progress: Progress | None = None) -> bytes:
         """The .lq file of a draft. progress: of the coding."""
         if self._coded is None or self._coded[0] is not draft.tokens:
             self._coded = draft.tokens, encode_tokens(draft.tokens, self.loaded, progress)
         header, chunks = self._coded[1]  # drafts with a layer share their tokens
-        return pipeline.assemble(header, chunks, self.prepared.side_data, draft.detail)
+        return pipeline.assemble(header, chunks, self.prepared.side_data, draft.layers)
 
     def check(self, data: bytes, draft: Draft) -> None:
         """Decode a whole file and compare. Raises CorruptError where it differs from the draft or the image."""
         pipeline.check_file(self.loaded, data, draft.tokens, self.prepared)
         if draft.below is None or draft.picture is None:
             return
-        if with_detail(draft.below, read_file(data)[1]).tobytes() != draft.picture.tobytes():
-            raise CorruptError("the detail layer does not decode to its own picture: please report this")
+        if pipeline.with_layers(draft.below, read_file(data)[1]).tobytes() != draft.picture.tobytes():
+            raise CorruptError("the file's layers do not decode to their own picture: please report this")
 
     def psnr(self, draft: Draft) -> float:
         """dB of the colours that a draft's file has, transparency left out."""
-        picture = draft.picture or pipeline.synthesise(self.loaded, draft.tokens)
-        return self.prepared.psnr(picture)
+        below = draft.below or pipeline.synthesise(self.loaded, draft.tokens)
+        return self.prepared.psnr(draft.picture or pipeline.with_layers(below, draft.layers))
+
+    def _of_tokens(self, quality: float, effort: int, progress: Progress | None, shown: bool) -> Draft:
+        """A draft without a detail layer."""
+        if not self._layered:
+            if shown:
+                tokens, picture = self._shown(quality, effort, progress)
+                return Draft(quality, tokens, picture=picture)
+            return Draft(quality, self._tokens(quality, effort, progress))
+        tokens, below = self._shown(quality, effort, progress)
+        lmbda, grey = self.loaded.config.lmbda(quality), self.prepared.side_data.grey
+        chunk = filter_chunk(self.prepared.colours, below, lmbda, grey)
+        if chunk is None:
+            return Draft(quality, tokens, picture=below)
+        return Draft(quality, tokens, (chunk,), with_filter(below, (chunk,)) if shown else None, below)
 
     def _tokens(self, quality: float, effort: int, progress: Progress | None) -> Tokens:
         pixels, size = self.prepared.pixels, self.prepared.size

@@ -19,6 +19,7 @@ from leechcodec.codec.canvas import Canvas, padded_pixels
 from leechcodec.codec.detail_layer import with_detail
 from leechcodec.codec.distortion import decibels, squared_error
 from leechcodec.codec.model_store import LoadedModel
+from leechcodec.codec.post_filter import with_filter
 from leechcodec.codec.token_coding import (
     TOKEN_KINDS,
     Progress,
@@ -168,11 +169,11 @@ def pack(
 
 
 def assemble(
-    header: Header, coded: Sequence[Chunk], side_data: SideData | None = None, detail: Chunk | None = None
+    header: Header, coded: Sequence[Chunk], side_data: SideData | None = None, layers: Sequence[Chunk] = ()
 ) -> bytes:
-    """The .lq file of tokens that are coded already, side data and a detail layer."""
+    """The .lq file of tokens that are coded already, side data, detail layer and post-filter."""
     others = [] if side_data is None else side_data.chunks()
-    return write_file(header, [*coded, *others, *([] if detail is None else [detail])])
+    return write_file(header, sorted([*coded, *others, *layers], key=lambda chunk: chunk.kind))
 
 
 def check_file(loaded: LoadedModel, data: bytes, tokens: Tokens, prepared: Prepared) -> None:
@@ -218,10 +219,15 @@ def synthesise(loaded: LoadedModel, tokens: Tokens) -> Image.Image:
 
 
 def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> Image.Image:
-    """What a file shows: its tokens, all of them, and its detail layer, if that was made for these pixels: by the
-    synthesis transform that the file names.
+    """What a file shows: its tokens, all of them, and its post-filter and detail layer, if these were made for these
+    pixels: by the synthesis transform that the file names.
 
-    Raises CorruptError for a bad layer.
+    Raises CorruptError for a bad filter or layer.
     """
     decoded = synthesise(loaded, tokens)
-    return with_detail(decoded, chunks) if tokens.synthesis == loaded.synthesis else decoded
+    return with_layers(decoded, chunks) if tokens.synthesis == loaded.synthesis else decoded
+
+
+def with_layers(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
+    """What tokens decode to, after a file's post-filter and with its detail layer. Raises CorruptError for bad ones."""
+    return with_detail(with_filter(decoded, chunks), chunks)

@@ -48,6 +48,7 @@ class ChunkKind(IntEnum):
     TOKENS_2 = 2
     TOKENS = 3
     ALPHA = 16
+    FILTER = OPTIONAL
     ICC = OPTIONAL | 1
     EXIF = OPTIONAL | 2
     XMP = OPTIONAL | 3

@@ -58,8 +58,8 @@ def test_every_prefix(tiny_folder, file):
         image, missing = api.decompress_partial(file[:length], model=tiny_folder)
         assert missing and image.mode == ("RGBA" if ChunkKind.ALPHA in held else "RGB")
         pixels = np.asarray(image.convert("RGB"))
-        assert np.array_equal(shown.setdefault(held[:3], pixels), pixels)
-    assert len(tokens.codes) == 5 and len(shown) == 3  # one picture for each number of token chunks
+        assert np.array_equal(shown.setdefault((held[:3], ChunkKind.FILTER in held), pixels), pixels)
+    assert len(tokens.codes) == 5 and len(shown) == 4  # one for each number of token chunks, one with the post-filter
 
 
 def test_a_damaged_middle_leaves_the_coarse_picture_and_the_metadata(tiny_folder, file):
@@ -70,7 +70,7 @@ def test_a_damaged_middle_leaves_the_coarse_picture_and_the_metadata(tiny_folder
     coarse, _ = api.decompress_partial(file[: end[ChunkKind.TOKENS_0]], model=tiny_folder)
     assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(coarse))
     assert image.mode == "RGBA" and image.info["xmp"] == b"<x/>"
-    assert "chunk 2 of 5" in missing[0] and "3 of 5 token stages" in missing[1]
+    assert "chunk 2 of 6" in missing[0] and "3 of 5 token stages" in missing[1]
 
 
 def test_nothing_to_show(tiny_folder, file):

@@ -11,6 +11,7 @@ from leechcodec.codec.model_store import load_model
 from leechcodec.errors import ConfigError, ImageError, TooLargeError
 from leechcodec.formats import side_data
 from leechcodec.formats.container import read_file
+from tests.files import without
 from tests.pictures import gradient
 
 
@@ -29,7 +30,7 @@ def test_the_steps_make_what_compress_makes(tiny_folder):
     for quality in (10, 80):
         tokens = pipeline.analyse(loaded, prepared.pixels, prepared.size, quality=quality)
         data = pipeline.pack(loaded, tokens, prepared.side_data)
-        assert data == api.compress(image, quality=quality, model=tiny_folder)
+        assert data == without(api.compress(image, quality=quality, model=tiny_folder))
         read = pipeline.unpack(loaded, *read_file(data))
         assert read.digest() == tokens.digest()
         decoded = api.decompress(data, model=tiny_folder).convert("RGB")

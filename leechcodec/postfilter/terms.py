@@ -1,0 +1,101 @@
+"""What the post-filter adds up: terms, maps that a decoder makes of the decoded picture.
+
+    levels ─▶ planes: luma, two chromas ─┬─▶ 1, each plane              4   colours
+                                         ├─▶ their products, luma³      7   tones
+                                         ├─▶ box means, differences     9   sharpness of each plane
+                                         └─▶ opposite neighbours        12  edges, of luma for luma alone
+    plane + Σ weight · term ─▶ levels
+
+A network is right in the mean of all pictures; in a single one its colours, contrasts and edges are a little off, and
+in the same way all over. (Cf. the adaptive loop filter of H.266/VVC: Tsai et al., "Adaptive Loop Filtering for Video
+Coding", IEEE J-STSP 2013.)
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from leechcodec.detail.transform import CHANNELS, COLOUR
+
+MARGIN = 4
+"""Pixels on either side that a term looks at; beyond the picture its border is repeated."""
+COLOURS, TONES, BANDS, PAIRS = slice(0, 4), slice(4, 11), slice(11, 20), slice(20, 32)
+"""The terms of each group."""
+TERMS = PAIRS.stop
+PRODUCTS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+BOXES = (3, 5, 9)
+"""Sides of the squares whose means are compared."""
+STEPS = tuple(
+    (down, right)
+    for down in range(4)
+    for right in range(-3, 4)
+    if 0 < down + abs(right) < 4 and (down > 0 or right > 0)
+)
+"""From the middle to one of a pair of opposite neighbours, three pixels away at most: rows, columns."""
+SHIFTS = np.array((0, 1, 3, 4) + (1, 4, 5, 5, 6, 7, 2) + (4, 4, 4, 7, 7, 7, 8, 8, 8) + (3,) * len(STEPS))
+"""A term's usual size is 2^-shift: its weight is a whole number of 2^(shift - e), e being the file's."""
+_PLANES = COLOUR / (127.5 * np.sqrt(CHANNELS))
+_LEVELS = np.linalg.inv(_PLANES)
+
+
+def groups(plane: int) -> tuple[slice, ...]:
+    """Of the terms that a plane may take."""
+    return (COLOURS, TONES, BANDS) if plane else (COLOURS, TONES, BANDS, PAIRS)
+
+
+def planes_of(levels: np.ndarray) -> np.ndarray:
+    """Levels (H, W, 3), 0..255, as planes: float32 (3, H, W), luma within ±1, chroma within ±0.95."""
+    height, width, _ = levels.shape
+    middle = np.subtract(levels, 127.5, dtype=np.float32).reshape(-1, CHANNELS)
+    return (_PLANES.astype(np.float32) @ middle.T).reshape(CHANNELS, height, width)
+
+
+def levels_of(planes: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`planes_of`, rounded: uint8 (H, W, 3)."""
+    levels = _LEVELS.astype(np.float32) @ planes.reshape(CHANNELS, -1)
+    levels += np.float32(127.5)
+    whole = levels.round(out=levels).clip(0, 255, out=levels).astype(np.uint8)
+    return np.ascontiguousarray(whole.reshape(planes.shape).transpose(1, 2, 0))
+
+
+def terms(planes: np.ndarray) -> Iterator[np.ndarray]:
+    """All terms, in order: float32 (h, w) each.
+
+    planes: float32 (3, h + 8, w + 8), with a margin of 4 around them. This is the plain form of kernels.py.
+    """
+    inside = planes[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    yield np.ones_like(inside[0])
+    yield from inside
+    for a, b in PRODUCTS:
+        yield inside[a] * inside[b]
+    yield inside[0] ** 3
+    for plane, own in zip(planes, inside, strict=True):
+        finer = own
+        for side in BOXES:
+            coarser = _box_mean(plane, side)
+            yield finer - coarser
+            finer = coarser
+    for down, right in STEPS:
+        yield _moved(planes[0], down, right) + _moved(planes[0], -down, -right) - 2 * inside[0]
+
+
+def filtered(planes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Planes without their margin, and what the weights (3, 32) add to them: float32 (3, h, w)."""
+    result = planes[:, MARGIN:-MARGIN, MARGIN:-MARGIN].copy()
+    for term, own in zip(terms(planes), weights.astype(np.float32).T, strict=True):
+        result += own[:, None, None] * term
+    return result
+
+
+def _moved(plane: np.ndarray, down: int, right: int) -> np.ndarray:
+    rows, columns = plane.shape
+    top, left = MARGIN + down, MARGIN + right
+    return plane[top : top + rows - 2 * MARGIN, left : left + columns - 2 * MARGIN]
+
+
+def _box_mean(plane: np.ndarray, side: int) -> np.ndarray:
+    """Of the square around every position."""
+    reach = range(-(side // 2), side // 2 + 1)
+    rows = sum(plane[MARGIN + step : plane.shape[0] - MARGIN + step] for step in reach)
+    columns = sum(rows[:, MARGIN + step : rows.shape[1] - MARGIN + step] for step in reach)  # pyright: ignore
+    return columns * np.float32(1 / side**2)  # pyright: ignore
