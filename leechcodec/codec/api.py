@@ -74,7 +74,7 @@ def compress(
     model: a name, a folder, or None for the default.
     device: where the networks compute, None for the one in use (:func:`leechcodec.use_device`).
     progress: called with (steps done, steps in all).
-    measured: called with the PSNR of the colours in dB, which takes a quarter longer.
+    measured: called with the PSNR of the colours in dB, which takes a moment longer.
 
     Raises ConfigError for a quality, effort or time out of range, ImageError for an empty image or a mode without
     colours, TooLargeError, ModelError for a model that cannot be loaded, and CorruptError where verify finds a

@@ -18,7 +18,7 @@ from leechcodec.formats.images import from_array
 from leechcodec.postfilter.coding import pack, unpack, weights_of
 from leechcodec.postfilter.fitting import around, equations, fit, saved
 from leechcodec.postfilter.kernels import filtered
-from leechcodec.postfilter.terms import levels_of, planes_of
+from leechcodec.postfilter.terms import MARGIN, levels_of, planes_of
 from leechcodec.threads import in_parts
 
 _STRIP_PIXELS = 1 << 16
@@ -55,7 +55,8 @@ def with_filter(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
     def fill(part: slice) -> None:
         for top in range(part.start, part.stop, rows):
             bottom = min(top + rows, part.stop)
-            picture[top:bottom] = levels_of(filtered(planes_of(around(below, top, bottom)), weights))
+            near = around(below, np.arange(top - MARGIN, bottom + MARGIN))
+            picture[top:bottom] = levels_of(filtered(planes_of(near), weights))
 
     in_parts(fill, len(below), rows)
     return from_array(picture)

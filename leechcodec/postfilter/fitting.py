@@ -1,6 +1,6 @@
 """The post-filter of a picture: whole numbers that take more off its squared error than their bits are worth.
 
-    decoded, original ─▶ terms, in some strips of rows ─▶ normal equations ─▶ least squares ─▶ whole numbers
+    decoded, original ─▶ terms of every nth row ─▶ normal equations ─▶ least squares ─▶ whole numbers
                                                                                                one at a time
 
 Error plus bits at their worth, in whole numbers: the one changes for which that pays most, all others being what they
@@ -17,11 +17,11 @@ from leechcodec.detail.transform import CHANNELS
 from leechcodec.postfilter.coding import FINEST, LARGEST, best_order, bits_of
 from leechcodec.postfilter.terms import MARGIN, SHIFTS, TERMS, groups, planes_of, terms
 
-SAMPLED = 1 << 19
-"""Pixels that the equations are made of, about. A third of a photograph of Kodak's size is too little: what fits its
-strips fits the others less well, and half of the gain at low rates is lost."""
-_STRIP = 64
-"""Rows of a strip of these."""
+SAMPLED = 1 << 17
+"""Pixels that the equations are made of, about: rows from top to bottom. As many in a few strips fit these alone, and
+lose half of the gain at low rates."""
+_AT_ONCE = 1 << 15
+"""Pixels whose terms are in memory together, where a row has no more."""
 COARSER = 2
 """Of the step that theory gives: numbers that become zero save more than it counts."""
 _CHANGES = 2000
@@ -44,25 +44,30 @@ class Equations:
 
 
 def equations(original: np.ndarray, decoded: np.ndarray) -> Equations:
-    """Of pictures, uint8 (H, W, 3): evenly spread strips, or all where they are small."""
+    """Of pictures, uint8 (H, W, 3), all their rows or every so many."""
     height, width, _ = decoded.shape
-    strips = max(1, round(SAMPLED / (width * _STRIP)))
-    products, targets, pixels = np.zeros((TERMS, TERMS)), np.zeros((TERMS, CHANNELS)), 0
-    for top, bottom in _spread(height, strips):
-        found = np.stack([term.reshape(-1) for term in terms(planes_of(around(decoded, top, bottom)))])
-        missing = planes_of(original[top:bottom]) - planes_of(decoded[top:bottom])
+    rows = np.arange(0, height, spacing(height, width))
+    products, targets, count = np.zeros((TERMS, TERMS)), np.zeros((TERMS, CHANNELS)), max(1, _AT_ONCE // width)
+    for start in range(0, len(rows), count):
+        own = rows[start : start + count]
+        near = [planes_of(around(decoded, own + step)) for step in range(-MARGIN, MARGIN + 1)]
+        found = np.stack([term.reshape(-1) for term in terms(near)])
+        missing = planes_of(original[own]) - near[MARGIN][:, :, MARGIN:-MARGIN]
         products += found @ found.T
         targets += found @ missing.reshape(CHANNELS, -1).T
-        pixels += (bottom - top) * width
-    return Equations(products, targets, pixels)
+    return Equations(products, targets, len(rows) * width)
 
 
-def around(levels: np.ndarray, top: int, bottom: int) -> np.ndarray:
-    """Rows of a picture (H, W, 3), with a margin of 4 pixels on all sides."""
+def spacing(height: int, width: int) -> int:
+    """Of the rows that the equations are made of: odd, since networks draw four rows at a time, each in its own way."""
+    return max(1, round(height * width / SAMPLED)) | 1
+
+
+def around(levels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of a picture (H, W, 3), by number, with a margin of 4 columns: (n, W + 8, 3). Beyond it its border is."""
     height, width, _ = levels.shape
-    rows = np.arange(top - MARGIN, bottom + MARGIN).clip(0, height - 1)
     columns = np.arange(-MARGIN, width + MARGIN).clip(0, width - 1)
-    return levels[rows][:, columns]
+    return levels[rows.clip(0, height - 1)][:, columns]
 
 
 def fit(found: Equations, bit_worth: float, planes: int = CHANNELS) -> tuple[np.ndarray, int]:
@@ -90,14 +95,6 @@ def saved(found: Equations, weights: np.ndarray) -> float:
     """Squared error of the sampled pixels' planes that weights (3, 32) take away."""
     rest = 2 * found.targets.T - weights @ found.products
     return float((weights * rest).sum())
-
-
-def _spread(height: int, strips: int) -> list[tuple[int, int]]:
-    """Rows of so many strips, all rows where these would not fit."""
-    if strips * _STRIP >= height:
-        return [(top, min(top + _STRIP, height)) for top in range(0, height, _STRIP)]
-    tops = np.linspace(0, height - _STRIP, strips + 2)[1:-1].round().astype(int)
-    return [(top, top + _STRIP) for top in tops.tolist()]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ in the same way all over. (Cf. the adaptive loop filter of H.266/VVC: Tsai et al
 Coding", IEEE J-STSP 2013.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 
 import numpy as np
 
@@ -58,44 +60,48 @@ def levels_of(planes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(whole.reshape(planes.shape).transpose(1, 2, 0))
 
 
-def terms(planes: np.ndarray) -> Iterator[np.ndarray]:
-    """All terms, in order: float32 (h, w) each.
+def terms(rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """All terms of some rows, in order: float32 (n, w) each.
 
-    planes: float32 (3, h + 8, w + 8), with a margin of 4 around them. This is the plain form of kernels.py.
+    rows: of three planes and those 4 above to 4 below them, float32 (3, n, w + 8) each, with a margin of 4 columns.
     """
-    inside = planes[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    inside = rows[MARGIN][:, :, MARGIN:-MARGIN]
     yield np.ones_like(inside[0])
     yield from inside
     for a, b in PRODUCTS:
         yield inside[a] * inside[b]
     yield inside[0] ** 3
-    for plane, own in zip(planes, inside, strict=True):
+    for plane, own in enumerate(inside):
         finer = own
         for side in BOXES:
-            coarser = _box_mean(plane, side)
+            coarser = _box_mean(rows, plane, side)
             yield finer - coarser
             finer = coarser
     for down, right in STEPS:
-        yield _moved(planes[0], down, right) + _moved(planes[0], -down, -right) - 2 * inside[0]
+        yield _moved(rows, down, right) + _moved(rows, -down, -right) - 2 * inside[0]
 
 
 def filtered(planes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Planes without their margin, and what the weights (3, 32) add to them: float32 (3, h, w)."""
+    """Planes without their margin of 4, and what weights (3, 32) add to them: float32 (3, h, w).
+
+    planes: float32 (3, h + 8, w + 8). This is the plain form of kernels.py.
+    """
     result = planes[:, MARGIN:-MARGIN, MARGIN:-MARGIN].copy()
-    for term, own in zip(terms(planes), weights.astype(np.float32).T, strict=True):
+    rows = [planes[:, start : start + result.shape[1]] for start in range(2 * MARGIN + 1)]
+    for term, own in zip(terms(rows), weights.astype(np.float32).T, strict=True):
         result += own[:, None, None] * term
     return result
 
 
-def _moved(plane: np.ndarray, down: int, right: int) -> np.ndarray:
-    rows, columns = plane.shape
-    top, left = MARGIN + down, MARGIN + right
-    return plane[top : top + rows - 2 * MARGIN, left : left + columns - 2 * MARGIN]
+def _moved(rows: Sequence[np.ndarray], down: int, right: int) -> np.ndarray:
+    """Luma so many rows and columns further: (n, w)."""
+    luma = rows[MARGIN + down][0]
+    return luma[:, MARGIN + right : luma.shape[1] - MARGIN + right]
 
 
-def _box_mean(plane: np.ndarray, side: int) -> np.ndarray:
-    """Of the square around every position."""
+def _box_mean(rows: Sequence[np.ndarray], plane: int, side: int) -> np.ndarray:
+    """Of the square around every position: (n, w)."""
     reach = range(-(side // 2), side // 2 + 1)
-    rows = sum(plane[MARGIN + step : plane.shape[0] - MARGIN + step] for step in reach)
-    columns = sum(rows[:, MARGIN + step : rows.shape[1] - MARGIN + step] for step in reach)  # pyright: ignore
-    return columns * np.float32(1 / side**2)  # pyright: ignore
+    above = reduce(add, (rows[MARGIN + step][plane] for step in reach))
+    beside = reduce(add, (above[:, MARGIN + step : above.shape[1] - MARGIN + step] for step in reach))
+    return beside * np.float32(1 / side**2)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from leechcodec.postfilter import fitting
 from leechcodec.postfilter.coding import bits_of, weights_of
-from leechcodec.postfilter.fitting import Equations, around, equations, fit, saved
-from leechcodec.postfilter.terms import PAIRS, TERMS, filtered, levels_of, planes_of
+from leechcodec.postfilter.fitting import around, equations, fit, saved, spacing
+from leechcodec.postfilter.terms import MARGIN, PAIRS, TERMS, filtered, levels_of, planes_of
 from tests.pictures import gradient
 
 
@@ -19,7 +19,11 @@ def picture(height=64, width=96, seed=0):
 
 
 def of_filter(decoded, weights):
-    return levels_of(filtered(planes_of(around(decoded, 0, len(decoded))), weights))
+    return levels_of(planes_after(decoded, weights))
+
+
+def planes_after(decoded, weights):
+    return filtered(planes_of(around(decoded, np.arange(-MARGIN, len(decoded) + MARGIN))), weights)
 
 
 def squared(a, b):
@@ -42,22 +46,28 @@ def test_the_equations_are_sums_over_all_pixels():
     assert found.pixels == 64 * 96
     weights = np.zeros((3, TERMS))
     weights[:, 1:4] = 0.03
-    before, after = squared(original, decoded), None
-    planes = filtered(planes_of(around(decoded, 0, 64)), weights)
-    after = float(np.square(planes_of(original) - planes).sum())
+    before = squared(original, decoded)
+    after = float(np.square(planes_of(original) - planes_after(decoded, weights)).sum())
     assert saved(found, weights) == pytest.approx(before - after, rel=1e-3)
 
 
 def test_a_large_picture_is_sampled(monkeypatch):
-    monkeypatch.setattr(fitting, "SAMPLED", 2 * 64 * 32)
     decoded, original = picture(1000, 32), picture(1000, 32, 1)
+    whole = equations(original, decoded)
+    monkeypatch.setattr(fitting, "SAMPLED", 5000)
+    monkeypatch.setattr(fitting, "_AT_ONCE", 700)
+    assert spacing(1000, 32) == 7
     found = equations(original, decoded)
-    assert found.pixels == 2 * 64 * 32
-    whole = Equations(found.products * 1000 / 128, found.targets * 1000 / 128, 32_000)
+    assert found.pixels == 143 * 32 and whole.pixels == 1000 * 32
+    assert np.allclose(found.products[:4, :4] / found.pixels, whole.products[:4, :4] / whole.pixels, atol=0.02)
     numbers, e = fit(found, 1e-3)
-    weights = weights_of(numbers, e)
-    assert numbers.any() and saved(whole, weights) > 0
-    assert squared(original, of_filter(decoded, weights)) < squared(original, decoded)
+    assert numbers.any() and saved(whole, weights_of(numbers, e)) > 0
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_rows_are_an_odd_number_apart(height, width):
+    every = spacing(height, width)
+    assert every % 2 == 1 and height // every * width <= 2 * fitting.SAMPLED
 
 
 def test_what_is_right_needs_no_filter():

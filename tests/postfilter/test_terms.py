@@ -16,6 +16,10 @@ def levels(size, seed):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
+def with_margin(picture, top, bottom):
+    return planes_of(around(picture, np.arange(top - MARGIN, bottom + MARGIN)))
+
+
 def random_weights(seed):
     weights = np.random.default_rng(seed).normal(0, 0.2, (3, TERMS))
     weights[1:, PAIRS] = 0  # luma's alone
@@ -37,8 +41,8 @@ def test_white_black_and_the_primaries_as_planes():
 
 
 def test_a_flat_picture_has_no_bands_and_no_pairs():
-    planes = planes_of(np.full((9, 9, 3), (10, 200, 90), np.uint8))
-    found = np.array([term[0, 0] for term in terms.terms(planes)])
+    planes = planes_of(np.full((1, 9, 3), (10, 200, 90), np.uint8))
+    found = np.array([term[0, 0] for term in terms.terms([planes] * 9)])
     a, b, c = planes[:, 0, 0]
     assert np.allclose(found[COLOURS], [1, a, b, c])
     assert np.allclose(found[TONES], [a * a, a * b, a * c, b * b, b * c, c * c, a**3])
@@ -48,7 +52,7 @@ def test_a_flat_picture_has_no_bands_and_no_pairs():
 def test_a_point_of_light_is_seen_by_bands_and_pairs():
     planes = np.zeros((3, 17, 17), np.float32)
     planes[0, 8, 8] = 1
-    found = np.stack(list(terms.terms(planes)))
+    found = np.stack(list(terms.terms([planes[:, start : start + 9] for start in range(9)])))
     middle = found[:, 8 - MARGIN, 8 - MARGIN]
     assert np.allclose(middle[BANDS][:3], [1 - 1 / 9, 1 / 9 - 1 / 25, 1 / 25 - 1 / 81])
     assert np.allclose(middle[PAIRS], -2)
@@ -65,7 +69,7 @@ def test_every_pair_is_there_once():
 @settings(max_examples=25)
 @given(SIZES, st.integers(0, 99))
 def test_the_kernel_is_the_plain_form(size, seed):
-    planes = planes_of(around(levels(size, seed), 0, size[0]))
+    planes = with_margin(levels(size, seed), 0, size[0])
     found, wanted = (module.filtered(planes, random_weights(seed)) for module in (kernels, terms))
     assert found.shape == (3, *size)
     assert np.allclose(found, wanted, atol=2e-5)
@@ -74,6 +78,6 @@ def test_the_kernel_is_the_plain_form(size, seed):
 @pytest.mark.parametrize("rows", [(0, 5), (3, 17), (10, 20)])
 def test_strips_are_parts_of_the_whole(rows):
     picture = levels((20, 13), 1)
-    whole = kernels.filtered(planes_of(around(picture, 0, 20)), random_weights(2))
-    part = kernels.filtered(planes_of(around(picture, *rows)), random_weights(2))
+    whole = kernels.filtered(with_margin(picture, 0, 20), random_weights(2))
+    part = kernels.filtered(with_margin(picture, *rows), random_weights(2))
     assert np.allclose(part, whole[:, slice(*rows)], atol=1e-6)

@@ -55,7 +55,7 @@ class Encoding:
     """Compresses images; quality, options and targets are those of api.compress and compress_to.
 
     judged: warn of a poor result. (Of an installed model: one that is being trained is no measure.) measure: tell the
-    PSNR, which takes a quarter longer.
+    PSNR.
     """
 
     quality: float
