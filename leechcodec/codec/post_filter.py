@@ -16,16 +16,16 @@ from leechcodec.detail.transform import CHANNELS
 from leechcodec.formats.container import FRAME_SIZE, Chunk, ChunkKind
 from leechcodec.formats.images import from_array
 from leechcodec.postfilter.coding import pack, unpack, weights_of
-from leechcodec.postfilter.fitting import around, equations, fit, saved
+from leechcodec.postfilter.fitting import equations, fit, saved
 from leechcodec.postfilter.kernels import filtered
-from leechcodec.postfilter.terms import MARGIN, levels_of, planes_of
+from leechcodec.postfilter.terms import MARGIN, around, levels_of, planes_of
 from leechcodec.threads import in_parts
 
 _STRIP_PIXELS = 1 << 16
 """Of a strip that is filtered at once: its planes stay in the cache."""
 _PRICE = 4 / 3
-"""Of a bit, in those of the trade-off: along the dial, where a share of the loss is for what people see, squared error
-falls so much faster with the rate than the trade-off says."""
+"""Of a bit, in those of the trade-off. Along the dial squared error falls faster with the rate than the trade-off says,
+since a share of the training loss is for what people see."""
 
 
 def filter_chunk(colours: np.ndarray, decoded: Image.Image, lmbda: float, grey: bool = False) -> Chunk | None:

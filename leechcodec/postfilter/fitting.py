@@ -15,7 +15,7 @@ import numpy as np
 
 from leechcodec.detail.transform import CHANNELS
 from leechcodec.postfilter.coding import FINEST, LARGEST, best_order, bits_of
-from leechcodec.postfilter.terms import MARGIN, SHIFTS, TERMS, groups, planes_of, terms
+from leechcodec.postfilter.terms import MARGIN, SHIFTS, TERMS, around, groups, planes_of, terms
 
 SAMPLED = 1 << 17
 """Pixels that the equations are made of, about: rows from top to bottom. As many in a few strips fit these alone, and
@@ -61,13 +61,6 @@ def equations(original: np.ndarray, decoded: np.ndarray) -> Equations:
 def spacing(height: int, width: int) -> int:
     """Of the rows that the equations are made of: odd, since networks draw four rows at a time, each in its own way."""
     return max(1, round(height * width / SAMPLED)) | 1
-
-
-def around(levels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Rows of a picture (H, W, 3), by number, with a margin of 4 columns: (n, W + 8, 3). Beyond it its border is."""
-    height, width, _ = levels.shape
-    columns = np.arange(-MARGIN, width + MARGIN).clip(0, width - 1)
-    return levels[rows.clip(0, height - 1)][:, columns]
 
 
 def fit(found: Equations, bit_worth: float, planes: int = CHANNELS) -> tuple[np.ndarray, int]:

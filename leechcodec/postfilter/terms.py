@@ -45,6 +45,14 @@ def groups(plane: int) -> tuple[slice, ...]:
     return (COLOURS, TONES, BANDS) if plane else (COLOURS, TONES, BANDS, PAIRS)
 
 
+def around(levels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of a picture (H, W, 3), by number, with a margin of 4 columns: (n, W + 8, 3). Beyond the picture its border
+    is repeated."""
+    height, width, _ = levels.shape
+    columns = np.arange(-MARGIN, width + MARGIN).clip(0, width - 1)
+    return levels[rows.clip(0, height - 1)][:, columns]
+
+
 def planes_of(levels: np.ndarray) -> np.ndarray:
     """Levels (H, W, 3), 0..255, as planes: float32 (3, H, W), luma within ±1, chroma within ±0.95."""
     height, width, _ = levels.shape

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from leechcodec.postfilter import fitting
 from leechcodec.postfilter.coding import bits_of, weights_of
-from leechcodec.postfilter.fitting import around, equations, fit, saved, spacing
-from leechcodec.postfilter.terms import MARGIN, PAIRS, TERMS, filtered, levels_of, planes_of
+from leechcodec.postfilter.fitting import equations, fit, saved, spacing
+from leechcodec.postfilter.terms import MARGIN, PAIRS, TERMS, around, filtered, levels_of, planes_of
 from tests.pictures import gradient
 
 

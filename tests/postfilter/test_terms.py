@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leechcodec.postfilter import kernels, terms
-from leechcodec.postfilter.fitting import around
-from leechcodec.postfilter.terms import BANDS, COLOURS, MARGIN, PAIRS, STEPS, TERMS, TONES, levels_of, planes_of
+from leechcodec.postfilter.terms import BANDS, COLOURS, MARGIN, PAIRS, STEPS, TERMS, TONES, around, levels_of, planes_of
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
