@@ -112,7 +112,7 @@ def test_of_what_was_shown_no_picture_is_held(client, id, monkeypatch):
                         file(image, quality, draft, *others))  # fmt: skip
     client.get(f"/api/pictures/{id}/shown?quality=95")
     client.get(f"/api/pictures/{id}/file?quality=95")
-    assert made[0].quality == 95 and made[0].detail and made[0].picture is made[0].below is None
+    assert made[0].quality == 95 and made[0].layers and made[0].picture is made[0].below is None
 
 
 @pytest.mark.parametrize("key", PEERS)
