@@ -15,6 +15,7 @@ from PIL import Image
 from leechcodec.detail.transform import CHANNELS
 from leechcodec.formats.container import FRAME_SIZE, Chunk, ChunkKind
 from leechcodec.formats.images import from_array
+from leechcodec.formats.strips import strips
 from leechcodec.postfilter.coding import pack, unpack, weights_of
 from leechcodec.postfilter.fitting import equations, fit, saved
 from leechcodec.postfilter.kernels import filtered
@@ -49,14 +50,24 @@ def with_filter(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
     payload = next((chunk.payload for chunk in chunks if chunk.kind == ChunkKind.FILTER), None)
     if payload is None:
         return decoded
-    weights, below = weights_of(*unpack(payload)), np.asarray(decoded)
-    picture, rows = np.empty_like(below), max(1, _STRIP_PIXELS // below.shape[1])
+    weights, picture = weights_of(*unpack(payload)), Image.new("RGB", decoded.size)
+    for rows, strip in strips(decoded):  # no array of a whole large picture
+        top, bottom = max(0, rows.start - MARGIN), min(decoded.height, rows.stop + MARGIN)
+        near = np.asarray(decoded.crop((0, top, decoded.width, bottom)))
+        picture.paste(from_array(_filtered(near, rows.start - top, strip.height, weights)), (0, rows.start))
+    return picture
+
+
+def _filtered(near: np.ndarray, first: int, count: int, weights: np.ndarray) -> np.ndarray:
+    """Some rows of levels (H, W, 3) after the filter: uint8 (count, W, 3). near: with 4 rows more on either side, where
+    the picture has them."""
+    found, each = np.empty_like(near[:count]), max(1, _STRIP_PIXELS // near.shape[1])
 
     def fill(part: slice) -> None:
-        for top in range(part.start, part.stop, rows):
-            bottom = min(top + rows, part.stop)
-            near = around(below, np.arange(top - MARGIN, bottom + MARGIN))
-            picture[top:bottom] = levels_of(filtered(planes_of(near), weights))
+        for start in range(part.start, part.stop, each):
+            stop = min(start + each, part.stop)
+            levels = around(near, np.arange(first + start - MARGIN, first + stop + MARGIN))
+            found[start:stop] = levels_of(filtered(planes_of(levels), weights))
 
-    in_parts(fill, len(below), rows)
-    return from_array(picture)
+    in_parts(fill, count, each)
+    return found

@@ -12,6 +12,7 @@ from leechcodec.codec.drafts import Drawing
 from leechcodec.codec.model_store import load_model
 from leechcodec.codec.post_filter import filter_chunk, with_filter
 from leechcodec.errors import CorruptError
+from leechcodec.formats import strips
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 from leechcodec.postfilter.coding import unpack
 from tests.files import without
@@ -68,6 +69,7 @@ def test_strips_and_threads_make_no_difference(monkeypatch, pixels):
     assert chunk is not None
     whole = np.asarray(with_filter(decoded, [chunk])).astype(int)
     monkeypatch.setattr(post_filter, "_STRIP_PIXELS", pixels)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 3 * pixels)
     assert np.abs(np.asarray(with_filter(decoded, [chunk])) - whole).max() <= 1
 
 
