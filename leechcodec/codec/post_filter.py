@@ -53,7 +53,7 @@ def with_filter(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
     weights, picture = weights_of(*unpack(payload)), Image.new("RGB", decoded.size)
     for rows, strip in strips(decoded):  # no array of a whole large picture
         top, bottom = max(0, rows.start - MARGIN), min(decoded.height, rows.stop + MARGIN)
-        near = np.asarray(decoded.crop((0, top, decoded.width, bottom)))
+        near = np.asarray(strip if strip is decoded else decoded.crop((0, top, decoded.width, bottom)))
         picture.paste(from_array(_filtered(near, rows.start - top, strip.height, weights)), (0, rows.start))
     return picture
 
