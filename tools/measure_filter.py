@@ -17,23 +17,17 @@ from statistics import fmean
 from PIL import Image
 
 from leechcodec.codec import api
-from leechcodec.formats.container import ChunkKind, read_file, write_file
 from leechcodec.lab.bdrate import bd_groups
 from leechcodec.lab.datasets import photographs, pixels_of
 from leechcodec.lab.metrics import scores
 from leechcodec.lab.results import ImageRow, Results, load, means, save
-
-
-def without_filter(data: bytes) -> bytes:
-    """The same file without its post-filter; the same bytes where it has none."""
-    header, chunks = read_file(data)
-    return write_file(header, [chunk for chunk in chunks if chunk.kind != ChunkKind.FILTER])
+from leechcodec.testing.files import without
 
 
 def row_without(row: ImageRow, original: Image.Image, folder: Path) -> ImageRow:
     """A row of the same file without its filter."""
     data = (folder / row.file).read_bytes()
-    plain = without_filter(data)
+    plain = without(data)
     if plain == data:
         return row
     found = scores(original, api.decompress(plain))

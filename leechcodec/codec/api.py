@@ -31,7 +31,7 @@ from leechcodec.codec.token_coding import (
 )
 from leechcodec.config import check_quality
 from leechcodec.entropy.bit_counter import BitCounter
-from leechcodec.errors import ConfigError, CorruptError, TooLargeError
+from leechcodec.errors import ConfigError, CorruptError
 from leechcodec.formats.container import MAX_PIXELS, Chunk, ChunkKind, Header, read_file, salvage
 from leechcodec.formats.images import apply_orientation
 from leechcodec.formats.side_data import SideData
@@ -274,7 +274,7 @@ def decompress_partial(
         missing.append(str(error))
     stages, sent = len(tokens.codes), tokens.layout(loaded.config).stages
     whole = stages == sent
-    image, bad_layers = _with_readable_layers(loaded, tokens, chunks if whole else ())
+    image, bad_layers = pipeline.salvaged_picture(loaded, tokens, chunks if whole else ())
     missing += bad_layers
     if not whole:
         missing.append(f"{sent - stages} of {sent} token stages, the finest")
@@ -282,20 +282,6 @@ def decompress_partial(
         return side_data.add_to(image), missing
     except CorruptError as error:
         return replace(side_data, alpha=None).add_to(image), [*missing, str(error)]
-
-
-def _with_readable_layers(
-    loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]
-) -> tuple[Image.Image, list[str]]:
-    """The picture with as many of its layers as hold any, and what is wrong with the next one, whose checksum holds."""
-    bad: list[str] = []
-    for left_out in ((), (ChunkKind.DETAIL,)):
-        try:
-            kept = [chunk for chunk in chunks if chunk.kind not in left_out]
-            return pipeline.picture_of(loaded, tokens, kept), bad
-        except (CorruptError, TooLargeError) as error:
-            bad = [str(error)]
-    return pipeline.synthesise(loaded, tokens), bad
 
 
 def _readable_tokens(loaded: LoadedModel, header: Header, chunks: Sequence[Chunk]) -> tuple[Tokens, list[CorruptError]]:

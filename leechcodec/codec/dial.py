@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from leechcodec.config import MAX_QUALITY, QUALITY_UNIT, hundredths
 from leechcodec.detail.head import quality_of
-from leechcodec.formats.container import Chunk, ChunkKind, Header
+from leechcodec.formats.container import Chunk, ChunkKind, Header, payload_of
 
 ENTRY = 90.0
 """From here on a layer lies on the tokens of this quality (``python -m tools.tune_detail entry``,
@@ -34,7 +34,7 @@ def step_at(quality: float, error: float) -> float | None:
 
 def layer_of(chunks: Sequence[Chunk]) -> bytes | None:
     """The detail layer among a file's chunks."""
-    return next((chunk.payload for chunk in chunks if chunk.kind == ChunkKind.DETAIL), None)
+    return payload_of(chunks, ChunkKind.DETAIL)
 
 
 def dial_quality(header: Header, chunks: Sequence[Chunk]) -> float:

@@ -89,14 +89,11 @@ class Drawing:
 
     def _of_tokens(self, quality: float, effort: int, progress: Progress | None, shown: bool) -> Draft:
         """A draft without a detail layer."""
-        if not self._layered:
-            if shown:
-                tokens, picture = self._shown(quality, effort, progress)
-                return Draft(quality, tokens, picture=picture)
+        if not (self._layered or shown):
             return Draft(quality, self._tokens(quality, effort, progress))
         tokens, below = self._shown(quality, effort, progress)
         lmbda, grey = self.loaded.config.lmbda(quality), self.prepared.side_data.grey
-        chunk = filter_chunk(self.prepared.colours, below, lmbda, grey)
+        chunk = filter_chunk(self.prepared.colours, below, lmbda, grey) if self._layered else None
         if chunk is None:
             return Draft(quality, tokens, picture=below)
         return Draft(quality, tokens, (chunk,), with_filter(below, (chunk,)) if shown else None, below)

@@ -31,7 +31,7 @@ from leechcodec.codec.token_coding import (
     token_chunks,
 )
 from leechcodec.config import header_quality
-from leechcodec.errors import CorruptError
+from leechcodec.errors import CorruptError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind, Header, check_size, read_file, write_file
 from leechcodec.formats.modes import split
 from leechcodec.formats.side_data import SideData, separate
@@ -226,6 +226,18 @@ def picture_of(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> 
     """
     decoded = synthesise(loaded, tokens)
     return with_layers(decoded, chunks) if tokens.synthesis == loaded.synthesis else decoded
+
+
+def salvaged_picture(loaded: LoadedModel, tokens: Tokens, chunks: Sequence[Chunk]) -> tuple[Image.Image, list[str]]:
+    """What :func:`picture_of` gives, up to a filter or layer that is bad, and what is wrong with it."""
+    shown, bad = synthesise(loaded, tokens), list[str]()
+    if tokens.synthesis == loaded.synthesis:
+        try:
+            shown = with_filter(shown, chunks)
+            shown = with_detail(shown, chunks)
+        except (CorruptError, TooLargeError) as error:
+            bad.append(str(error))
+    return shown, bad
 
 
 def with_layers(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:

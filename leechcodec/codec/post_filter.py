@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from leechcodec.detail.transform import CHANNELS
-from leechcodec.formats.container import FRAME_SIZE, Chunk, ChunkKind
+from leechcodec.formats.container import FRAME_SIZE, Chunk, ChunkKind, payload_of
 from leechcodec.formats.images import from_array
 from leechcodec.formats.strips import strips
 from leechcodec.postfilter.coding import pack, unpack, weights_of
@@ -47,14 +47,13 @@ def filter_chunk(colours: np.ndarray, decoded: Image.Image, lmbda: float, grey: 
 
 def with_filter(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:
     """The picture after a file's post-filter; as it is where the file has none. Raises CorruptError for a bad chunk."""
-    payload = next((chunk.payload for chunk in chunks if chunk.kind == ChunkKind.FILTER), None)
+    payload = payload_of(chunks, ChunkKind.FILTER)
     if payload is None:
         return decoded
     weights, picture = weights_of(*unpack(payload)), Image.new("RGB", decoded.size)
-    for rows, strip in strips(decoded):  # no array of a whole large picture
-        top, bottom = max(0, rows.start - MARGIN), min(decoded.height, rows.stop + MARGIN)
-        near = np.asarray(strip if strip is decoded else decoded.crop((0, top, decoded.width, bottom)))
-        picture.paste(from_array(_filtered(near, rows.start - top, strip.height, weights)), (0, rows.start))
+    for rows, near in strips(decoded, MARGIN):  # no array of a whole large picture
+        own = _filtered(np.asarray(near), min(rows.start, MARGIN), rows.stop - rows.start, weights)
+        picture.paste(from_array(own), (0, rows.start))
     return picture
 
 

@@ -9,7 +9,7 @@ chunk's kind and length, and its payload, so that no bit of a file is unprotecte
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
@@ -89,6 +89,11 @@ class Chunk:
 
     kind: int
     payload: bytes
+
+
+def payload_of(chunks: Iterable[Chunk], kind: ChunkKind) -> bytes | None:
+    """What the chunk of a kind holds; None where there is none."""
+    return next((chunk.payload for chunk in chunks if chunk.kind == kind), None)
 
 
 def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:

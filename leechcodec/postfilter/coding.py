@@ -6,6 +6,8 @@ A number n is coded as u = 2 |n|, less 1 where n is positive. The code of order 
 before it for each of its bits beyond the first k + 1. Highest bits first; the last byte is filled up with zeros.
 """
 
+from typing import Any
+
 import numpy as np
 
 from leechcodec.detail.transform import CHANNELS
@@ -31,8 +33,7 @@ def weights_of(numbers: np.ndarray, e: int) -> np.ndarray:
 
 def bits_of(numbers: np.ndarray, order: int | np.ndarray) -> np.ndarray:
     """Lengths of the codes of whole numbers, int64, of their shape. order: for all, or for each of the last axis."""
-    value = 2 * np.abs(numbers) - (numbers > 0) + 2**order
-    return 2 * np.frexp(value)[1].astype(np.int64) - 1 - order
+    return 2 * np.frexp(_value(numbers, order))[1].astype(np.int64) - 1 - order
 
 
 def best_order(numbers: np.ndarray) -> tuple[int, int]:
@@ -53,7 +54,7 @@ def pack(numbers: np.ndarray, e: int) -> bytes:
             order = best_order(own)[0]
             bits.append(f"{1 + order:0{_ORDER_BITS}b}")
             for number in own.tolist():
-                code = f"{2 * abs(number) - (number > 0) + (1 << order):b}"
+                code = f"{_value(number, order):b}"
                 bits.append("0" * (len(code) - 1 - order) + code)
     joined = "".join(bits)
     joined += "0" * (-len(joined) % 8)
@@ -71,6 +72,11 @@ def unpack(payload: bytes) -> tuple[np.ndarray, int]:
                 numbers[plane, group] = [_number(bits, order) for _ in range(group.start, group.stop)]
     bits.end()
     return numbers, e
+
+
+def _value(number: Any, order: Any) -> Any:
+    """v of a number, or of an array's."""
+    return 2 * abs(number) - (number > 0) + 2**order
 
 
 def _number(bits: "_Bits", order: int) -> int:

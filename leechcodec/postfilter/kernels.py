@@ -9,12 +9,12 @@ import numpy as np
 
 from leechcodec import compiled
 from leechcodec.detail.transform import CHANNELS
-from leechcodec.postfilter.terms import BOXES, MARGIN, PRODUCTS, STEPS
+from leechcodec.postfilter.terms import BANDS, BOXES, MARGIN, PAIRS, STEPS, TONES
 
 _OPTIONS: dict[str, Any] = {"fastmath": {"contract", "nsz"}}
 entry, inner = compiled.entry(**_OPTIONS), compiled.inner(**_OPTIONS)
 _THIRD, _FIFTH, _NINTH = (np.float32(1 / side**2) for side in BOXES)
-_TONES, _CUBE, _BANDS, _PAIRS = 4, 4 + len(PRODUCTS), 5 + len(PRODUCTS), 5 + len(PRODUCTS) + 3 * len(BOXES)
+_TONES, _CUBE, _BANDS, _PAIRS = TONES.start, TONES.stop - 1, BANDS.start, PAIRS.start
 _DOWN, _RIGHT = tuple(step[0] for step in STEPS), tuple(step[1] for step in STEPS)
 
 

@@ -26,8 +26,8 @@ from leechcodec.errors import (
 )
 from leechcodec.formats.container import Chunk, ChunkKind, Header, read_file, write_file
 from leechcodec.networks import layout
+from leechcodec.testing.files import without
 from leechcodec.testing.tiny import tiny_model
-from tests.files import without
 from tests.pictures import gradient
 from tests.places import SAMPLE
 

@@ -18,6 +18,7 @@ from leechcodec.detail import strips
 from leechcodec.errors import ConfigError, CorruptError, TooLargeError
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 from leechcodec.testing import detail_reference
+from leechcodec.testing.files import without
 
 
 @pytest.fixture
@@ -82,8 +83,7 @@ def test_a_search_makes_the_tokens_below_a_layer_once_for_each_effort(tiny_folde
 
 def test_what_stops_at_the_base_ignores_it(tiny_folder, noise):
     data = api.compress(Image.fromarray(noise), quality=91.5, model=tiny_folder)
-    header, chunks = read_file(data)
-    base = write_file(header, [chunk for chunk in chunks if chunk.kind != ChunkKind.DETAIL])
+    base = without(data, ChunkKind.DETAIL)
     assert base == api.compress(Image.fromarray(noise), quality=ENTRY, model=tiny_folder)
     small = api.decompress(data, model=tiny_folder, shrink=4)
     assert np.array_equal(small, api.decompress(base, model=tiny_folder, shrink=4))

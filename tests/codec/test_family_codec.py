@@ -12,11 +12,11 @@ from leechcodec.codec.weight_storage import read_weights, write_weights
 from leechcodec.config import ModelConfig
 from leechcodec.errors import ModelError
 from leechcodec.networks.model import CodecModel
+from leechcodec.testing.files import without
 from leechcodec.testing.tiny import LAYOUT, tiny_model
 from leechcodec.training.loop import train
 from leechcodec.training.state import load_weights
 from tests.families import LEARNED, SMALL
-from tests.files import without
 from tests.lab.lab_files import picture
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from leechcodec.codec.model_store import load_model
 from leechcodec.errors import ConfigError, ImageError, TooLargeError
 from leechcodec.formats import side_data
 from leechcodec.formats.container import read_file
-from tests.files import without
+from leechcodec.testing.files import without
 from tests.pictures import gradient
 
 

@@ -15,7 +15,7 @@ from leechcodec.errors import CorruptError
 from leechcodec.formats import strips
 from leechcodec.formats.container import Chunk, ChunkKind, read_file, write_file
 from leechcodec.postfilter.coding import unpack
-from tests.files import without
+from leechcodec.testing.files import without
 from tests.pictures import gradient
 
 TRADE_OFF = 0.01

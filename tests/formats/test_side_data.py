@@ -13,7 +13,7 @@ from leechcodec.formats.container import Chunk, ChunkKind, read_file
 from leechcodec.formats.images import encode_image, load_image
 from leechcodec.formats.png import SIGNATURE
 from leechcodec.formats.side_data import SideData, flattened, separate
-from tests.files import without
+from leechcodec.testing.files import without
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from leechcodec.codec import api, model_store, surroundings
-from tests.files import without
+from leechcodec.testing.files import without
 from tests.inputs import make
 from tests.places import ROOT
 

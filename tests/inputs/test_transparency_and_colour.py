@@ -16,7 +16,7 @@ from leechcodec.formats.container import ChunkKind, read_file
 from leechcodec.formats.images import apply_orientation, load_image, to_rgb
 from leechcodec.formats.side_data import SideData, as_coded, comparable, flattened, separate
 from leechcodec.lab.metrics import psnr
-from tests.files import without
+from leechcodec.testing.files import without
 from tests.inputs import make
 
 

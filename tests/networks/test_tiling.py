@@ -10,8 +10,8 @@ from leechcodec.codec.distortion import psnr as psnr_of
 from leechcodec.entropy import token_coder
 from leechcodec.networks import onnx_walk, runtime, tiling
 from leechcodec.networks.tiling import tiled
+from leechcodec.testing.files import without
 from leechcodec.testing.tiny import tiny_model
-from tests.files import without
 from tests.lab.lab_files import picture
 
 

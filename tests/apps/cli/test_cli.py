@@ -10,7 +10,7 @@ from PIL import Image
 from leechcodec.apps.cli import main
 from leechcodec.codec.paths import installed_models
 from leechcodec.networks import layout
-from tests.files import without
+from leechcodec.testing.files import without
 
 
 @pytest.fixture

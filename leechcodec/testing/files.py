@@ -1,4 +1,4 @@
-"""Files that the tests take apart."""
+"""Files that tests and tools take apart."""
 
 from leechcodec.formats.container import ChunkKind, read_file, write_file
 
