@@ -3,7 +3,8 @@
     e: 4 bits ‖ for each plane, for each of its groups: 3 bits, 0 for all zero or 1 + k ‖ the group's codes of order k
 
 A number n is coded as u = 2 |n|, less 1 where n is positive. The code of order k is v = u + 2^k in binary, with one 0
-before it for each of its bits beyond the first k + 1. Highest bits first; the last byte is filled up with zeros.
+before it for each of its bits beyond the first k + 1. Highest bits first. Clipped pairs come after all others, and zero
+bytes at the end are left out.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from leechcodec.detail.transform import CHANNELS
 from leechcodec.errors import CorruptError
-from leechcodec.postfilter.terms import SHIFTS, TERMS, groups
+from leechcodec.postfilter.terms import CLIPPED, SHIFTS, TERMS, groups
 
 FINEST = 15
 """Largest e."""
@@ -21,13 +22,15 @@ ORDERS = 7
 LARGEST = 2**17 - 1
 """Of the numbers, with either sign."""
 _E_BITS, _ORDER_BITS = 4, 3
+_ORDER = [(plane, group) for plane in range(CHANNELS) for group in groups(plane)[:-1]] + list(enumerate(CLIPPED))
+"""Of the groups in a payload."""
 _LONGEST = 19
 """Bits of the largest v."""
 _TOO_LARGE = "the post-filter's chunk holds a number that is too large"
 
 
 def weights_of(numbers: np.ndarray, e: int) -> np.ndarray:
-    """Whole numbers (3, 32) as weights of the terms: float64, numbers · 2^(shift - e)."""
+    """Whole numbers (3, 52) as weights of the terms: float64, numbers · 2^(shift - e)."""
     return numbers * 2.0 ** (SHIFTS - e)
 
 
@@ -43,33 +46,31 @@ def best_order(numbers: np.ndarray) -> tuple[int, int]:
 
 
 def pack(numbers: np.ndarray, e: int) -> bytes:
-    """The payload. numbers: whole, (3, 32), within ±131,071, zero where a plane has no such term. e: 0..15."""
+    """The payload. numbers: whole, (3, 52), within ±131,071, zero where a plane has no such term. e: 0..15."""
     bits = [f"{e:0{_E_BITS}b}"]
-    for plane in range(CHANNELS):
-        for group in groups(plane):
-            own = numbers[plane, group]
-            if not own.any():
-                bits.append("0" * _ORDER_BITS)
-                continue
-            order = best_order(own)[0]
-            bits.append(f"{1 + order:0{_ORDER_BITS}b}")
-            for number in own.tolist():
-                code = f"{_value(number, order):b}"
-                bits.append("0" * (len(code) - 1 - order) + code)
+    for plane, group in _ORDER:
+        own = numbers[plane, group]
+        if not own.any():
+            bits.append("0" * _ORDER_BITS)
+            continue
+        order = best_order(own)[0]
+        bits.append(f"{1 + order:0{_ORDER_BITS}b}")
+        for number in own.tolist():
+            code = f"{_value(number, order):b}"
+            bits.append("0" * (len(code) - 1 - order) + code)
     joined = "".join(bits)
     joined += "0" * (-len(joined) % 8)
-    return int(joined, 2).to_bytes(len(joined) // 8, "big")
+    return int(joined, 2).to_bytes(len(joined) // 8, "big").rstrip(b"\0")
 
 
 def unpack(payload: bytes) -> tuple[np.ndarray, int]:
     """The inverse of :func:`pack`. Raises CorruptError for what it does not give."""
     bits, numbers = _Bits(payload), np.zeros((CHANNELS, TERMS), np.int64)
     e = bits.take(_E_BITS)
-    for plane in range(CHANNELS):
-        for group in groups(plane):
-            order = bits.take(_ORDER_BITS) - 1
-            if order >= 0:
-                numbers[plane, group] = [_number(bits, order) for _ in range(group.start, group.stop)]
+    for plane, group in _ORDER:
+        order = bits.take(_ORDER_BITS) - 1
+        if order >= 0:
+            numbers[plane, group] = [_number(bits, order) for _ in range(group.start, group.stop)]
     bits.end()
     return numbers, e
 
@@ -89,16 +90,15 @@ def _number(bits: "_Bits", order: int) -> int:
 
 
 class _Bits:
-    """Of a payload, from the first on."""
+    """Of a payload, from the first on, and zeros without end after them."""
 
     def __init__(self, payload: bytes) -> None:
         self._bits, self._place = "".join(f"{byte:08b}" for byte in payload), 0
 
     def take(self, count: int) -> int:
+        found = self._bits[self._place : self._place + count].ljust(count, "0")
         self._place += count
-        if self._place > len(self._bits):
-            raise CorruptError("the post-filter's chunk ends too early")
-        return int(self._bits[self._place - count : self._place], 2)
+        return int(found, 2) if found else 0
 
     def zeros(self, most: int) -> int:
         """How many come before the next 1, which is not taken."""
@@ -109,6 +109,5 @@ class _Bits:
         return found
 
     def end(self) -> None:
-        rest = self._bits[self._place :]
-        if len(rest) >= 8 or "1" in rest:
+        if len(self._bits) >= self._place + 8 or "1" in self._bits[self._place :]:
             raise CorruptError("the post-filter's chunk goes on after its last number")

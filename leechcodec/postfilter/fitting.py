@@ -10,6 +10,7 @@ are, until it pays for none. From zero on, and from the rounded least squares; t
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,7 +35,7 @@ _RIDGE = 1e-3
 class Equations:
     """Normal equations of the terms' weights, sums over sampled pixels.
 
-    products: float64 (32, 32), of two terms. targets: float64 (32, 3), of a term and what a plane lacks. pixels: how
+    products: float64 (52, 52), of two terms. targets: float64 (52, 3), of a term and what a plane lacks. pixels: how
     many. Planes are those of terms.py, of which a pixel's squared error in levels is 3 · 127.5² times the sum.
     """
 
@@ -64,7 +65,7 @@ def spacing(height: int, width: int) -> int:
 
 
 def fit(found: Equations, bit_worth: float, planes: int = CHANNELS) -> tuple[np.ndarray, int]:
-    """Whole numbers (3, 32), int64, and e: their weights are numbers · 2^(shift - e) (coding.py).
+    """Whole numbers (3, 52), int64, and e: their weights are numbers · 2^(shift - e) (coding.py).
 
     bit_worth: squared error of the sampled pixels' planes that one bit must save. planes: that are filtered, from the
         first on. All numbers are zero where none is worth its bits.
@@ -77,15 +78,22 @@ def fit(found: Equations, bit_worth: float, planes: int = CHANNELS) -> tuple[np.
     products = found.products * np.outer(units, units) / bit_worth
     products[np.diag_indices(TERMS)] += _RIDGE
     for plane in range(planes):
-        own = groups(plane)
-        count = own[-1].stop
-        search = _Search(products[:count, :count], (found.targets[:, plane] * units)[:count] / bit_worth, own)
-        numbers[plane, :count] = search.best()
+        own = np.r_[groups(plane)]
+        search = _Search(
+            products[np.ix_(own, own)], (found.targets[:, plane] * units / bit_worth)[own], _side_by_side(groups(plane))
+        )
+        numbers[plane, own] = search.best()
     return numbers, e
 
 
+def _side_by_side(apart: Sequence[slice]) -> list[slice]:
+    """The places of slices' elements where these follow one another."""
+    ends = np.cumsum([part.stop - part.start for part in apart]).tolist()
+    return [slice(*places) for places in pairwise([0, *ends])]
+
+
 def saved(found: Equations, weights: np.ndarray) -> float:
-    """Squared error of the sampled pixels' planes that weights (3, 32) take away."""
+    """Squared error of the sampled pixels' planes that weights (3, 52) take away."""
     rest = 2 * found.targets.T - weights @ found.products
     return float((weights * rest).sum())
 

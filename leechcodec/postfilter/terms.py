@@ -3,12 +3,13 @@
     levels ─▶ planes: luma, two chromas ─┬─▶ 1, each plane              4   colours
                                          ├─▶ their products, luma³      7   tones
                                          ├─▶ box means, differences     9   sharpness of each plane
-                                         └─▶ opposite neighbours        12  edges, of luma for luma alone
+                                         ├─▶ opposite neighbours        12  edges, of luma for luma alone
+                                         └─▶ the same, clipped          12, 4, 4  textures, of each plane for itself
     plane + Σ weight · term ─▶ levels
 
 A network is right in the mean of all pictures; in a single one its colours, contrasts and edges are a little off, and
 in the same way all over. (Cf. the adaptive loop filter of H.266/VVC: Tsai et al., "Adaptive Loop Filtering for Video
-Coding", IEEE J-STSP 2013.)
+Coding", IEEE J-STSP 2013; its clipped differences: Taquet et al., "Non-Linear Adaptive Loop Filter", PCS 2019.)
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,9 @@ MARGIN = 4
 """Pixels on either side that a term looks at; beyond the picture its border is repeated."""
 COLOURS, TONES, BANDS, PAIRS = slice(0, 4), slice(4, 11), slice(11, 20), slice(20, 32)
 """The terms of each group."""
-TERMS = PAIRS.stop
+CLIPPED = (slice(32, 44), slice(44, 48), slice(48, 52))
+"""Of each plane's clipped pairs."""
+TERMS = CLIPPED[-1].stop
 PRODUCTS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 BOXES = (3, 5, 9)
 """Sides of the squares whose means are compared."""
@@ -34,15 +37,22 @@ STEPS = tuple(
     if 0 < down + abs(right) < 4 and (down > 0 or right > 0)
 )
 """From the middle to one of a pair of opposite neighbours, three pixels away at most: rows, columns."""
-SHIFTS = np.array((0, 1, 3, 4) + (1, 4, 5, 5, 6, 7, 2) + (4, 4, 4, 7, 7, 7, 8, 8, 8) + (3,) * len(STEPS))
+NEAREST = tuple(step for step in STEPS if max(map(abs, step)) == 1)
+CLIPPED_STEPS = (STEPS, NEAREST, NEAREST)
+"""The pairs of each plane whose differences from the middle are clipped."""
+LIMITS = (1 / 16, 1 / 64, 1 / 64)
+"""Of these differences, with either sign: eight levels of grey. A strong edge is no texture."""
+SHIFTS = np.array(
+    (0, 1, 3, 4) + (1, 4, 5, 5, 6, 7, 2) + (4, 4, 4, 7, 7, 7, 8, 8, 8) + (3,) * 12 + (5,) * 12 + (7,) * 4 + (8,) * 4
+)
 """A term's usual size is 2^-shift: its weight is a whole number of 2^(shift - e), e being the file's."""
 _PLANES = COLOUR / (127.5 * np.sqrt(CHANNELS))
 _LEVELS = np.linalg.inv(_PLANES)
 
 
 def groups(plane: int) -> tuple[slice, ...]:
-    """Of the terms that a plane may take."""
-    return (COLOURS, TONES, BANDS) if plane else (COLOURS, TONES, BANDS, PAIRS)
+    """Of the terms that a plane may take, in order."""
+    return (COLOURS, TONES, BANDS, *(() if plane else (PAIRS,)), CLIPPED[plane])
 
 
 def around(levels: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -86,11 +96,15 @@ def terms(rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
             yield finer - coarser
             finer = coarser
     for down, right in STEPS:
-        yield _moved(rows, down, right) + _moved(rows, -down, -right) - 2 * inside[0]
+        yield _moved(rows, 0, down, right) + _moved(rows, 0, -down, -right) - 2 * inside[0]
+    for plane, (steps, limit) in enumerate(zip(CLIPPED_STEPS, LIMITS, strict=True)):
+        for down, right in steps:
+            differences = (_moved(rows, plane, *step) - inside[plane] for step in ((down, right), (-down, -right)))
+            yield sum(difference.clip(-limit, limit) for difference in differences)
 
 
 def filtered(planes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Planes without their margin of 4, and what weights (3, 32) add to them: float32 (3, h, w).
+    """Planes without their margin of 4, and what weights (3, 52) add to them: float32 (3, h, w).
 
     planes: float32 (3, h + 8, w + 8). This is the plain form of kernels.py.
     """
@@ -101,10 +115,10 @@ def filtered(planes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return result
 
 
-def _moved(rows: Sequence[np.ndarray], down: int, right: int) -> np.ndarray:
-    """Luma so many rows and columns further: (n, w)."""
-    luma = rows[MARGIN + down][0]
-    return luma[:, MARGIN + right : luma.shape[1] - MARGIN + right]
+def _moved(rows: Sequence[np.ndarray], plane: int, down: int, right: int) -> np.ndarray:
+    """A plane so many rows and columns further: (n, w)."""
+    own = rows[MARGIN + down][plane]
+    return own[:, MARGIN + right : own.shape[1] - MARGIN + right]
 
 
 def _box_mean(rows: Sequence[np.ndarray], plane: int, side: int) -> np.ndarray:

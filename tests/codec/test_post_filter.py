@@ -76,7 +76,7 @@ def test_strips_and_threads_make_no_difference(monkeypatch, pixels):
 def test_a_bad_chunk_is_refused():
     _, decoded = pair()
     with pytest.raises(CorruptError, match="post-filter"):
-        with_filter(decoded, [Chunk(ChunkKind.FILTER, b"\x70")])
+        with_filter(decoded, [Chunk(ChunkKind.FILTER, b"\x72")])
 
 
 @pytest.mark.parametrize("quality", [20, 60, 95])
@@ -105,7 +105,7 @@ def test_a_smaller_picture_has_it_where_all_tokens_are_decoded(tiny_folder):
 
 def test_a_bad_filter_leaves_a_salvaged_picture(tiny_folder):
     header, chunks = read_file(leechcodec.compress(gradient(128, 128, 3), quality=40, model=tiny_folder))
-    bad = [chunk if chunk.kind != ChunkKind.FILTER else Chunk(chunk.kind, b"\x70") for chunk in chunks]
+    bad = [chunk if chunk.kind != ChunkKind.FILTER else Chunk(chunk.kind, b"\x72") for chunk in chunks]
     with pytest.raises(CorruptError, match="post-filter"):
         leechcodec.decompress(write_file(header, bad), model=tiny_folder)
     image, missing = leechcodec.decompress_partial(write_file(header, bad), model=tiny_folder)

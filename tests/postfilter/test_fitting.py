@@ -33,6 +33,7 @@ def squared(a, b):
 def test_a_filter_that_is_there_is_found():
     decoded, weights = picture(), np.zeros((3, TERMS))
     weights[0, [0, 1, 4]], weights[1, 2], weights[0, 11], weights[0, 20] = (0.02, 0.05, -0.03), -0.2, 0.3, 0.1
+    weights[0, 34], weights[2, 49] = -0.2, 0.3
     original = of_filter(decoded, weights)
     found = equations(original, decoded)
     numbers, e = fit(found, 1e-7 * squared(original, decoded))

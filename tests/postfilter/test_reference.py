@@ -7,7 +7,7 @@ from PIL import Image
 from leechcodec.codec.post_filter import with_filter
 from leechcodec.formats.container import Chunk, ChunkKind
 from leechcodec.postfilter.coding import pack
-from leechcodec.postfilter.terms import BANDS, PAIRS, TERMS
+from leechcodec.postfilter.terms import BANDS, CLIPPED, PAIRS, TERMS
 from leechcodec.testing.filter_reference import filtered
 
 
@@ -17,6 +17,9 @@ def test_a_filter_does_what_the_format_says(size):
     levels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     numbers = rng.integers(-9, 10, (3, TERMS))
     numbers[1:, PAIRS], numbers[2, BANDS] = 0, 0
+    for plane, own in np.ndindex(3, 3):
+        if plane != own:
+            numbers[plane, CLIPPED[own]] = 0
     payload = pack(numbers, 9)
     found = np.asarray(with_filter(Image.fromarray(levels), [Chunk(ChunkKind.FILTER, payload)]))
     assert not np.array_equal(found, levels)
