@@ -17,7 +17,8 @@ from leechcodec.formats.container import FRAME_SIZE, Chunk, ChunkKind, payload_o
 from leechcodec.formats.images import from_array
 from leechcodec.formats.strips import strips
 from leechcodec.postfilter.coding import pack, unpack, weights_of
-from leechcodec.postfilter.fitting import equations, fit, saved
+from leechcodec.postfilter.equations import equations
+from leechcodec.postfilter.fitting import fit
 from leechcodec.postfilter.kernels import filtered
 from leechcodec.postfilter.terms import MARGIN, around, levels_of, planes_of
 from leechcodec.threads import in_parts
@@ -42,7 +43,7 @@ def filter_chunk(colours: np.ndarray, decoded: Image.Image, lmbda: float, grey: 
     numbers, e = fit(found, bit_worth, 1 if grey else CHANNELS)
     payload = pack(numbers, e)
     bits = 8 * (FRAME_SIZE + len(payload))
-    return Chunk(ChunkKind.FILTER, payload) if saved(found, weights_of(numbers, e)) > bits * bit_worth else None
+    return Chunk(ChunkKind.FILTER, payload) if found.saved(weights_of(numbers, e)) > bits * bit_worth else None
 
 
 def with_filter(decoded: Image.Image, chunks: Sequence[Chunk]) -> Image.Image:

@@ -1,7 +1,6 @@
-"""The post-filter of a picture: whole numbers that take more off its squared error than their bits are worth.
+"""The post-filter of a picture: whole numbers that take more off its error than their bits are worth.
 
-    decoded, original ─▶ terms of every nth row ─▶ normal equations ─▶ least squares ─▶ whole numbers
-                                                                                               one at a time
+    normal equations ─▶ least squares ─▶ whole numbers, one at a time ─▶ numbers, e
 
 Error plus bits at their worth, in whole numbers: the one changes for which that pays most, all others being what they
 are, until it pays for none. From zero on, and from the rounded least squares; the better end is taken.
@@ -16,13 +15,9 @@ import numpy as np
 
 from leechcodec.detail.transform import CHANNELS
 from leechcodec.postfilter.coding import FINEST, LARGEST, best_order, bits_of
-from leechcodec.postfilter.terms import MARGIN, SHIFTS, TERMS, around, groups, planes_of, terms
+from leechcodec.postfilter.equations import Equations
+from leechcodec.postfilter.terms import SHIFTS, TERMS, groups
 
-SAMPLED = 1 << 17
-"""Pixels that the equations are made of, about: rows from top to bottom. As many in a few strips fit these alone, and
-lose half of the gain at low rates."""
-_AT_ONCE = 1 << 15
-"""Pixels whose terms are in memory together, where a row has no more."""
 COARSER = 2
 """Of the step that theory gives: numbers that become zero save more than it counts."""
 _CHANGES = 2000
@@ -31,43 +26,10 @@ _RIDGE = 1e-3
 """What a number's square costs in bits: terms that are alike, as those of a grey picture, have no single answer."""
 
 
-@dataclass(frozen=True)
-class Equations:
-    """Normal equations of the terms' weights, sums over sampled pixels.
-
-    products: float64 (52, 52), of two terms. targets: float64 (52, 3), of a term and what a plane lacks. pixels: how
-    many. Planes are those of terms.py, of which a pixel's squared error in levels is 3 · 127.5² times the sum.
-    """
-
-    products: np.ndarray
-    targets: np.ndarray
-    pixels: int
-
-
-def equations(original: np.ndarray, decoded: np.ndarray) -> Equations:
-    """Of pictures, uint8 (H, W, 3), all their rows or every so many."""
-    height, width, _ = decoded.shape
-    rows = np.arange(0, height, spacing(height, width))
-    products, targets, count = np.zeros((TERMS, TERMS)), np.zeros((TERMS, CHANNELS)), max(1, _AT_ONCE // width)
-    for start in range(0, len(rows), count):
-        own = rows[start : start + count]
-        near = [planes_of(around(decoded, own + step)) for step in range(-MARGIN, MARGIN + 1)]
-        found = np.stack([term.reshape(-1) for term in terms(near)])
-        missing = planes_of(original[own]) - near[MARGIN][:, :, MARGIN:-MARGIN]
-        products += found @ found.T
-        targets += found @ missing.reshape(CHANNELS, -1).T
-    return Equations(products, targets, len(rows) * width)
-
-
-def spacing(height: int, width: int) -> int:
-    """Of the rows that the equations are made of: odd, since networks draw four rows at a time, each in its own way."""
-    return max(1, round(height * width / SAMPLED)) | 1
-
-
 def fit(found: Equations, bit_worth: float, planes: int = CHANNELS) -> tuple[np.ndarray, int]:
     """Whole numbers (3, 52), int64, and e: their weights are numbers · 2^(shift - e) (coding.py).
 
-    bit_worth: squared error of the sampled pixels' planes that one bit must save. planes: that are filtered, from the
+    bit_worth: error of the sampled pixels' planes that one bit must save. planes: that are filtered, from the
         first on. All numbers are zero where none is worth its bits.
     """
     numbers = np.zeros((CHANNELS, TERMS), np.int64)
@@ -75,13 +37,11 @@ def fit(found: Equations, bit_worth: float, planes: int = CHANNELS) -> tuple[np.
     step = COARSER * math.sqrt(12 * bit_worth / (2 * math.log(2) * found.pixels))
     e = min(FINEST, max(0, round(-math.log2(step))))
     units = 2.0 ** (SHIFTS - e)
-    products = found.products * np.outer(units, units) / bit_worth
-    products[np.diag_indices(TERMS)] += _RIDGE
+    products = found.products * np.outer(units, units) / bit_worth + _RIDGE * np.eye(TERMS)
+    targets = found.targets * units / bit_worth
     for plane in range(planes):
         own = np.r_[groups(plane)]
-        search = _Search(
-            products[np.ix_(own, own)], (found.targets[:, plane] * units / bit_worth)[own], _side_by_side(groups(plane))
-        )
+        search = _Search(products[plane][np.ix_(own, own)], targets[plane, own], _side_by_side(groups(plane)))
         numbers[plane, own] = search.best()
     return numbers, e
 
@@ -90,12 +50,6 @@ def _side_by_side(apart: Sequence[slice]) -> list[slice]:
     """The places of slices' elements where these follow one another."""
     ends = np.cumsum([part.stop - part.start for part in apart]).tolist()
     return [slice(*places) for places in pairwise([0, *ends])]
-
-
-def saved(found: Equations, weights: np.ndarray) -> float:
-    """Squared error of the sampled pixels' planes that weights (3, 52) take away."""
-    rest = 2 * found.targets.T - weights @ found.products
-    return float((weights * rest).sum())
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def terms(rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     for plane, own in enumerate(inside):
         finer = own
         for side in BOXES:
-            coarser = _box_mean(rows, plane, side)
+            coarser = box_mean(rows, plane, side)
             yield finer - coarser
             finer = coarser
     for down, right in STEPS:
@@ -115,15 +115,15 @@ def filtered(planes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return result
 
 
-def _moved(rows: Sequence[np.ndarray], plane: int, down: int, right: int) -> np.ndarray:
-    """A plane so many rows and columns further: (n, w)."""
-    own = rows[MARGIN + down][plane]
-    return own[:, MARGIN + right : own.shape[1] - MARGIN + right]
-
-
-def _box_mean(rows: Sequence[np.ndarray], plane: int, side: int) -> np.ndarray:
+def box_mean(rows: Sequence[np.ndarray], plane: int, side: int) -> np.ndarray:
     """Of the square around every position: (n, w)."""
     reach = range(-(side // 2), side // 2 + 1)
     above = reduce(add, (rows[MARGIN + step][plane] for step in reach))
     beside = reduce(add, (above[:, MARGIN + step : above.shape[1] - MARGIN + step] for step in reach))
     return beside * np.float32(1 / side**2)
+
+
+def _moved(rows: Sequence[np.ndarray], plane: int, down: int, right: int) -> np.ndarray:
+    """A plane so many rows and columns further: (n, w)."""
+    own = rows[MARGIN + down][plane]
+    return own[:, MARGIN + right : own.shape[1] - MARGIN + right]
