@@ -20,7 +20,7 @@ from leechcodec.codec.post_filter import filter_chunk, with_filter
 from leechcodec.codec.token_coding import Progress, Tokens, encode_tokens
 from leechcodec.config import check_quality, header_quality
 from leechcodec.errors import CorruptError
-from leechcodec.formats.container import Chunk, Header, read_file
+from leechcodec.formats.container import FRAME_SIZE, JOINED_SIZE, Chunk, Header, read_file
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,16 @@ class Drawing:
         if not (self._layered or shown):
             return Draft(quality, self._tokens(quality, effort, progress))
         tokens, below = self._shown(quality, effort, progress)
-        lmbda, grey = self.loaded.config.lmbda(quality), self.prepared.side_data.grey
-        chunk = filter_chunk(self.prepared.colours, below, lmbda, grey) if self._layered else None
+        chunk = self._filter(tokens, below) if self._layered else None
         if chunk is None:
             return Draft(quality, tokens, picture=below)
         return Draft(quality, tokens, (chunk,), with_filter(below, (chunk,)) if shown else None, below)
+
+    def _filter(self, tokens: Tokens, below: Image.Image) -> Chunk | None:
+        config = self.loaded.config
+        frame = JOINED_SIZE if tokens.layout(config).as_encoded().together else FRAME_SIZE
+        lmbda, grey = config.lmbda(tokens.quality), self.prepared.side_data.grey
+        return filter_chunk(self.prepared.colours, below, lmbda, grey=grey, frame=frame)
 
     def _tokens(self, quality: float, effort: int, progress: Progress | None) -> Tokens:
         pixels, size = self.prepared.pixels, self.prepared.size

@@ -30,11 +30,14 @@ _PRICE = 4 / 3
 since a share of the training loss is for what people see."""
 
 
-def filter_chunk(colours: np.ndarray, decoded: Image.Image, lmbda: float, grey: bool = False) -> Chunk | None:
+def filter_chunk(
+    colours: np.ndarray, decoded: Image.Image, lmbda: float, *, grey: bool = False, frame: int = FRAME_SIZE
+) -> Chunk | None:
     """The chunk that pays for itself, None where none does.
 
     colours: uint8 (H, W, 3), the picture. decoded: what its tokens decode to. lmbda: the trade-off, what a squared
-    level of mean error is worth in bits per pixel. grey: the picture is shown without its chroma.
+    level of mean error is worth in bits per pixel. grey: the picture is shown without its chroma. frame: bytes of a
+    file that the chunk takes beside its payload.
     """
     below = np.asarray(decoded)
     found = equations(colours, below)
@@ -42,7 +45,7 @@ def filter_chunk(colours: np.ndarray, decoded: Image.Image, lmbda: float, grey: 
     bit_worth = _PRICE * found.pixels / (below.shape[0] * below.shape[1]) / (lmbda * 127.5**2)
     numbers, e = fit(found, bit_worth, 1 if grey else CHANNELS)
     payload = pack(numbers, e)
-    bits = 8 * (FRAME_SIZE + len(payload))
+    bits = 8 * (frame + len(payload))
     return Chunk(ChunkKind.FILTER, payload) if found.saved(weights_of(numbers, e)) > bits * bit_worth else None
 
 

@@ -31,6 +31,8 @@ _FRAME = struct.Struct("<HI")
 _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size
 FRAME_SIZE = _FRAME.size + _CRC.size
+JOINED_SIZE = 1
+"""What a post-filter takes beside its payload where it lies in the tokens' chunk."""
 MAX_PIXELS = 100_000_000
 MIN_SIDE = ALIGNMENT
 """A side counts as at least that many pixels: what a decoder pads to, so that 100,000,000 x 1 is no way around."""
@@ -41,7 +43,10 @@ OPTIONAL = 0x8000
 
 
 class ChunkKind(IntEnum):
-    """Kinds of chunks. Tokens, in order: strides 64 and 32; 16; 8 and 4; or those of all strides in one."""
+    """Kinds of chunks. Tokens, in order: strides 64 and 32; 16; 8 and 4; or those of all strides in one.
+
+    Where a file has FILTER and TOKENS, they lie in it as one, of a kind of its own, which nobody else meets.
+    """
 
     TOKENS_0 = 0
     TOKENS_1 = 1
@@ -54,6 +59,11 @@ class ChunkKind(IntEnum):
     XMP = OPTIONAL | 3
     GREY = OPTIONAL | 4
     DETAIL = OPTIONAL | 5
+
+
+_FILTERED_TOKENS = 4
+_HOLDS = {_FILTERED_TOKENS: (ChunkKind.TOKENS, ChunkKind.FILTER)}
+"""Kinds that a chunk stands for."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ def write_file(header: Header, chunks: Sequence[Chunk]) -> bytes:
     kinds = [chunk.kind for chunk in chunks]
     if kinds != sorted(set(kinds)):
         raise ValueError(f"chunks must be in ascending order, each kind once: {kinds}")
+    chunks = _joined(chunks)
     start = header.pack(len(chunks))
     parts = [start]
     for chunk in chunks:
@@ -181,7 +192,7 @@ def salvage(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, list[
 
 def _frames(data: bytes, count: int) -> Iterator[tuple[Chunk, None] | tuple[None, LqError]]:
     """Every chunk in turn, or what is wrong with it; a last problem where bytes are left over."""
-    start, position, last = data[:HEADER_SIZE], HEADER_SIZE, -1
+    start, position, last, seen = data[:HEADER_SIZE], HEADER_SIZE, -1, set[int]()
     for number in range(1, count + 1):
         if len(data) - position < FRAME_SIZE:
             yield None, TruncatedError(f"truncated: chunk {number} of {count} is missing")
@@ -195,13 +206,16 @@ def _frames(data: bytes, count: int) -> Iterator[tuple[Chunk, None] | tuple[None
         payload = data[payload_start : payload_start + length]
         if _checksum(start, data[position : position + _FRAME.size], payload) != crc:
             yield None, CorruptError(f"chunk {number} of {count} (or the header) is damaged: checksum mismatch")
-        elif kind <= last:
+        elif kind <= last or seen.intersection(holds := _HOLDS.get(kind, (kind,))):
             yield None, CorruptError(f"chunk {number} of {count} is out of order")
-        elif kind < OPTIONAL and kind not in ChunkKind._value2member_map_:
+        elif kind < OPTIONAL and kind not in (*ChunkKind, _FILTERED_TOKENS):
             message = f"the file needs a chunk of kind {kind}, which this release does not know"
             yield None, UnsupportedVersionError(message)
+        elif kind == _FILTERED_TOKENS and (not payload or len(payload) <= payload[0]):
+            yield None, CorruptError(f"chunk {number} of {count} holds no tokens")
         else:
             last = kind
+            seen.update(holds)
             yield Chunk(kind, payload), None
         position = payload_start + length
     if position != len(data):
@@ -209,9 +223,31 @@ def _frames(data: bytes, count: int) -> Iterator[tuple[Chunk, None] | tuple[None
 
 
 def _known(chunks: Sequence[Chunk]) -> list[Chunk]:
-    return [
-        Chunk(ChunkKind(chunk.kind), chunk.payload) for chunk in chunks if chunk.kind in ChunkKind._value2member_map_
-    ]
+    parts = (part for chunk in chunks for part in _parts(chunk))
+    known = (Chunk(ChunkKind(part.kind), part.payload) for part in parts if part.kind in ChunkKind._value2member_map_)
+    return sorted(known, key=_kind)
+
+
+def _joined(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Chunks with a post-filter and all tokens in one: as a frame has ten bytes, and the filter of a small file 30."""
+    weights, tokens = (payload_of(chunks, kind) for kind in (ChunkKind.FILTER, ChunkKind.TOKENS))
+    if weights is None or tokens is None or len(weights) > 255:
+        return list(chunks)
+    both = Chunk(_FILTERED_TOKENS, bytes([len(weights)]) + weights + tokens)
+    rest = [chunk for chunk in chunks if chunk.kind not in (ChunkKind.FILTER, ChunkKind.TOKENS)]
+    return sorted([both, *rest], key=_kind)
+
+
+def _parts(chunk: Chunk) -> list[Chunk]:
+    """The inverse, of one chunk."""
+    if chunk.kind != _FILTERED_TOKENS:
+        return [chunk]
+    end = 1 + chunk.payload[0]
+    return [Chunk(ChunkKind.TOKENS, chunk.payload[end:]), Chunk(ChunkKind.FILTER, chunk.payload[1:end])]
+
+
+def _kind(chunk: Chunk) -> int:
+    return chunk.kind
 
 
 def _checksum(header: bytes, frame: bytes, payload: bytes) -> int:

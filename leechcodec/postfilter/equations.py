@@ -22,7 +22,7 @@ from leechcodec.postfilter.terms import BOXES, MARGIN, TERMS, around, box_mean, 
 SAMPLED = 1 << 17
 """Pixels that the equations are made of, about: rows from top to bottom. As many in a few strips fit these alone, and
 lose half of the gain at low rates."""
-STRUCTURE = 0.5
+STRUCTURE = 0.35
 """How much luma's structure counts, the squared error of its patterns being 1, when both change by the same share."""
 _AT_ONCE = 1 << 15
 """Pixels whose terms are in memory together, where a row has no more."""

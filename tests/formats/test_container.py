@@ -16,6 +16,7 @@ from leechcodec.errors import (
 from leechcodec.formats.container import (
     FRAME_SIZE,
     HEADER_SIZE,
+    JOINED_SIZE,
     MAGIC,
     Chunk,
     ChunkKind,
@@ -63,6 +64,51 @@ chunk_lists = st.dictionaries(st.sampled_from(list(ChunkKind)), st.binary(max_si
 @given(headers, chunk_lists)
 def test_round_trip(header, chunks):
     assert read_file(write_file(header, chunks)) == (header, chunks)
+
+
+BOTH = [Chunk(ChunkKind.TOKENS, b"all tokens"), Chunk(ChunkKind.FILTER, b"weights")]
+
+
+def test_a_filter_and_all_tokens_lie_in_one_chunk():
+    data = write_file(HEADER, [*BOTH, CHUNKS[2]])
+    assert read_file(data) == (HEADER, [*BOTH, CHUNKS[2]])
+    assert len(data) == HEADER_SIZE + 2 * FRAME_SIZE + JOINED_SIZE + 17 + 4
+    assert data[5] == 2 and data[HEADER_SIZE] == 4
+    assert data[HEADER_SIZE + FRAME_SIZE :].startswith(b"\x07weightsall tokens")
+
+
+def test_a_filter_of_more_than_255_bytes_has_a_chunk_of_its_own():
+    for size, chunks in ((255, 1), (256, 2)):
+        wanted = [BOTH[0], Chunk(ChunkKind.FILTER, bytes(size))]
+        data = write_file(HEADER, wanted)
+        assert read_file(data) == (HEADER, wanted) and data[5] == chunks
+
+
+def framed(*chunks):
+    """A file of chunks (kind, payload) as they are."""
+    start, parts = HEADER.pack(len(chunks)), []
+    for kind, payload in chunks:
+        frame = kind.to_bytes(2, "little") + len(payload).to_bytes(4, "little")
+        parts += [frame, zlib.crc32(start + frame + payload).to_bytes(4, "little"), payload]
+    return start + b"".join(parts)
+
+
+def test_in_chunks_of_their_own_they_are_read_too():
+    assert read_file(framed((3, b"all tokens"), (0x8000, b"weights"))) == (HEADER, BOTH)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "message"),
+    [
+        ([(4, b"")], "no tokens"),
+        ([(4, b"\x07weights"[:-1])], "no tokens"),
+        ([(3, b"all tokens"), (4, b"\x07weightsall tokens")], "out of order"),
+        ([(4, b"\x07weightsall tokens"), (0x8000, b"weights")], "out of order"),
+    ],
+)
+def test_joined_chunks_that_say_too_little_or_too_much(chunks, message):
+    with pytest.raises(CorruptError, match=message):
+        read_file(framed(*chunks))
 
 
 def test_every_truncation_is_an_error():

@@ -13,7 +13,7 @@ from leechcodec.postfilter.terms import PAIRS, TERMS
 from tests.postfilter.pictures import of_filter, picture, squared
 
 
-@pytest.mark.parametrize(("structure", "left"), [(0.0, 0.01), (0.5, 0.04)])
+@pytest.mark.parametrize(("structure", "left"), [(0.0, 0.01), (0.35, 0.04)])
 def test_a_filter_that_is_there_is_found(monkeypatch, structure, left):
     monkeypatch.setattr(module, "STRUCTURE", structure)
     decoded, weights = picture(), np.zeros((3, TERMS))
