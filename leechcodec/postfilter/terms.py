@@ -99,8 +99,9 @@ def terms(rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         yield _moved(rows, 0, down, right) + _moved(rows, 0, -down, -right) - 2 * inside[0]
     for plane, (steps, limit) in enumerate(zip(CLIPPED_STEPS, LIMITS, strict=True)):
         for down, right in steps:
-            differences = (_moved(rows, plane, *step) - inside[plane] for step in ((down, right), (-down, -right)))
-            yield sum(difference.clip(-limit, limit) for difference in differences)
+            first = _moved(rows, plane, down, right) - inside[plane]
+            second = _moved(rows, plane, -down, -right) - inside[plane]
+            yield first.clip(-limit, limit) + second.clip(-limit, limit)
 
 
 def filtered(planes: np.ndarray, weights: np.ndarray) -> np.ndarray:
