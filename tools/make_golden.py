@@ -4,6 +4,7 @@
     python -m tools.make_golden tests/golden/leech-vbr-1-layer --only finest
     python -m tools.make_golden tests/golden/leech-vbr-1-together --only crop wide
     python -m tools.make_golden tests/golden/leech-open-1-filter --only filtered --model leech-open
+    python -m tools.make_golden tests/golden/leech-open-1-textured --only textured --model leech-open
 
 Crops of data/sample.png at several qualities, one with transparency and metadata. For each: the file, the SHA-256 of
 its tokens and the decoded picture. A folder is written once, for a new model or format version, and never again: the
@@ -23,9 +24,9 @@ from leechcodec.codec.model_store import load_model
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample.png"
 CASES = {"small": (0, 0, 1, 1, 50), "wide": (200, 150, 500, 170, 5), "crop": (300, 100, 500, 250, 40.3),
          "fine": (320, 120, 450, 220, 82.4), "finest": (350, 150, 430, 214, 100),
-         "filtered": (0, 0, 192, 144, 88)}  # fmt: skip
-"""Name -> left, top, right, bottom of the crop, and quality; at two of them leech-vbr sends a stage in part. The last
-has a post-filter with leech-open."""
+         "filtered": (0, 0, 192, 144, 88), "textured": (300, 100, 620, 340, 60)}  # fmt: skip
+"""Name -> left, top, right, bottom of the crop, and quality; at two of them leech-vbr sends a stage in part. The last two
+have a post-filter with leech-open: the first files with one had it in a chunk of its own, and no clipped pairs."""
 
 
 def main() -> None:
