@@ -25,8 +25,8 @@ SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample.png"
 CASES = {"small": (0, 0, 1, 1, 50), "wide": (200, 150, 500, 170, 5), "crop": (300, 100, 500, 250, 40.3),
          "fine": (320, 120, 450, 220, 82.4), "finest": (350, 150, 430, 214, 100),
          "filtered": (0, 0, 192, 144, 88), "textured": (300, 100, 620, 340, 60)}  # fmt: skip
-"""Name -> left, top, right, bottom of the crop, and quality; at two of them leech-vbr sends a stage in part. The last two
-have a post-filter with leech-open: the first files with one had it in a chunk of its own, and no clipped pairs."""
+"""Name -> left, top, right, bottom of the crop, and quality; at two of them leech-vbr sends a stage in part. The last
+two have a post-filter with leech-open: the first files with one had it in a chunk of its own, and no clipped pairs."""
 
 
 def main() -> None:

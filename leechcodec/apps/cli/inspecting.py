@@ -29,11 +29,14 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
     """
     from leechcodec.codec.dial import dial_quality, layer_of
     from leechcodec.detail.head import step_of
-    from leechcodec.formats.container import HEADER_SIZE, ChunkKind, read_file
+    from leechcodec.formats.container import HEADER_SIZE, ChunkKind, payload_of, read_file
+    from leechcodec.postfilter.coding import unpack
 
     data = read(source)
     with naming(source):
         header, chunks = read_file(data)
+        weights = payload_of(chunks, ChunkKind.FILTER)
+        numbers = None if weights is None else unpack(weights)[0]
     facts = {
         "file": source,
         "bytes": len(data),
@@ -49,6 +52,8 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
     }
     if (layer := layer_of(chunks)) and (step := step_of(layer)):
         facts["detail"] = {"step": round(step, 3), "tokens_quality": header.quality / 100}
+    if numbers is not None:
+        facts["filter"] = {"weights": int((numbers != 0).sum())}
     if tokens:
         with naming(source):
             facts["stages"] = _stages(data)
@@ -61,6 +66,8 @@ def info(source: str, tokens: bool, as_json: bool) -> None:
     click.echo(f"{'header':<12} {HEADER_SIZE:>9,} bytes")
     for chunk in facts["chunks"]:
         click.echo(f"{chunk['kind']:<12} {chunk['bytes']:>9,} bytes")
+    if weights := facts.get("filter"):
+        click.echo(f"post-filter of {weights['weights']} weights")
     if layer := facts.get("detail"):
         click.echo(f"detail layer of step {layer['step']:.2f} levels, on tokens of quality {layer['tokens_quality']:g}")
     for stage in facts.get("stages", ()):

@@ -8,6 +8,8 @@ from PIL import Image
 
 from leechcodec.apps.cli import main
 from leechcodec.codec import api, paths
+from leechcodec.testing.files import without
+from tests.pictures import gradient
 
 
 def run(*arguments, code=0):
@@ -45,6 +47,16 @@ def test_info_of_tokens(installed, tmp_path):
     assert 0 <= written - bits < 0.01 * bits + 3 * 64
     assert "stride 64            6 tokens" in run("info", tmp_path / "a.lq", "--tokens").stdout
     assert "stages" not in json.loads(run("info", tmp_path / "a.lq", "--json").stdout)
+
+
+def test_info_of_a_post_filter(installed, tmp_path):
+    data = api.compress(gradient(128, 128, 3), quality=40, model=installed / "leech-open")
+    for name, file in (("with.lq", data), ("without.lq", without(data))):
+        (tmp_path / name).write_bytes(file)
+    weights = json.loads(run("info", tmp_path / "with.lq", "--json").stdout)["filter"]["weights"]
+    assert 0 < weights <= 92 and f"post-filter of {weights} weights" in run("info", tmp_path / "with.lq").stdout
+    assert "filter" not in json.loads(run("info", tmp_path / "without.lq", "--json").stdout)
+    assert "post-filter of" not in run("info", tmp_path / "without.lq").stdout
 
 
 def test_no_models(tmp_path, monkeypatch):
