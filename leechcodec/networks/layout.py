@@ -23,7 +23,7 @@ from leechcodec.config import ALIGNMENT, QUALITY_UNIT, STRIDES, ModelConfig, hun
 
 CHUNK_SCALES = ((0, 1), (2,), (3, 4))
 """Scales that share a token chunk: strides 64 and 32, stride 16, strides 8 and 4."""
-FEW = 24_576
+FEW = 49_152
 """So many tokens, or less, encoders put into one chunk: two chunks less are 20 to 30 bytes less, and of so small a file
 the coarse tokens alone are hardly wanted."""
 
