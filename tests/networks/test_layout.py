@@ -129,7 +129,7 @@ def test_few_tokens_are_together():
     small = TokenLayout(RAMPED, 60.0, (64, 64)).as_encoded()
     assert small.together and {small.chunk(stage) for stage in range(small.stages)} == {0}
     assert [small.chunks(stages) for stages in range(small.stages + 1)] == [0] + small.stages * [1]
-    assert not TokenLayout(RAMPED, 60.0, (2048, 2048)).as_encoded().together
+    assert not TokenLayout(RAMPED, 60.0, (4096, 4096)).as_encoded().together
 
 
 def test_the_positions_of_a_pass_are_those_sent():
